@@ -1,0 +1,20 @@
+// The reference evaluator: double precision, one naive loop nest per op, written from the equations. It is too dumb
+// to be wrong; every pass, kernel and device is compared with it.
+#ifndef MIXC_EVAL_H
+#define MIXC_EVAL_H
+
+#include "graph.h"
+#include "status.h"
+
+// Gives a leaf (ARG, PARAM, STATE) its numbers: row-major in the node's type, ints as whole doubles. Returns NULL when
+// there are none, which is an error. The array is only read.
+typedef const double *EvalLeaf(void *user, const Graph *g, const Node *leaf);
+
+typedef struct EvalResult {
+    double **value;                         // [n_nodes]: each node's elements, row-major in its type; NULL if not needed
+} EvalResult;
+
+// Evaluates everything the outputs need. Results live in `arena`.
+Status graph_eval(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, EvalResult *out_result, StatusText *why);
+
+#endif

@@ -1,0 +1,64 @@
+// A module: what the front end makes of a model for one mode, entry and binding of sizes. Graphs by name, the
+// parameters, and the training section with every expression already a number.
+#ifndef MIXC_MODULE_H
+#define MIXC_MODULE_H
+
+#include "graph.h"
+
+typedef enum ParamRole { PARAM_TRAINED, PARAM_STATE } ParamRole;
+
+typedef struct Param {
+    const char *name;                       // path: GPT.l3.Attn.Wq
+    ParamRole   role;
+    Type        type;                       // axes of `main`; the order is the storage order
+    double      lr;                         // its own peak rate; NaN: the optimiser's
+    double      decay;                      // its own weight decay; NaN: the optimiser's
+    double      trust;                      // LAMB: 0 switches the trust ratio off; NaN: the optimiser's
+    AxisId      lower_row, lower_col;       // shape = lower(T, T'): 0 above the diagonal; 0: not so
+    Span        at;
+} Param;
+
+typedef enum OptimizerKind { OPTIMIZER_SGD, OPTIMIZER_ADAM, OPTIMIZER_LAMB } OptimizerKind;
+typedef enum ScheduleKind { SCHEDULE_CONSTANT, SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_RSQRT } ScheduleKind;
+
+typedef struct TrainSpec {
+    OptimizerKind optimizer;
+    double lr, beta1, beta2, eps, decay, momentum, nesterov, correct, trust;   // decay is decoupled (AdamW)
+    double clip;                            // global gradient norm; 0: off
+    ScheduleKind schedule;
+    int64_t warmup, steps;                  // in steps; `steps` is the end of the decay
+    double  start, floor;                   // factors of the peak at step 0 and at the end
+    int64_t batch, grad_accum;
+    double  ema;                            // 0: off
+    bool    bf16;
+} TrainSpec;
+
+typedef struct Field {                      // one `key = value` of a section, for what only the runtime reads
+    const char *key;                        // "windows.name" and so on: call arguments are flattened with dots
+    const char *value;                      // text of a number, a string's content, or a name
+} Field;
+
+typedef struct Module {
+    Arena     *arena;                       // owned by whoever made the module
+    Diag      *diag;                        // borrowed
+    Graph    **graph; size_t n_graphs, graph_capacity;
+    Param     *param; size_t n_params, param_capacity;
+    bool       has_train;
+    TrainSpec  train;
+    Field     *data;     size_t n_data;     // the data section in use
+    Field     *generate; size_t n_generate; // the generate section
+    Field     *run;      size_t n_run;      // what is left of the train section: eval, save, seed, ...
+} Module;
+
+Module *module_make(Arena *arena, Diag *diag);
+void    module_add_graph(Module *m, Graph *g);      // replaces one of the same name
+Graph  *module_graph(const Module *m, const char *name);   // NULL: none
+
+// Graphs by name:
+//   init   no inputs but the scalar `seed`; one OUTPUT_NEXT per parameter and state: its first value.
+//   main   the forward pass: ARG inputs, PARAM, STATE; OUTPUT_RESULT each result; OUTPUT_LOSS "aux" when there are
+//          terms, and "train" when asked for; OUTPUT_NEXT for states. The scalars ARG "seed" and "step" (int[]) are
+//          there if something random is.
+//   step   made by passes/train_step from main: one optimiser step. Scalars ARG "lr" (f32[]) and "step".
+
+#endif

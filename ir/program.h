@@ -1,0 +1,78 @@
+// A program: what the runtime executes. Buffers, kernels (texts), launches in order. Code generation writes it, the
+// runtime reads it; neither knows the other. It has a text form, which is also the compiled file.
+//
+// A kernel in C is a function
+//     void NAME(void *const *p, long begin, long end, void *scratch);
+// p[i] is the buffer of the launch's i-th argument; the call computes work items begin <= w < end of the launch's
+// n_work. Items are independent: any split over threads gives the same bits. scratch is 64-byte aligned, private to
+// the thread, scratch_bytes long, its contents undefined on entry.
+#ifndef MIXC_PROGRAM_H
+#define MIXC_PROGRAM_H
+
+#include "graph.h"
+
+typedef enum BufferKind {
+    BUFFER_INPUT,                           // written by the host before a run (ARG)
+    BUFFER_PARAM,                           // lives across runs (PARAM)
+    BUFFER_STATE,                           // lives across runs (STATE)
+    BUFFER_OUTPUT,                          // read by the host after a run
+    BUFFER_TEMP,                            // lives between its first and last launch
+    BUFFER_KIND_COUNT
+} BufferKind;
+
+typedef struct Buffer {
+    const char *name;                       // leaf or output name ("output.y"); for TEMP the hint
+    BufferKind  kind;
+    DType       dtype;
+    uint8_t     n_axes;
+    const char *axis[MAX_AXES];             // names and sizes, row-major
+    int64_t     size[MAX_AXES];
+    size_t      bytes, offset;              // offset into the arena, a multiple of 64; set by plan_memory
+    uint32_t    same_as;                    // shares the storage of that buffer (a state updated in place); 0: none
+    ValueId     value;                      // of the graph it came from; 0: a workspace
+} Buffer;
+
+typedef struct Kernel {
+    const char *name;                       // C identifier, unique in the program
+    KernelFamily family;
+    const char *text;                       // C function(s), without the prelude
+    const char *cuda;                       // the same for CUDA; NULL: none
+    uint32_t    n_params;
+    size_t      scratch_bytes;
+    uint64_t    writes;                     // bit i: writes parameter i
+    int64_t     cuda_threads, cuda_shared_bytes;
+} Kernel;
+
+typedef struct Launch {
+    uint32_t    kernel;                     // index into Program.kernel
+    uint32_t   *buffer;                     // n_params of it
+    int64_t     n_work;                     // CPU work items
+    int64_t     grain;                      // hand out at least so many at a time
+    int64_t     cuda_blocks;
+    double      flops, bytes;               // for reports
+    Span        at;                         // the model line it computes
+    const char *layer;
+} Launch;
+
+typedef struct Program {
+    Arena      *arena;
+    const char *name;
+    const char *prelude, *cuda_prelude;     // helpers shared by all kernels of the program
+    Buffer     *buffer; size_t n_buffers, buffer_capacity;    // buffer[0] is unused
+    Kernel     *kernel; size_t n_kernels, kernel_capacity;
+    Launch     *launch; size_t n_launches, launch_capacity;
+    size_t      arena_bytes;                // set by plan_memory
+    size_t      live_peak_bytes;            // the largest live set: the lower bound
+} Program;
+
+Program *program_make(Arena *arena, const char *name);
+uint32_t program_add_buffer(Program *p, Buffer buffer);
+uint32_t program_add_kernel(Program *p, Kernel kernel);
+void     program_add_launch(Program *p, Launch launch);
+uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+
+// Text form: print(parse(print(p))) == print(p) byte for byte.
+void     program_print(const Program *p, Text *out);
+Program *program_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_t file);
+
+#endif

@@ -1,0 +1,18 @@
+// Facts about a device that passes, code generation and the cost model need. A plain record.
+#ifndef MIXC_TARGET_H
+#define MIXC_TARGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct Target {
+    const char *name;                       // "cpu", "cuda"
+    bool        is_cuda;
+    int         vector_floats;              // f32 lanes of a vector register: 16, 8, 4
+    int         vector_registers;           // 32 or 16
+    bool        has_bf16_dot;               // AVX512_BF16
+    size_t      l1_bytes, l2_bytes;
+    int         threads;
+} Target;
+
+#endif

@@ -1,0 +1,37 @@
+// A pass reads a module and fills a new one: graphs are never edited in place. Order: passes.def.
+#ifndef MIXC_PASS_H
+#define MIXC_PASS_H
+
+#include "module.h"
+#include "target.h"
+
+typedef struct PassContext {
+    Arena       *arena;                     // results live here
+    Diag        *diag;
+    const Target *target;
+    bool         train;                     // the step graph is wanted, not only main
+    size_t       max_bytes;                 // memory budget; 0: none (recompute)
+} PassContext;
+
+typedef bool PassRun(PassContext *ctx, const Module *in, Module *out);
+
+typedef struct Pass {
+    const char *name, *summary;
+    PassRun    *run;
+} Pass;
+
+extern const Pass pass_table[];             // in pipeline order
+extern const size_t pass_count;
+
+typedef struct PassHooks {
+    // Called after each pass (and once before the first, with pass NULL). `index` counts from 1.
+    void (*after)(void *user, size_t index, const Pass *pass, const Module *m);
+    void  *user;
+    bool   verify;                          // verify every graph and check that its text reads back, after every pass
+} PassHooks;
+
+// Runs the passes whose names are in `names` (NULL: all) in order. Returns NULL after an error in diag.
+Module *passes_run(PassContext *ctx, const Module *in, const char *const *names, size_t n_names, const PassHooks *hooks);
+const Pass *pass_find(const char *name);
+
+#endif

@@ -1,0 +1,39 @@
+// A device runs programs. cpu, null; cuda and sim fill the same table.
+#ifndef MIXC_DEVICE_H
+#define MIXC_DEVICE_H
+
+#include "program.h"
+#include "status.h"
+#include "target.h"
+
+typedef struct Device Device;
+typedef struct LoadedProgram LoadedProgram;   // a compiled program with its arena on the device
+
+typedef struct DeviceOptions {
+    int         threads;                    // 0: as many as the machine has
+    const char *cache_dir;                  // compiled kernels; NULL: the default, "": none
+    const char *compiler;                   // NULL: $CC or cc
+} DeviceOptions;
+
+typedef struct DeviceOps {
+    const char *name;
+    Status (*open)(const DeviceOptions *options, Device **out_device, StatusText *why);
+    void   (*close)(Device *device);
+    // Facts for passes and code generation.
+    void   (*target)(const Device *device, Target *out_target);
+    // Compiles (or finds in the cache) and allocates the arena, zeroed. `source`: the emitted file. The program must
+    // outlive what is loaded.
+    Status (*load)(Device *device, const Program *p, const char *source, LoadedProgram **out_loaded, StatusText *why);
+    void   (*unload)(LoadedProgram *loaded);
+    // Host access to a buffer's bytes, whole.
+    Status (*write)(LoadedProgram *loaded, uint32_t buffer, const void *data, size_t bytes, StatusText *why);
+    Status (*read)(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why);
+    // Runs all launches once, in order, and waits.
+    Status (*run)(LoadedProgram *loaded, StatusText *why);
+} DeviceOps;
+
+extern const DeviceOps device_cpu, device_null;
+// NULL: no such device.
+const DeviceOps *device_find(const char *name);
+
+#endif
