@@ -126,6 +126,18 @@ typedef struct Output {
     ValueId     value;
 } Output;
 
+// `causal over T` on a layer, as the front end recorded it: the values that went in and came out of one instance.
+// The pass `causal` proves each claim and drops it; other passes need not keep claims.
+typedef struct Claim {
+    const char *layer;                      // path of the instance
+    Span        at;                         // the clause
+    AxisId      axis;                       // T
+    int64_t     after;                      // `after P`: reads at most max(t, P-1); 0: none
+    bool        leak_allowed;               // `allow leak in` the mode being built: report, do not refuse
+    ValueId    *in;  size_t n_in;
+    ValueId    *out; size_t n_out;
+} Claim;
+
 // After fusion: a kernel's family. Nodes that name the kernel are the values it stores; what they need and nobody
 // stores is computed inside it.
 typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_COUNT } KernelFamily;
@@ -139,6 +151,7 @@ typedef struct Graph {
     Node       *node;     size_t n_nodes, node_capacity;      // node[0] is the error node
     Output     *output;   size_t n_outputs, output_capacity;
     KernelFamily *kernel; size_t n_kernels, kernel_capacity;  // kernel[0] is unused
+    Claim      *claim;    size_t n_claims, claim_capacity;
     Span        at;                         // place and layer given to nodes that are added next
     const char *layer;
 } Graph;

@@ -1,0 +1,11 @@
+# Writes OUT: a C table of the library layers, each file's text as bytes.
+set(table "")
+file(WRITE ${OUT} "// Generated from frontend/std.\n#include \"std_files.h\"\n")
+foreach(file ${FILES})
+    get_filename_component(name ${file} NAME_WE)
+    file(READ ${file} hex HEX)
+    string(REGEX REPLACE "(..)" "0x\\1," bytes "${hex}")
+    file(APPEND ${OUT} "static const char file_${name}[] = {${bytes}0};\n")
+    string(APPEND table "    {\"std.${name}\", file_${name}, sizeof file_${name} - 1},\n")
+endforeach()
+file(APPEND ${OUT} "const StdFile std_file[] = {\n${table}    {0, 0, 0}\n};\n")
