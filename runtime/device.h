@@ -15,21 +15,33 @@ typedef struct DeviceOptions {
     const char *compiler;                   // NULL: $CC or cc
 } DeviceOptions;
 
+typedef struct LoadStats {                  // of one loaded program
+    double      compile_s;                  // compiling, or finding and loading what was compiled before
+    double      touch_s;                    // first touch of the arena
+    int         units, cache_hits, cache_damaged;   // translation units; found compiled; found damaged, so recompiled
+    const char *cache_refused;              // why the cache directory is not used; NULL: it is, or none was wanted
+    size_t      arena_bytes, scratch_bytes;
+    int64_t     launches;                   // run so far
+} LoadStats;
+
 typedef struct DeviceOps {
     const char *name;
     Status (*open)(const DeviceOptions *options, Device **out_device, StatusText *why);
     void   (*close)(Device *device);
     // Facts for passes and code generation.
     void   (*target)(const Device *device, Target *out_target);
-    // Compiles (or finds in the cache) and allocates the arena, zeroed. `source`: the emitted file. The program must
-    // outlive what is loaded.
-    Status (*load)(Device *device, const Program *p, const char *source, LoadedProgram **out_loaded, StatusText *why);
+    // Compiles (or finds in the cache) and allocates the arena, zeroed. The device composes its translation units
+    // from the program's prelude and kernel texts. The program must outlive what is loaded.
+    Status (*load)(Device *device, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     void   (*unload)(LoadedProgram *loaded);
     // Host access to a buffer's bytes, whole.
     Status (*write)(LoadedProgram *loaded, uint32_t buffer, const void *data, size_t bytes, StatusText *why);
     Status (*read)(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why);
     // Runs all launches once, in order, and waits.
     Status (*run)(LoadedProgram *loaded, StatusText *why);
+    // The same, and out_seconds[i] is the time of launch i (n_launches long).
+    Status (*run_timed)(LoadedProgram *loaded, double *out_seconds, StatusText *why);
+    void   (*stats)(const LoadedProgram *loaded, LoadStats *out_stats);
 } DeviceOps;
 
 extern const DeviceOps device_cpu, device_null;
