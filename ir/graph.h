@@ -154,6 +154,7 @@ typedef struct Graph {
     Claim      *claim;    size_t n_claims, claim_capacity;
     Span        at;                         // place and layer given to nodes that are added next
     const char *layer;
+    struct AxisIndex *index;                // axes by name (graph.c)
 } Graph;
 
 Graph  *graph_make(Arena *arena, Diag *diag, const char *name);
