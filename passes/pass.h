@@ -34,4 +34,10 @@ typedef struct PassHooks {
 Module *passes_run(PassContext *ctx, const Module *in, const char *const *names, size_t n_names, const PassHooks *hooks);
 const Pass *pass_find(const char *name);
 
+// For passes.
+// A module like `in`, in `arena`, still without graphs.
+Module *module_without_graphs(Arena *arena, const Module *in);
+// Rewrites every graph but `init`, which the evaluator runs once as it stands. False when a rewrite returns NULL.
+bool    pass_each_graph(PassContext *ctx, const Module *in, Module *out, Graph *(*rewrite)(PassContext *, const Graph *));
+
 #endif
