@@ -32,6 +32,10 @@ static inline bool grad_wants(const Grad *gr, ValueId v)
     return v < gr->n_values && gr->wanted[v];
 }
 
+// Hands `d`, which has axes of v only, to operand v of node y.
+void    grad_push(Grad *gr, ValueId y, ValueId v, ValueId d);
+// `d` stands for a value with the axes of y: sums it over those that v lacks.
+ValueId grad_sum_to(Grad *gr, ValueId y, ValueId v, ValueId d);
 // Hands `d` to operand v of node y. `d` stands for a value with the axes of y (lazily); axes that v lacks are summed.
 void    grad_give(Grad *gr, ValueId y, ValueId v, ValueId d);
 // The same for op(d, f) with op MUL or DIV: sums over axes that f lacks come before it, the others after.
@@ -40,7 +44,7 @@ void    grad_give_op(Grad *gr, ValueId y, ValueId v, Op op, ValueId d, ValueId f
 ValueId grad_full(Grad *gr, ValueId d, ValueId v);
 // The axes of a that b lacks; returns how many.
 size_t  axes_minus(const Type *a, const Type *b, AxisId *out_axes);
-// A float constant of v's element type, a whole constant, and the test for a constant.
+// A constant of v's element type, and the test for one.
 ValueId grad_const(Grad *gr, ValueId v, double value);
 bool    grad_is_const(const Grad *gr, ValueId v, double value);
 
