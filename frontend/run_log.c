@@ -1,0 +1,104 @@
+// See run_log.h.
+#include "run_log.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+RunLog run_log_make(Arena *arena)
+{
+    return (RunLog){.arena = arena};
+}
+
+LogRow log_row_make(void)
+{
+    return (LogRow){.loss = NAN, .aux = NAN, .lr = NAN, .grad_norm = NAN, .tokens_per_s = NAN, .seconds = NAN, .val_loss = NAN};
+}
+
+void run_log_add(RunLog *log, LogRow row)
+{
+    log->row = arena_grow(log->arena, log->row, log->n_rows, &log->capacity, sizeof *log->row);
+    log->row[log->n_rows++] = row;
+}
+
+// The numeric fields, for printing and reading alike.
+typedef struct NumberField { const char *name; size_t offset; } NumberField;
+static const NumberField number_field[] = {
+    {"loss", offsetof(LogRow, loss)}, {"tokens_per_s", offsetof(LogRow, tokens_per_s)}, {"lr", offsetof(LogRow, lr)},
+    {"grad_norm", offsetof(LogRow, grad_norm)}, {"aux", offsetof(LogRow, aux)}, {"seconds", offsetof(LogRow, seconds)},
+    {"val_loss", offsetof(LogRow, val_loss)},
+};
+enum { N_NUMBER_FIELDS = sizeof number_field / sizeof *number_field };
+
+static double *number_of(LogRow *row, size_t field)
+{
+    return (double *)(void *)((char *)row + number_field[field].offset);
+}
+
+void log_row_print(const LogRow *row, Text *out)
+{
+    LogRow copy = *row;
+    text_printf(out, "{\"schema\": %d, \"step\": %lld, \"steps\": %lld", RUN_LOG_SCHEMA, (long long)row->step, (long long)row->steps);
+    for (size_t f = 0; f < N_NUMBER_FIELDS; f++) {
+        double value = *number_of(&copy, f);
+        if (!isfinite(value))
+            continue;
+        text_printf(out, ", \"%s\": ", number_field[f].name);
+        text_double(out, value);
+    }
+    if (row->sample) {
+        text_add(out, ", \"sample\": ");
+        text_json(out, row->sample);
+    }
+    text_char(out, '}');
+}
+
+static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
+{
+    json_t *json = json_loadb(line, n, 0, NULL);
+    json_t *step = json_object_get(json, "step");
+    bool ok = json_is_object(json) && json_is_integer(step);
+    if (ok) {
+        *out = log_row_make();
+        out->step = json_integer_value(step);
+        out->steps = json_integer_value(json_object_get(json, "steps"));
+        for (size_t f = 0; f < N_NUMBER_FIELDS; f++) {
+            const json_t *value = json_object_get(json, number_field[f].name);
+            if (json_is_number(value))
+                *number_of(out, f) = json_number_value(value);
+        }
+        const char *sample = json_string_value(json_object_get(json, "sample"));
+        out->sample = sample ? arena_strdup(arena, sample) : NULL;
+    }
+    json_decref(json);
+    return ok;
+}
+
+Status run_log_read(RunLog *log, const char *path, int64_t last, StatusText *why)
+{
+    FILE *in = fopen(path, "rb");
+    if (!in)
+        return errno == ENOENT ? STATUS_OK : status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t n;
+    Status status = STATUS_OK;
+    for (size_t number = 1; (n = getline(&line, &capacity, in)) > 0; number++) {
+        LogRow row;
+        bool whole = line[n - 1] == '\n';
+        if (parse_row(log->arena, line, (size_t)n, &row)) {
+            if (row.step <= last)
+                run_log_add(log, row);
+        } else if (whole) {
+            status = status_fail(why, STATUS_DAMAGED, "%s: line %zu is not a log entry", path, number);
+            break;
+        }
+    }
+    if (status == STATUS_OK && ferror(in))
+        status = status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+    free(line);
+    fclose(in);
+    return status;
+}
