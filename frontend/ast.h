@@ -7,6 +7,8 @@
 #include "arena.h"
 #include "diag.h"
 
+enum { AST_MAX_DEPTH = 500, AST_MAX_NESTING = 200 };    // of an expression; of brackets
+
 typedef struct Expr Expr;
 typedef struct Stmt Stmt;
 typedef struct Name { const char *text; Span at; struct Name *next; } Name;
@@ -63,7 +65,8 @@ struct Expr {
     Arg        *args;
     Name       *tied_over;                  // mods of a call: at most one entry each
     bool        recompute;
-    bool        parens;                     // written in parentheses (for the printer and for W0204)
+    bool        parens;                     // written in parentheses (`at` includes them)
+    uint32_t    depth;                      // levels below, this one included; at most AST_MAX_DEPTH
 };
 
 typedef struct AxisDecl {                   // axis NAME : kind = size | in lo..hi | twin OF
@@ -162,6 +165,7 @@ struct Stmt {
     Expr       *value;                      // next, penalty, watch, repeat's count, only's condition
     ModeName    mode;                       // only train | only generate | only eval; MODE_NONE: `value`
     Stmt       *body, *other;               // repeat, only .. else
+    Span        body_end;                   // the brace that closes `body`
     bool        has_other;
     Stmt       *next;
 };
@@ -194,6 +198,7 @@ typedef struct Section {
     Name       *name;                       // data NAME, train MODEL, generate MODEL, size NAME
     Name       *on;                         // train MODEL on DATA
     KeyValue   *props;
+    Span        body_end;
 } Section;
 
 typedef enum ItemKind { ITEM_USE, ITEM_AXIS, ITEM_CONST, ITEM_LAYER, ITEM_SECTION } ItemKind;
@@ -213,11 +218,13 @@ typedef struct Comment { Span at; const char *text; bool own_line; struct Commen
 
 typedef struct Ast {
     uint32_t    file;
+    Expr       *edition;                    // the number after `mix`; NULL: missing (an error was reported)
     Item       *items;
     Comment    *comments;                   // in source order
 } Ast;
 
-// Parses a file. Always returns a tree (perhaps partial); errors are in diag.
+// Parses a file. Always returns a tree (perhaps partial); errors are in diag. After a syntax error the tree holds
+// STMT_ERROR and EXPR_ERROR nodes: no later stage should be started on it.
 Ast *ast_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_t file);
 // Prints canonically (`mixc fmt`): idempotent, comments kept, print(parse(print(x))) == print(x).
 void ast_print(const Ast *ast, const Sources *sources, Text *out);
