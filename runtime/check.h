@@ -1,0 +1,17 @@
+// What must hold of a program before a device touches memory for it. Every device calls this first: it is the
+// independent check of the memory plan.
+#ifndef MIXC_CHECK_H
+#define MIXC_CHECK_H
+
+#include "program.h"
+#include "status.h"
+
+// The buffer whose storage `id` uses.
+uint32_t program_storage(const Program *p, uint32_t id);
+
+// Indices in range, names that are identifiers, sizes that fit, 64-byte aligned offsets inside the arena, and no two
+// buffers that share a byte while both are alive. A PARAM or STATE is alive always, an INPUT from the start to its last
+// use, an OUTPUT from its first use to the end, a TEMP from its first to its last use. Fails with INTERNAL.
+Status program_check(const Program *p, StatusText *why);
+
+#endif

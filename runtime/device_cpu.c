@@ -1,0 +1,404 @@
+// The CPU: generated C, compiled by the system's compiler, loaded from memory and run on a pool of threads.
+//
+//   program texts -> translation units -> cache or compiler -> shared objects -> memfd + dlopen -> kernel functions
+//
+// A loaded program holds one arena at planned offsets; after loading, a run allocates nothing.
+#define _GNU_SOURCE
+#include "device.h"
+
+#include "cache.h"
+#include "check.h"
+#include "compile.h"
+#include "memory.h"
+#include "pool.h"
+#include "proc.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// Launches that touch less than this are not worth waking anybody.
+static const double alone_flops = 20e3, alone_bytes = 16e3;
+
+typedef void KernelFunction(void *const *p, long begin, long end, void *scratch);
+
+struct Device {
+    Arena    arena;                         // lives as long as the device
+    Pool    *pool;
+    Compiler compiler;
+    Cache   *cache;
+};
+
+typedef struct Unit {
+    void *handle;                           // of dlopen
+    int   fd;                               // kept open: its number is the name under which the object was loaded
+} Unit;
+
+typedef struct CpuLaunch {
+    KernelFunction *function;
+    void   **argument;
+    int64_t  n_work, grain;
+    struct LoadedProgram *loaded;
+} CpuLaunch;
+
+struct LoadedProgram {
+    Device        *device;
+    const Program *program;                 // borrowed
+    Arena          arena;
+    Block          memory, scratch;
+    size_t         scratch_stride;          // bytes for each thread
+    Unit          *unit;
+    int            n_units;
+    CpuLaunch     *launch;
+    LoadStats      stats;
+};
+
+static Status cpu_open(const DeviceOptions *options, Device **out_device, StatusText *why)
+{
+    Device *d = calloc(1, sizeof *d);
+    if (!d)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the device");
+    arena_init(&d->arena);
+    int threads = options->threads > 0 ? options->threads : pool_default_threads();
+    Status s = pool_open(threads, &d->pool, why);
+    if (s != STATUS_OK) {
+        free(d);
+        return s;
+    }
+    d->compiler = compiler_make(&d->arena, options->compiler);
+    d->cache = cache_open(options->cache_dir);
+    *out_device = d;
+    return STATUS_OK;
+}
+
+static void cpu_close(Device *d)
+{
+    if (!d)
+        return;
+    pool_close(d->pool);
+    cache_close(d->cache);
+    arena_free(&d->arena);
+    free(d);
+}
+
+static size_t cache_level_bytes(int name, size_t otherwise)
+{
+    long n = sysconf(name);
+    return n > 0 ? (size_t)n : otherwise;
+}
+
+static void cpu_target(const Device *d, Target *out)
+{
+    *out = (Target){.name = "cpu", .vector_floats = 4, .vector_registers = 16};
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        out->vector_floats = 8;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
+        out->vector_floats = 16;
+        out->vector_registers = 32;
+    }
+    out->has_bf16_dot = out->vector_floats == 16 && __builtin_cpu_supports("avx512bf16");
+#elif defined(__aarch64__)
+    out->vector_registers = 32;
+#endif
+    out->l1_bytes = cache_level_bytes(_SC_LEVEL1_DCACHE_SIZE, 32 << 10);
+    out->l2_bytes = cache_level_bytes(_SC_LEVEL2_CACHE_SIZE, 1 << 20);
+    out->threads = pool_threads(d->pool);
+}
+
+// Deals the kernels out to units of about equal length of text: each goes to the shortest so far.
+static int deal(const Program *p, int threads, int *unit_of, size_t *length)
+{
+    int used = 0;
+    int n = threads < 1 ? 1 : threads;
+    memset(length, 0, (size_t)n * sizeof *length);
+    for (size_t k = 1; k < p->n_kernels; k++) {
+        int best = 0;
+        for (int u = 1; u < n; u++)
+            if (length[u] < length[best])
+                best = u;
+        unit_of[k] = best;
+        length[best] += strlen(p->kernel[k].text) + 1;
+        if (best >= used)
+            used = best + 1;
+    }
+    return used;
+}
+
+static CompiledUnit *compose(LoadedProgram *l, int *unit_of)
+{
+    const Program *p = l->program;
+    int threads = pool_threads(l->device->pool);
+    size_t *length = arena_array(&l->arena, size_t, (size_t)threads + 1);
+    l->n_units = deal(p, threads, unit_of, length);
+    CompiledUnit *unit = arena_array(&l->arena, CompiledUnit, (size_t)l->n_units);
+    size_t prelude = strlen(p->prelude);
+    for (int u = 0; u < l->n_units; u++) {
+        char *text = arena_alloc(&l->arena, prelude + length[u] + 2, 1), *end = text;
+        end = stpcpy(end, p->prelude);
+        *end++ = '\n';
+        for (size_t k = 1; k < p->n_kernels; k++) {
+            if (unit_of[k] != u)
+                continue;
+            end = stpcpy(end, p->kernel[k].text);
+            *end++ = '\n';
+        }
+        unit[u].text = text;
+        unit[u].label = arena_printf(&l->arena, "generated C, part %d of %d", u + 1, l->n_units);
+    }
+    return unit;
+}
+
+static Status open_unit(Unit *unit, const CompiledUnit *compiled, const char *compiler, StatusText *why)
+{
+    char path[64];
+    int fd = memfd_create("mixc-kernels", MFD_CLOEXEC);
+    if (fd < 0)
+        return status_fail(why, STATUS_IO, "compiled kernels cannot be kept in memory: %s", strerror(errno));
+    for (size_t n = 0; n < compiled->n;) {
+        ssize_t w = write(fd, (const char *)compiled->data + n, compiled->n - n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            close(fd);
+            return status_fail(why, STATUS_IO, "compiled kernels cannot be kept in memory: %s", strerror(errno));
+        }
+        n += (size_t)w;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+        const char *error = dlerror();
+        close(fd);
+        return status_fail(why, STATUS_NO_COMPILER, "what the C compiler '%s' made for %s cannot be loaded: %s", compiler,
+                           compiled->label, error ? error : "no reason given");
+    }
+    *unit = (Unit){handle, fd};
+    return STATUS_OK;
+}
+
+static void close_units(LoadedProgram *l)
+{
+    for (int u = 0; u < l->n_units; u++) {
+        if (!l->unit[u].handle)
+            continue;
+        dlclose(l->unit[u].handle);
+        close(l->unit[u].fd);
+        l->unit[u] = (Unit){0};
+    }
+}
+
+// Loads all units and finds every kernel's function.
+static Status open_units(LoadedProgram *l, const CompiledUnit *compiled, const int *unit_of, KernelFunction **function,
+                         StatusText *why)
+{
+    Status s = STATUS_OK;
+    const char *compiler = l->device->compiler.path;
+    for (int u = 0; u < l->n_units && s == STATUS_OK; u++)
+        s = open_unit(&l->unit[u], &compiled[u], compiler, why);
+    for (size_t k = 1; k < l->program->n_kernels && s == STATUS_OK; k++) {
+        void *symbol = dlsym(l->unit[unit_of[k]].handle, l->program->kernel[k].name);
+        if (!symbol)
+            s = status_fail(why, STATUS_NO_COMPILER, "what the C compiler '%s' made has no kernel '%s'", compiler,
+                            l->program->kernel[k].name);
+        memcpy(&function[k], &symbol, sizeof symbol);        // ISO C has no cast from data to function pointers
+    }
+    if (s != STATUS_OK)
+        close_units(l);
+    return s;
+}
+
+// Cache or compiler, then loading. What loads well is put into the cache; a cached unit that does not load is
+// compiled again, once.
+static Status build(LoadedProgram *l, KernelFunction **function, StatusText *why)
+{
+    Device *d = l->device;
+    int *unit_of = arena_array(&l->arena, int, l->program->n_kernels + 1);
+    CompiledUnit *compiled = compose(l, unit_of);
+    size_t n = (size_t)l->n_units;
+    l->unit = arena_array(&l->arena, Unit, n);
+    l->stats.units = l->n_units;
+    l->stats.cache_refused = cache_refused(d->cache);
+    if (n == 0)
+        return STATUS_OK;
+    Status s = compiler_identify(&d->compiler, why);
+    if (s != STATUS_OK)
+        return s;
+    const char **key = arena_array(&l->arena, const char *, n);
+    bool *missing = arena_array(&l->arena, bool, n);
+    const char *prefix = compiler_key(&l->arena, &d->compiler);
+    for (size_t u = 0; u < n; u++) {
+        key[u] = arena_printf(&l->arena, "program %s\n%ssource\n%s", l->program->name, prefix, compiled[u].text);
+        CacheFound found = cache_load(d->cache, &l->arena, key[u], &compiled[u].data, &compiled[u].n);
+        missing[u] = found != CACHE_HIT;
+        l->stats.cache_hits += found == CACHE_HIT;
+        l->stats.cache_damaged += found == CACHE_DAMAGED;
+    }
+    if (l->stats.cache_hits < l->n_units)
+        s = compiler_run(&d->compiler, &l->arena, compiled, missing, l->n_units, why);
+    if (s == STATUS_OK)
+        s = open_units(l, compiled, unit_of, function, l->stats.cache_hits ? NULL : why);
+    if (s != STATUS_OK && l->stats.cache_hits) {
+        l->stats.cache_damaged += l->stats.cache_hits;
+        l->stats.cache_hits = 0;
+        memset(missing, 1, n * sizeof *missing);
+        s = compiler_run(&d->compiler, &l->arena, compiled, NULL, l->n_units, why);
+        if (s == STATUS_OK)
+            s = open_units(l, compiled, unit_of, function, why);
+    }
+    for (size_t u = 0; u < n && s == STATUS_OK; u++)
+        if (missing[u])
+            cache_store(d->cache, key[u], compiled[u].data, compiled[u].n);
+    return s;
+}
+
+static Status allocate(LoadedProgram *l, StatusText *why)
+{
+    const Program *p = l->program;
+    Pool *pool = l->device->pool;
+    size_t scratch = 1;                     // never empty, so that every pointer handed out is real
+    for (size_t k = 1; k < p->n_kernels; k++)
+        if (p->kernel[k].scratch_bytes > scratch)
+            scratch = p->kernel[k].scratch_bytes;
+    l->scratch_stride = (scratch + 127) / 128 * 128;         // two lines: neighbours are fetched in pairs
+    double begin = proc_now_s();
+    Status s = block_map(&l->memory, p->arena_bytes ? p->arena_bytes : 1, "the program's memory", true, pool, why);
+    if (s == STATUS_OK)
+        s = block_map(&l->scratch, l->scratch_stride * (size_t)pool_threads(pool), "the threads' scratch memory", true,
+                      pool, why);
+    l->stats.touch_s = proc_now_s() - begin;
+    l->stats.arena_bytes = p->arena_bytes;
+    l->stats.scratch_bytes = l->scratch.bytes;
+    return s;
+}
+
+static unsigned char *buffer_data(const LoadedProgram *l, uint32_t buffer)
+{
+    return l->memory.data + l->program->buffer[program_storage(l->program, buffer)].offset;
+}
+
+// Everything a run needs, so that it only walks an array.
+static void prepare(LoadedProgram *l, KernelFunction *const *function)
+{
+    const Program *p = l->program;
+    l->launch = arena_array(&l->arena, CpuLaunch, p->n_launches + 1);
+    for (size_t i = 0; i < p->n_launches; i++) {
+        const Launch *from = &p->launch[i];
+        uint32_t n = p->kernel[from->kernel].n_params;
+        bool small = from->flops > 0 && from->flops < alone_flops && from->bytes > 0 && from->bytes < alone_bytes;
+        CpuLaunch *to = &l->launch[i];
+        *to = (CpuLaunch){.function = function[from->kernel], .n_work = from->n_work, .loaded = l,
+                          .grain = small ? from->n_work : from->grain,
+                          .argument = arena_array(&l->arena, void *, n + 1)};
+        for (uint32_t a = 0; a < n; a++)
+            to->argument[a] = buffer_data(l, from->buffer[a]);
+    }
+}
+
+static void cpu_unload(LoadedProgram *l)
+{
+    if (!l)
+        return;
+    close_units(l);
+    block_unmap(&l->memory);
+    block_unmap(&l->scratch);
+    arena_free(&l->arena);
+    free(l);
+}
+
+static Status cpu_load(Device *d, const Program *p, LoadedProgram **out_loaded, StatusText *why)
+{
+    Status s = program_check(p, why);
+    if (s != STATUS_OK)
+        return s;
+    LoadedProgram *l = calloc(1, sizeof *l);
+    if (!l)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the program");
+    l->device = d;
+    l->program = p;
+    arena_init(&l->arena);
+    KernelFunction **function = arena_array(&l->arena, KernelFunction *, p->n_kernels + 1);
+    double begin = proc_now_s();
+    s = build(l, function, why);
+    l->stats.compile_s = proc_now_s() - begin;
+    if (s == STATUS_OK)
+        s = allocate(l, why);
+    if (s != STATUS_OK) {
+        cpu_unload(l);
+        return s;
+    }
+    prepare(l, function);
+    *out_loaded = l;
+    return STATUS_OK;
+}
+
+static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
+{
+    const Program *p = l->program;
+    if (buffer == 0 || buffer >= p->n_buffers)
+        return status_fail(why, STATUS_INTERNAL, "program '%s' has no buffer %u", p->name, buffer);
+    if (bytes != p->buffer[buffer].bytes)
+        return status_fail(why, STATUS_INTERNAL, "buffer '%s' has %zu bytes, not %zu", p->buffer[buffer].name,
+                           p->buffer[buffer].bytes, bytes);
+    return STATUS_OK;
+}
+
+static Status cpu_write(LoadedProgram *l, uint32_t buffer, const void *data, size_t bytes, StatusText *why)
+{
+    Status s = check_access(l, buffer, bytes, why);
+    if (s == STATUS_OK && bytes)
+        memcpy(buffer_data(l, buffer), data, bytes);
+    return s;
+}
+
+static Status cpu_read(LoadedProgram *l, uint32_t buffer, void *data, size_t bytes, StatusText *why)
+{
+    Status s = check_access(l, buffer, bytes, why);
+    if (s == STATUS_OK && bytes)
+        memcpy(data, buffer_data(l, buffer), bytes);
+    return s;
+}
+
+static void run_piece(void *user, int64_t begin, int64_t end, int thread)
+{
+    const CpuLaunch *c = user;
+    c->function(c->argument, (long)begin, (long)end, c->loaded->scratch.data + c->loaded->scratch_stride * (size_t)thread);
+}
+
+static Status cpu_run(LoadedProgram *l, StatusText *why)
+{
+    (void)why;
+    Pool *pool = l->device->pool;
+    size_t n = l->program->n_launches;
+    for (size_t i = 0; i < n; i++)
+        pool_run(pool, run_piece, &l->launch[i], l->launch[i].n_work, l->launch[i].grain);
+    l->stats.launches += (int64_t)n;
+    return STATUS_OK;
+}
+
+static Status cpu_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why)
+{
+    (void)why;
+    size_t n = l->program->n_launches;
+    for (size_t i = 0; i < n; i++) {
+        double begin = proc_now_s();
+        pool_run(l->device->pool, run_piece, &l->launch[i], l->launch[i].n_work, l->launch[i].grain);
+        out_seconds[i] = proc_now_s() - begin;
+    }
+    l->stats.launches += (int64_t)n;
+    return STATUS_OK;
+}
+
+static void cpu_stats(const LoadedProgram *l, LoadStats *out_stats)
+{
+    *out_stats = l->stats;
+}
+
+const DeviceOps device_cpu = {
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .target = cpu_target, .load = cpu_load, .unload = cpu_unload,
+    .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed, .stats = cpu_stats,
+};
