@@ -3,8 +3,8 @@
 #include "lex_actions.h"
 
 #include "arena.h"
+#include "utf8.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,68 +112,59 @@ int lex_open_string(Parse *p, MIX_STYPE *value, Span at)
     return STR;
 }
 
-// Characters that people paste from papers and word processors, and what Mix writes instead.
-static const struct { uint32_t character; const char *instead; } look_alike[] = {
-    {0x2032, "'"}, {0x2019, "'"}, {0x2018, "'"}, {0x00b4, "'"}, {0x201c, "\""}, {0x201d, "\""}, {0x2212, "-"},
-    {0x2013, "-"}, {0x2014, "-"}, {0x00d7, "*"}, {0x00b7, "*"}, {0x22c5, "*"}, {0x00f7, "/"},  {0x2264, "<="},
-    {0x2265, ">="}, {0x2260, "!="}, {0x2192, "->"}, {0x2026, ".."}, {0x00a0, " "}, {0xff08, "("}, {0xff09, ")"},
-    {0x2208, "in"},
+// Characters that people paste from papers and word processors, what Mix writes instead, and the token that stands in
+// for them so that one message is enough.
+static const struct { uint32_t character; const char *instead; int token; } look_alike[] = {
+    {0x2032, "'", NO_TOKEN}, {0x2019, "'", NO_TOKEN}, {0x2018, "'", NO_TOKEN}, {0x00b4, "'", NO_TOKEN},
+    {0x201c, "\"", NO_TOKEN}, {0x201d, "\"", NO_TOKEN}, {0x2212, "-", '-'}, {0x2013, "-", '-'}, {0x2014, "-", '-'},
+    {0x00d7, "*", '*'}, {0x00b7, "*", '*'}, {0x22c5, "*", '*'}, {0x00f7, "/", '/'}, {0x2264, "<=", LE},
+    {0x2265, ">=", GE}, {0x2260, "!=", NE}, {0x2192, "->", ARROW}, {0x2026, "..", DOTDOT}, {0x00a0, " ", NO_TOKEN},
+    {0x2208, "in", IN},
 };
 
-void lex_foreign(Parse *p, Span at)
+static int foreign_symbol(Parse *p, Span at, uint32_t c)
 {
     const char *s = p->text + at.begin;
-    unsigned char byte = (unsigned char)s[0];
-    uint32_t c;
-    size_t n = utf8_read(s, at.end - at.begin, &c);
-    Span first = {at.file, at.begin, at.begin + (n ? (uint32_t)n : 1)};
-    if (byte == '@') {
-        if (parse_error(p, first, "E0012", "`@` needs the axes that it sums over"))
-            diag_help(p->diag, "write `a @[D] b` to multiply and sum over D");
-    } else if (byte == '\'') {
-        if (parse_error(p, first, "E0002", "a prime belongs directly behind a name, as in `T'`"))
-            diag_help(p->diag, "text is written in double quotes: \"..\"");
-    } else if (byte == '"')
-        parse_error(p, first, "E0006", "this string is not closed");
-    else if (byte == '!')
-        parse_error(p, first, "E0002", "`!` is not an operator of Mix; \"not equal\" is `!=`, and 1 - x negates a 0 or 1");
-    else if (byte == '&' || byte == '|')
-        parse_error(p, first, "E0002", "`%c` is not an operator of Mix; comparisons are 0 or 1: use `*` for \"and\", `max` "
-                    "for \"or\"", byte);
-    else if (byte < 0x20 || byte == 0x7f)
-        parse_error(p, first, "E0002", "a control character (code %u) is not allowed here", byte);
-    else if (n > 1 || byte < 0x80) {
-        bool is_new = parse_error(p, first, "E0002", "`%.*s` is not used in Mix%s", (int)n, s,
-                                  byte < 0x80 ? "" : " outside comments");
-        for (size_t i = 0; i < sizeof look_alike / sizeof *look_alike; i++)
-            if (is_new && look_alike[i].character == c)
-                diag_help_edit(p->diag, first, look_alike[i].instead, "write `%s`", look_alike[i].instead);
-    } else
-        parse_error(p, first, "E0003", "this is not UTF-8 text");
+    bool is_new = parse_error(p, at, "E0002", "`%.*s` is not used in Mix%s", (int)(at.end - at.begin), s,
+                              c < 0x80 ? "" : " outside comments");
+    for (size_t i = 0; i < sizeof look_alike / sizeof *look_alike; i++)
+        if (look_alike[i].character == c) {
+            if (is_new)
+                diag_help_edit(p->diag, at, look_alike[i].instead, "write `%s`", look_alike[i].instead);
+            return look_alike[i].token;
+        }
+    return NO_TOKEN;
 }
 
-size_t utf8_read(const char *s, size_t n, uint32_t *out_char)
+int lex_foreign(Parse *p, Span at)
 {
-    static const uint32_t smallest[5] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char first = n ? (unsigned char)s[0] : 0;
-    if (n && first < 0x80) {
-        *out_char = first;
-        return 1;
+    const char *s = p->text + at.begin;
+    switch (*s) {
+    case '@':
+        if (parse_error(p, at, "E0012", "`@` needs the axes that it sums over"))
+            diag_help(p->diag, "write `a @[D] b` to multiply and sum over D");
+        return '*';
+    case '\'':
+        if (parse_error(p, at, "E0002", "a prime belongs directly behind a name, as in `T'`"))
+            diag_help(p->diag, "text is written in double quotes: \"..\"");
+        return NO_TOKEN;
+    case '!':
+        parse_error(p, at, "E0002", "`!` is not used in Mix: \"not equal\" is `!=`, and `1 - x` negates a 0 or 1");
+        return NO_TOKEN;
+    case '&': case '|':
+        parse_error(p, at, "E0002", "`%c` is not used in Mix: comparisons are 0 or 1, so `*` is \"and\", `max` is \"or\"",
+                    *s);
+        return '*';
+    default:
+        break;
     }
-    size_t length = first >= 0xf0 && first < 0xf5 ? 4 : first >= 0xe0 ? 3 : 2;
-    if (first < 0xc2 || first >= 0xf5 || length > n)
-        return 0;
-    uint32_t c = first & (0x7fU >> length);
-    for (size_t i = 1; i < length; i++) {
-        unsigned char next = (unsigned char)s[i];
-        if ((next & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (next & 0x3f);
+    if ((unsigned char)*s < 0x20 || *s == 0x7f) {
+        parse_error(p, at, "E0002", "a control character (code %d) is not allowed here", *s);
+        return NO_TOKEN;
     }
-    if (c < smallest[length] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
-        return 0;
-    *out_char = c;
-    return length;
+    uint32_t c = 0;
+    utf8_read(s, at.end - at.begin, &c);
+    return foreign_symbol(p, at, c);
 }
 
 bool lex_check_text(Parse *p)

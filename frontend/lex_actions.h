@@ -13,12 +13,10 @@ int  lex_number(Parse *p, MIX_STYPE *value, Span at);
 int  lex_bad_number(Parse *p, MIX_STYPE *value, Span at);
 int  lex_string(Parse *p, MIX_STYPE *value, Span at);
 int  lex_open_string(Parse *p, MIX_STYPE *value, Span at);
-// A character that the language does not use.
-void lex_foreign(Parse *p, Span at);
+// A character that the language does not use. Returns what stands in for it, or NO_TOKEN.
+int  lex_foreign(Parse *p, Span at);
 
 // Looks for bytes that are not UTF-8, zeros, and too much of them; reports the first and returns false.
 bool lex_check_text(Parse *p);
-// Reads the UTF-8 character at `s` (at most `n` bytes). Returns its length in bytes, or 0 when it is malformed.
-size_t utf8_read(const char *s, size_t n, uint32_t *out_char);
 
 #endif

@@ -183,7 +183,10 @@ void parse_unexpected(Parse *p, Span at, const char *const *expected, size_t n_e
         report_equals(p, e, token, at) || report_chained(p, e, token, at))
         return;
     const char *words = expected_words(p, e);
-    if (*words)
+    if (!strcmp(words, "a value") && p->before)
+        parse_error(p, at, "E0001", "expected a value after %s, found %s", found_words(p, p->before, p->before_at),
+                    found_words(p, token, at));
+    else if (*words)
         parse_error(p, at, "E0001", "expected %s, found %s", words, found_words(p, token, at));
     else
         parse_error(p, at, "E0001", "%s cannot stand here", found_words(p, token, at));

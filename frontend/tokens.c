@@ -154,6 +154,8 @@ char closing_bracket(char open)
 static void report_open(Parse *p, Span at, const char *what)
 {
     Bracket b = p->bracket[p->n_brackets - 1];
+    if (p->skipping && b.open != '{')       // an error inside these brackets was reported already
+        return;
     LineCol opened = sources_line_col(p->sources, p->file, b.at.begin);
     if (parse_error(p, at, "E0004", "expected `%c` before %s, to close the `%c` on line %u", closing_bracket(b.open),
                     what, b.open, opened.line))
