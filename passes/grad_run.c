@@ -1,4 +1,5 @@
 // What `mixc run --grad` differentiates: cotangents given by the caller times the results, plus a loss. See grad.h.
+#include "clean.h"
 #include "grad.h"
 #include "rewrite.h"
 
@@ -71,6 +72,7 @@ bool grad_of_run(Module *m, const RunGradOptions *options)
         diag_error(m->diag, (Span){0}, NULL, "the module has no graph `main`");
         return false;
     }
+    in = graph_cse(m->arena, in);               // an input or parameter is one leaf
     Graph *g = graph_copy(m->arena, in, "main", true);
     g->diag = m->diag;
     ValueId total = find_total(g, in, options);

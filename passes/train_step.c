@@ -13,7 +13,9 @@
 // Gradient accumulation is one graph that runs grad_accum times a step, not two graphs: a second program would hold the
 // parameters twice. Each run adds its share to grad/NAME; where `apply` is 0 all else keeps its old value.
 //
-// A parameter that the loss does not depend on is left as it is: it is not in the graph.
+// A parameter that the loss does not depend on is left as it is: it is not in the graph. The result is folded and merged
+// (fold, cse), so that what follows sees no leftovers of the gradient rules.
+#include "clean.h"
 #include "grad.h"
 #include "pass.h"
 #include "rewrite.h"
@@ -205,7 +207,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const Param *const *)a)->name, (*(const Param *const *)b)->name);
 }
 
-// The trained parameters that main reads, in the module's order. A parameter is one leaf.
+// The trained parameters that main reads, in the module's order.
 static size_t find_trained(const Module *m, const Graph *main, Arena *scratch, Trained *out)
 {
     const Param **sorted = arena_array(scratch, const Param *, m->n_params);
@@ -293,6 +295,7 @@ static void add_updates(Step *s, Trained *p, size_t n, Arena *scratch)
 
 static Graph *make_step(PassContext *ctx, const Module *m, const Graph *main)
 {
+    main = graph_cse(ctx->arena, main);         // a parameter is one leaf
     ValueId loss = graph_find_output(main, OUTPUT_LOSS, "train");
     if (!loss) {
         diag_error(ctx->diag, (Span){0}, NULL, "there is nothing to train: the graph has no training loss");
@@ -313,7 +316,9 @@ static Graph *make_step(PassContext *ctx, const Module *m, const Graph *main)
     if (good)
         add_updates(&s, p, n, &scratch);
     arena_free(&scratch);
-    return good && ctx->diag->n_errors == errors ? graph_sweep(ctx->arena, g) : NULL;
+    if (!good || ctx->diag->n_errors > errors)
+        return NULL;
+    return graph_cse(ctx->arena, graph_fold(ctx->arena, g, true));
 }
 
 bool pass_train_step(PassContext *ctx, const Module *in, Module *out)
