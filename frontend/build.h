@@ -17,6 +17,7 @@ typedef struct BuildOptions {
     ModeName    mode;
     bool        with_loss;                  // add OUTPUT_LOSS "train" from the train section (its data fields become ARGs)
     bool        check_only;                 // ranged axes: prove at both ends; no module needed by anyone
+    bool        count_only;                 // parameters are wanted: what cannot be built yet is taken as a value of its type
     Binding    *binding;
     size_t      n_bindings;
 } BuildOptions;

@@ -33,8 +33,11 @@ typedef struct TrainSpec {
     bool    bf16;
 } TrainSpec;
 
-typedef struct Field {                      // one `key = value` of a section, for what only the runtime reads
-    const char *key;                        // "windows.name" and so on: call arguments are flattened with dots
+// One `key = value` of a section, for what only the runtime reads. `windows = mlm(T, rate=0.15)` gives windows = "mlm",
+// windows.name = "mlm", windows.0 = "512", windows.rate = "0.15"; a bare name or string gives KEY and KEY.name alike; a
+// list gives KEY.0, KEY.1, .. each in this manner and KEY.count.
+typedef struct Field {
+    const char *key;
     const char *value;                      // text of a number, a string's content, or a name
 } Field;
 
@@ -48,6 +51,7 @@ typedef struct Module {
     Field     *data;     size_t n_data;     // the data section in use
     Field     *generate; size_t n_generate; // the generate section
     Field     *run;      size_t n_run;      // what is left of the train section: eval, save, seed, ...
+    const char **recompute; size_t n_recompute, recompute_capacity;   // paths of layers that drop their activations
 } Module;
 
 Module *module_make(Arena *arena, Diag *diag);
