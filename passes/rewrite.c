@@ -72,11 +72,10 @@ static Graph *empty_like(Arena *arena, const Graph *in, const char *name)
     Graph *g = graph_make(arena, in->diag, keep_text(arena, name));
     assert(g->n_axes == 1 && "a fresh graph holds the error axis only");
     for (size_t i = 1; i < in->n_axes; i++) {
-        Axis axis = in->axis[i];
-        if (in->arena != arena)
-            axis.name = keep_text(arena, axis.name);
-        g->axis = arena_grow(arena, g->axis, g->n_axes, &g->axis_capacity, sizeof *g->axis);
-        g->axis[g->n_axes++] = axis;
+        const Axis *a = &in->axis[i];
+        AxisId id = graph_axis(g, a->name, a->kind, a->size, a->twin_of);
+        assert(id == i && "names are unique, so axes keep their ids");
+        (void)id;
     }
     for (size_t i = 1; i < in->n_kernels; i++)
         graph_add_kernel(g, in->kernel[i]);
