@@ -28,7 +28,7 @@ typedef struct Step {
     Graph           *g;
     const TrainSpec *t;
     ValueId          lr, apply;             // apply: 0 when every run is a whole step
-    ValueId          correct1, correct2;    // 1 - beta1^t, 1 - beta2^t; 0: no correction
+    ValueId          correct1, correct2;    // 1/(1 - beta1^t), 1/(1 - beta2^t); 0: no correction
     ValueId          ema_share;             // weight of the new value in the running average; 0: no average
 } Step;
 
@@ -102,8 +102,8 @@ static ValueId adam_direction(Step *s, const Trained *p, ValueId g)
     ValueId m = running(s, "adam.m/", p->param->name, type, t->beta1, g);
     ValueId v = running(s, "adam.v/", p->param->name, type, t->beta2, mul(s, g, g));
     if (s->correct1) {
-        m = divide(s, m, s->correct1);
-        v = divide(s, v, s->correct2);
+        m = mul(s, m, s->correct1);
+        v = mul(s, v, s->correct2);
     }
     return divide(s, m, add(s, root(s, v), num(s, t->eps)));
 }
@@ -284,8 +284,8 @@ static void add_updates(Step *s, Trained *p, size_t n, Arena *scratch)
     if (t->clip > 0)
         factor = graph_binary(s->g, OP_MIN, num(s, 1), divide(s, num(s, t->clip), norm));
     if (t->optimizer != OPTIMIZER_SGD && t->correct != 0) {
-        s->correct1 = correction(s, "adam.c1", t->beta1);
-        s->correct2 = correction(s, "adam.c2", t->beta2);
+        s->correct1 = divide(s, num(s, 1), correction(s, "adam.c1", t->beta1));
+        s->correct2 = divide(s, num(s, 1), correction(s, "adam.c2", t->beta2));
     }
     if (t->ema > 0)
         s->ema_share = divide(s, num(s, 1 - t->ema), correction(s, "ema.c", t->ema));
