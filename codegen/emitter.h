@@ -24,7 +24,8 @@ typedef enum Dialect { DIALECT_C, DIALECT_CUDA } Dialect;
 // The value counts where lo <= e < hi and, when by > 1, by divides e. Elsewhere it is 0.
 typedef struct Guard {
     Ix      e;
-    int64_t lo, hi, by;
+    int32_t by;
+    int64_t lo, hi;
 } Guard;
 
 enum { MAX_GUARDS = 8 };
@@ -56,6 +57,7 @@ typedef struct Scope Scope;
 
 typedef struct EmitParam {                  // a parameter of the kernel: a buffer
     ValueId     value;                      // whose elements it holds; 0: a workspace
+    uint32_t    workspace;                  // which one, from 1
     const char *name;                       // in the text
     DType       dtype;
     bool        is_written;
@@ -74,7 +76,6 @@ typedef struct Emitter {
     uint32_t      kernel;                   // the kernel being written: its stored values are not loaded but computed
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory
-    uint64_t      helpers;                  // bit per Helper (prelude.h)
     struct { const char **name; size_t n, capacity; } names;
 } Emitter;
 
@@ -85,7 +86,8 @@ const char *emit_name(Emitter *E, const char *hint);
 
 // The name of the buffer that holds `v`, adding the parameter when it is new. `v` 0: a workspace of its own.
 const char *emit_param(Emitter *E, ValueId v, bool is_written);
-const char *emit_workspace(Emitter *E, const char *hint, DType dtype, bool is_written);
+// A workspace made by lower_workspace.
+const char *emit_workspace(Emitter *E, uint32_t workspace, const char *hint, DType dtype, bool is_written);
 
 // Scopes. A scope's text joins its parent's when it is closed; an empty loop leaves no trace.
 //

@@ -1,0 +1,60 @@
+// What the parts of the emitter share with each other and with nobody else.
+#ifndef MIXC_EMIT_PARTS_H
+#define MIXC_EMIT_PARTS_H
+
+#include "emitter.h"
+#include "prelude.h"
+#include "text.h"
+
+typedef struct Memo Memo;
+struct Memo {
+    ValueId value;
+    Env     env;
+    Val     val;
+    Memo   *next;
+};
+
+enum { MEMO_BUCKETS = 16 };
+
+struct Scope {
+    Emitter    *emitter;
+    Scope      *parent;
+    Text        text;
+    const char *head, *name;                // the line that opens it; the loop variable
+    int         indent, depth, lanes;
+    bool        is_loop, is_thread;         // is_thread: CUDA threads share this loop out
+    uint64_t    mask;                       // the bit of `depth` when it has variables, else 0
+    Ix          lane;                       // the lane variable in force; 0: none
+    uint64_t    lane_bit;
+    Memo       *memo[MEMO_BUCKETS];
+    const char **local; size_t n_locals, local_capacity;
+};
+
+const char *scope_name(Emitter *E, Scope *s, const char *hint);
+Scope      *scope_home(Scope *at, uint64_t deps);
+uint64_t    env_deps(const Emitter *E, const Env *env);
+Env         env_restrict(const Emitter *E, const Env *env, ValueId v);
+bool        memo_find(const Scope *at, ValueId v, const Env *env, Val *out);
+void        memo_add(Emitter *E, Scope *at, ValueId v, const Env *env, Val val);
+
+// An integer as the C text of a long: suffixed where an int would not do.
+const char *render_long(Emitter *E, int64_t value);
+
+// The environment of operand 0 of a view, for element `env` of the view. `take` gives the index for OP_TAKE.
+Env  view_operand(Emitter *E, ValueId view, const Env *env);
+
+// Element `env` of the buffer of `v`.
+Val  emit_load(Emitter *E, Scope *at, ValueId v, const Env *env);
+// The guards of env as one condition. Vector conditions are masks.
+Val  emit_guard(Emitter *E, Scope *at, const Env *env);
+
+// A reduction or a product, as loops in `home`.
+Val  emit_reduction(Emitter *E, Scope *home, ValueId v, const Env *env);
+// The same over its axes without those in `done`, for which `env` gives an index.
+Val  emit_reduction_part(Emitter *E, Scope *home, ValueId v, const Env *env, const AxisId *done, size_t n_done);
+// Adds one number to an accumulator variable.
+void emit_accumulate(Emitter *E, Scope *s, Red f, bool is_int, Val acc, Val x);
+// The name of a loop over the axis: its own in lower case.
+const char *loop_hint(Emitter *E, AxisId axis);
+
+#endif

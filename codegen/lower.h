@@ -1,0 +1,71 @@
+// Lowering: from one kernel of the graph to kernel texts and launches.
+//
+// codegen_program calls the lowering of the kernel's family once for each distinct structure: a kernel whose nodes,
+// sizes and operands are the same as an earlier one's (another layer's) gets the same launches with its own buffers.
+// So a lowering must depend on nothing but what the kernel key holds (kernel_key.c): ops, attributes, types, sizes and
+// which operand is which.
+#ifndef MIXC_LOWER_H
+#define MIXC_LOWER_H
+
+#include "codegen.h"
+#include "emitter.h"
+
+typedef struct LowerLaunch {
+    uint32_t   kernel;                      // of the program
+    uint32_t   n_args;
+    ValueId   *value;                       // [n_args]: the argument's value; 0: a workspace
+    uint32_t  *workspace;                   // [n_args]
+    int64_t    n_work, grain, cuda_blocks;
+    double     flops, bytes;
+} LowerLaunch;
+
+typedef struct LowerWorkspace {
+    const char *hint;
+    DType       dtype;
+    int64_t     count;
+} LowerWorkspace;
+
+typedef struct Lower {
+    Arena        *arena;
+    Diag         *diag;
+    const Graph  *g;
+    const Target *target;
+    Program      *program;
+    uint32_t      kernel;                   // of the graph
+    const ValueId *member; size_t n_members;   // the values it stores, ascending
+    uint32_t     *n_uses;                   // [n_nodes]: how often the kernel's nodes read each; for Emitter.n_uses
+    LowerWorkspace *workspace; size_t n_workspaces, workspace_capacity;   // [0] is unused
+    LowerLaunch  *launch; size_t n_launches, launch_capacity;
+} Lower;
+
+// One row for each family. Returns false after an error in diag.
+bool lower_loop(Lower *L);
+bool lower_contract(Lower *L);
+bool lower_rows(Lower *L);
+bool lower_scatter(Lower *L);
+
+// An emitter for a kernel of L. For CUDA give the C emitter, whose parameters (and their order) it takes over.
+Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like);
+
+// A buffer that lives for this kernel's launches only. Returns its number, for emit_workspace.
+uint32_t lower_workspace(Lower *L, const char *hint, DType dtype, int64_t count);
+
+typedef struct LowerText {
+    const char *hint;                       // for the kernel's name
+    const char *comment;                    // what it computes: lines without "//", '\n' between them
+    Emitter    *c, *cuda;                   // finished; cuda may be NULL
+    int64_t     n_work, grain;
+    size_t      scratch_bytes;
+    int64_t     cuda_blocks, cuda_threads;  // threads: a power of two
+    double      flops, bytes;
+    bool        uses_scratch;
+} LowerText;
+
+// Adds the kernel and its launch. The C function is
+//     void NAME(void *const *p, long begin, long end, void *scratch) { parameters; the emitter's body }
+void lower_launch(Lower *L, const LowerText *text);
+
+// "y[b,t,d] = ..": names and axes of a value for comments.
+void lower_describe(const Graph *g, ValueId v, Text *out);
+
+#endif

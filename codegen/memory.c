@@ -1,0 +1,144 @@
+// Loads and stores: which lanes are side by side in memory, and what padding keeps out of bounds.
+#include "emit_parts.h"
+
+static bool guard_is_uniform(const Emitter *E, const Scope *at, const Guard *g)
+{
+    LaneForm form = ix_lane(E->ix, g->e, at->lane, at->lanes);
+    if (form == LANE_UNIFORM)
+        return true;
+    // All lanes are on one side when the vector and the bounds are aligned.
+    bool aligned = ix_multiple(E->ix, g->e) % at->lanes == 0;
+    bool lo = g->lo % at->lanes == 0 || ix_lo(E->ix, g->e) >= g->lo;
+    bool hi = g->hi % at->lanes == 0 || ix_hi(E->ix, g->e) < g->hi;
+    return form == LANE_UNIT && g->by == 1 && aligned && lo && hi;
+}
+
+static const char *index_text(Emitter *E, Ix e, bool inside_product, const Scope *at, const char *lane)
+{
+    Text t = text_make(E->arena);
+    ix_print(E->ix, e, inside_product, at->lane, lane, &t);
+    return text_str(&t);
+}
+
+// A guard as a C condition, for one lane when `lane` is given.
+static void guard_text(Emitter *E, const Scope *at, const Guard *g, const char *lane, Text *out)
+{
+    const char *e = index_text(E, g->e, true, at, lane);
+    const char *join = out->n ? " && " : "";
+    if (ix_lo(E->ix, g->e) < g->lo) {
+        text_printf(out, "%s%s >= %lld", join, e, (long long)g->lo);
+        join = " && ";
+    }
+    if (ix_hi(E->ix, g->e) >= g->hi) {
+        text_printf(out, "%s%s < %lld", join, e, (long long)g->hi);
+        join = " && ";
+    }
+    if (g->by > 1)
+        text_printf(out, "%s%s%%%d == 0", join, e, g->by);
+}
+
+static const char *guards_text(Emitter *E, const Scope *at, const Env *env, const char *lane, bool *out_uniform)
+{
+    Text t = text_make(E->arena);
+    *out_uniform = true;
+    for (int i = 0; i < env->n_guards; i++) {
+        guard_text(E, at, &env->guard[i], lane, &t);
+        *out_uniform &= guard_is_uniform(E, at, &env->guard[i]);
+    }
+    return text_str(&t);
+}
+
+Val emit_guard(Emitter *E, Scope *at, const Env *env)
+{
+    bool uniform;
+    const char *text = guards_text(E, at, env, NULL, &uniform);
+    if (uniform)
+        return (Val){.text = text, .prec = PREC_COMPARE, .kind = VAL_MASK};
+    const char *name = scope_name(E, at, "inside");
+    const char *array = scope_name(E, at, "side");
+    scope_line(at, "int %s[%d];", array, at->lanes);
+    scope_line(at, "for (int q = 0; q < %d; q++)", at->lanes);
+    scope_line(at, "    %s[q] = -(%s);", array, guards_text(E, at, env, "q", &uniform));
+    scope_line(at, "const vi %s = loadi_v(%s);", name, array);
+    return val_name(name, VAL_MASK, true);
+}
+
+static const char *loader(DType dtype)
+{
+    return dtype == DTYPE_I32 ? "loadi_v" : dtype == DTYPE_BF16 ? "loadh_v" : "load_v";
+}
+
+// Element `at` of a buffer as C text of a scalar.
+static const char *element(Emitter *E, const char *name, DType dtype, const char *offset)
+{
+    return dtype == DTYPE_BF16 ? arena_printf(E->arena, "loadh_s(%s + %s)", name, offset)
+                               : arena_printf(E->arena, "%s[%s]", name, offset);
+}
+
+Val emit_load(Emitter *E, Scope *at, ValueId v, const Env *env)
+{
+    const Node *n = &E->g->node[v];
+    DType dtype = n->type.dtype;
+    ValKind kind = dtype == DTYPE_I32 ? VAL_INT : VAL_FLOAT;
+    const char *array = emit_param(E, v, false), *zero = kind == VAL_INT ? "0" : "0.0f";
+    Ix offset = emit_offset(E, v, env);
+    LaneForm form = ix_lane(E->ix, offset, at->lane, at->lanes);
+    bool uniform;
+    const char *guard = guards_text(E, at, env, NULL, &uniform);
+    const char *name = scope_name(E, at, n->hint ? n->hint : array);
+    const char *text = index_text(E, offset, false, at, NULL);
+    const char *type = kind == VAL_INT ? "int" : "float", *vector = kind == VAL_INT ? "vi" : "vf";
+    if (form == LANE_UNIFORM && uniform) {
+        if (*guard)
+            scope_line(at, "const %s %s = %s ? %s : %s;", type, name, guard, element(E, array, dtype, text), zero);
+        else
+            scope_line(at, "const %s %s = %s;", type, name, element(E, array, dtype, text));
+        return val_name(name, kind, false);
+    }
+    if (form == LANE_UNIT && uniform && *guard) {
+        scope_line(at, "%s %s = {0};", vector, name);
+        scope_line(at, "if (%s)", guard);
+        scope_line(at, "    %s = %s(%s + %s);", name, loader(dtype), array, text);
+    } else if (form == LANE_UNIT && uniform) {
+        scope_line(at, "const %s %s = %s(%s + %s);", vector, name, loader(dtype), array, text);
+    } else {
+        const char *lanes = scope_name(E, at, arena_printf(E->arena, "%s_at", array));
+        guard = guards_text(E, at, env, "q", &uniform);
+        const char *one = element(E, array, dtype, index_text(E, offset, false, at, "q"));
+        scope_line(at, "%s %s[%d];", type, lanes, at->lanes);
+        scope_line(at, "for (int q = 0; q < %d; q++)", at->lanes);
+        if (*guard)
+            scope_line(at, "    %s[q] = %s ? %s : %s;", lanes, guard, one, zero);
+        else
+            scope_line(at, "    %s[q] = %s;", lanes, one);
+        scope_line(at, "const %s %s = %s(%s);", vector, name, kind == VAL_INT ? "loadi_v" : "load_v", lanes);
+    }
+    return val_name(name, kind, true);
+}
+
+void emit_store(Emitter *E, Scope *at, ValueId v, const Env *env, Val val)
+{
+    DType dtype = E->g->node[v].type.dtype;
+    const char *array = emit_param(E, v, true);
+    Env mine = env_restrict(E, env, v);
+    Ix offset = emit_offset(E, v, &mine);
+    LaneForm form = ix_lane(E->ix, offset, at->lane, at->lanes);
+    const char *text = index_text(E, offset, false, at, NULL);
+    if (dtype != DTYPE_I32)
+        val = val_float(E, val);
+    if (form == LANE_UNIFORM) {
+        scope_line(at, dtype == DTYPE_BF16 ? "%s[%s] = half_s(%s);" : "%s[%s] = %s;", array, text, val.text);
+        return;
+    }
+    val = val_vector(E, val);
+    if (form == LANE_UNIT) {
+        const char *type = dtype == DTYPE_I32 ? "vi" : dtype == DTYPE_BF16 ? "vh" : "vf";
+        scope_line(at, dtype == DTYPE_BF16 ? "*(%s *)(%s + %s) = half_v(%s);" : "*(%s *)(%s + %s) = %s;", type, array, text,
+                   val.text);
+        return;
+    }
+    const char *name = val_named(E, at, val, "lane").text;
+    scope_line(at, "for (int q = 0; q < %d; q++)", at->lanes);
+    scope_line(at, dtype == DTYPE_BF16 ? "    %s[%s] = half_s(%s[q]);" : "    %s[%s] = %s[q];", array,
+               index_text(E, offset, false, at, "q"), name);
+}
