@@ -192,8 +192,9 @@ flags
     : %empty                    { $$ = (Flags){0}; }
     | flags RECOMPUTE           { $$ = $1; $$.recompute = true; }
     | flags CAUSAL OVER ID after leak
-        { $$ = $1;
-          LIST_ADD($$.causal, NEW(Causal, .at = {@$.file, @2.begin, @6.end}, .over = $4, .after = $5, .leak = $6)); }
+        { Causal *c = NEW(Causal, .at = {@$.file, @2.begin, @6.end}, .over = $4, .after = $5, .leak = $6);
+          $$ = $1;
+          LIST_ADD($$.causal, c); }
 
 after
     : %empty                    { $$ = NULL; }

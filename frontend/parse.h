@@ -24,6 +24,7 @@ typedef struct StmtList { Stmt *first, *last; } StmtList;
 typedef struct ItemList { Item *first, *last; } ItemList;
 typedef struct CommentList { Comment *first, *last; } CommentList;
 
+// `node` is evaluated more than once.
 #define LIST_ADD(list, node)                                                                                           \
     ((list).last ? (void)((list).last->next = (node)) : (void)((list).first = (node)), (void)((list).last = (node)))
 
