@@ -1,0 +1,627 @@
+// The rules of the causality proof, op by op. Each is an over-approximation: what is not listed reads everything. The
+// one thing taken on trust is that masked scores meet moderate numbers only: x + LOW is LOW, and 0*x is 0. A row in which
+// all scores may be LOW is not trusted: its largest score is LOW too, and then exp(LOW - LOW) is not 0.
+#include "causal_facts.h"
+
+#include "eval.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double low_enough = -1e9;      // exp of it is 0 in every element type, and stays so next to scores
+
+static const Reads nothing = {.fixed = NOWHERE, .is_fair = true};
+
+bool reads_depend(const Reads *r)
+{
+    return r->all || r->n_bounds || r->fixed != NOWHERE;
+}
+
+int64_t reads_shift(const Reads *r, AxisId axis)
+{
+    for (size_t i = 0; i < r->n_bounds; i++)
+        if (r->bound[i].axis == axis)
+            return r->bound[i].shift;
+    return NOWHERE;
+}
+
+static int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// NOWHERE stays nowhere; the sizes of a bound graph keep sums far from overflow, and what is not is taken for "all".
+static int64_t moved(int64_t place, int64_t by)
+{
+    int64_t sum;
+    if (place == NOWHERE)
+        return NOWHERE;
+    return __builtin_add_overflow(place, by, &sum) ? INT64_MAX : sum;
+}
+
+static void add_bound(Reads *r, AxisId axis, int64_t shift)
+{
+    if (shift == NOWHERE)
+        return;
+    for (size_t i = 0; i < r->n_bounds; i++)
+        if (r->bound[i].axis == axis) {
+            r->bound[i].shift = max_i64(r->bound[i].shift, shift);
+            return;
+        }
+    if (r->n_bounds == MAX_BOUNDS || shift == INT64_MAX) {
+        r->all = true;
+        return;
+    }
+    r->bound[r->n_bounds].axis = axis;
+    r->bound[r->n_bounds++].shift = shift;
+}
+
+// Takes the bound along an axis away and returns it.
+static int64_t take_bound(Reads *r, AxisId axis)
+{
+    for (size_t i = 0; i < r->n_bounds; i++)
+        if (r->bound[i].axis == axis) {
+            int64_t shift = r->bound[i].shift;
+            r->bound[i] = r->bound[--r->n_bounds];
+            return shift;
+        }
+    return NOWHERE;
+}
+
+static void add_reads(Reads *r, const Reads *x)
+{
+    for (size_t i = 0; i < x->n_bounds; i++)
+        add_bound(r, x->bound[i].axis, x->bound[i].shift);
+    r->fixed = max_i64(r->fixed, x->fixed);
+    r->all |= x->all;
+}
+
+// Regions and facts
+
+static bool region_within(const Region *small, const Region *large)
+{
+    if (small->on_diagonal || large->on_diagonal)
+        return small->on_diagonal && small->a == large->a && small->b == large->b &&
+               (large->on_diagonal || (large->shift < 0 && large->floor == NOWHERE));
+    if (small->a != large->a)
+        return false;
+    if (large->b == 0)                      // i_a > max(i_b + shift, floor) implies i_a > shift, as i_b >= 0
+        return large->floor <= max_i64(small->floor, small->b ? small->shift : NOWHERE);
+    return small->b == large->b && large->shift <= small->shift && large->floor <= small->floor;
+}
+
+// Where both hold; false when that is not a region.
+static bool region_common(const Region *x, const Region *y, Region *out)
+{
+    if (x->on_diagonal || y->on_diagonal) {
+        *out = *x;
+        return x->on_diagonal && y->on_diagonal && x->a == y->a && x->b == y->b;
+    }
+    if (x->a != y->a || (x->b && y->b && x->b != y->b))
+        return false;
+    *out = (Region){x->a, x->b ? x->b : y->b, NOWHERE, max_i64(x->floor, y->floor), false};
+    out->shift = max_i64(x->b ? x->shift : NOWHERE, y->b ? y->shift : NOWHERE);
+    return true;
+}
+
+static Region diagonal(AxisId a, AxisId b)
+{
+    return (Region){.a = a, .b = b, .floor = NOWHERE, .on_diagonal = true};
+}
+
+static void add_fact(Reads *r, Region where, unsigned known)
+{
+    if (known & (KNOWN_ZERO | KNOWN_ONE))
+        known |= KNOWN_SAME;
+    if (!where.on_diagonal)
+        known &= ~(unsigned)KNOWN_FAIR;
+    else if (where.a > where.b)             // one spelling of the pair
+        where = diagonal(where.b, where.a);
+    if (!known || where.a == where.b)
+        return;
+    for (size_t i = 0; i < r->n_facts; i++)
+        if (region_within(&where, &r->fact[i].where) && (known & ~r->fact[i].known) == 0)
+            return;
+    if (r->n_facts < MAX_FACTS)
+        r->fact[r->n_facts++] = (Fact){where, known};
+}
+
+static unsigned known_constant(double value)
+{
+    return (value == 0 ? KNOWN_ZERO : 0u) | (value == 1 ? KNOWN_ONE : 0u) |
+           (value <= low_enough ? KNOWN_LOW : value < -low_enough ? KNOWN_FAIR : 0u);
+}
+
+static unsigned known_at(const Reads *r, const Region *where)
+{
+    unsigned known = (reads_depend(r) ? 0u : KNOWN_SAME) | (r->is_fair ? KNOWN_FAIR : 0u);
+    if (r->is_const)
+        known |= known_constant(r->value);
+    for (size_t i = 0; i < r->n_facts; i++)
+        if (region_within(where, &r->fact[i].where))
+            known |= r->fact[i].known;
+    return known;
+}
+
+// The value there, if it is one number.
+static bool value_at(const Reads *r, const Region *where, double *out)
+{
+    unsigned known = known_at(r, where);
+    *out = r->is_const ? r->value : known & KNOWN_ONE ? 1 : 0;
+    return r->is_const || known & (KNOWN_ZERO | KNOWN_ONE);
+}
+
+// Element by element
+
+static bool scalar_op(Op op, double a, double b, double *out)
+{
+    switch ((int)op) {
+    case OP_ADD: *out = a + b; return true;
+    case OP_SUB: *out = a - b; return true;
+    case OP_MUL: *out = a * b; return true;
+    case OP_DIV: *out = a / b; return true;
+    case OP_MAX: *out = a > b ? a : b; return true;
+    case OP_MIN: *out = a < b ? a : b; return true;
+    case OP_LT:  *out = a < b; return true;
+    case OP_LE:  *out = a <= b; return true;
+    case OP_EQ:  *out = a == b; return true;
+    case OP_NE:  *out = a != b; return true;
+    default:     return false;
+    }
+}
+
+static unsigned known_binary(const Node *n, const Reads *x, const Reads *y, const Region *where)
+{
+    unsigned a = known_at(x, where), b = known_at(y, where), known = a & b & (KNOWN_SAME | KNOWN_FAIR);
+    double va, vb, value;
+    if (value_at(x, where, &va) && value_at(y, where, &vb) && scalar_op(n->op, va, vb, &value))
+        known |= known_constant(value);
+    bool positive_y = (y->is_const && y->value > 0) || b & KNOWN_ONE;
+    bool positive_x = (x->is_const && x->value > 0) || a & KNOWN_ONE;
+    switch ((int)n->op) {
+    case OP_ADD: known |= (a | b) & KNOWN_LOW; break;
+    case OP_SUB: known |= b & KNOWN_FAIR ? a & KNOWN_LOW : 0; break;
+    case OP_MUL:
+        known |= (a | b) & KNOWN_ZERO;
+        known |= (positive_y ? a & KNOWN_LOW : 0) | (positive_x ? b & KNOWN_LOW : 0);
+        break;
+    case OP_DIV: known |= (a & KNOWN_ZERO) | (positive_y ? a & KNOWN_LOW : 0); break;
+    case OP_MAX: case OP_MIN:
+        known |= a & b;
+        if (x->is_binary && y->is_binary)
+            known |= (a | b) & (n->op == OP_MAX ? KNOWN_ONE : KNOWN_ZERO);
+        break;
+    default: break;
+    }
+    return known;
+}
+
+static unsigned known_select(const Reads *c, const Reads *x, const Reads *y, const Region *where)
+{
+    double chosen;
+    if (value_at(c, where, &chosen))
+        return known_at(chosen != 0 ? x : y, where);
+    unsigned known = known_at(x, where) & known_at(y, where);
+    return known_at(c, where) & KNOWN_SAME ? known : known & ~(unsigned)KNOWN_SAME;
+}
+
+static unsigned known_unary(const Node *n, const Reads *x, const Region *where)
+{
+    unsigned a = known_at(x, where), known = a & (KNOWN_SAME | KNOWN_FAIR);
+    switch ((int)n->op) {
+    case OP_NEG:  return known | (a & KNOWN_ZERO);
+    case OP_CAST: case OP_STOP: case OP_EXPAND: return a;
+    case OP_MAP:
+        if (a & KNOWN_ZERO)
+            known |= known_constant(act_value(n->attr[0].act, 0));
+        if (a & KNOWN_LOW && act_value(n->attr[0].act, low_enough) == 0)
+            known |= KNOWN_ZERO;
+        return known;
+    default: return known;
+    }
+}
+
+// Every region that an operand knows something about, and the common parts of two of them.
+static void combine_facts(const Node *n, const Reads *const *in, size_t n_in, Reads *out)
+{
+    enum { MAX_REGIONS = 3 * MAX_FACTS };
+    Region all[MAX_REGIONS];
+    size_t n_all = 0;
+    for (size_t i = 0; i < n_in; i++)
+        for (size_t k = 0; k < in[i]->n_facts; k++)
+            all[n_all++] = in[i]->fact[k].where;
+    for (size_t i = 0; i < n_all; i++)
+        for (size_t k = i; k < n_all; k++) {
+            Region where;
+            if (!region_common(&all[i], &all[k], &where))
+                continue;
+            unsigned known = n_in == 3 ? known_select(in[0], in[1], in[2], &where)
+                           : n_in == 2 ? known_binary(n, in[0], in[1], &where) : known_unary(n, in[0], &where);
+            add_fact(out, where, known);
+        }
+}
+
+static bool linear_sum(const Reads *x, const Reads *y, bool minus, Reads *out)
+{
+    if (!x->is_linear || !y->is_linear)
+        return false;
+    AxisId plus[2] = {x->plus, minus ? y->minus : y->plus}, less[2] = {x->minus, minus ? y->plus : y->minus};
+    for (size_t i = 0; i < 2; i++)
+        for (size_t k = 0; k < 2; k++)
+            if (plus[i] == less[k])
+                plus[i] = less[k] = 0;
+    if ((plus[0] && plus[1]) || (less[0] && less[1]))
+        return false;
+    out->is_linear = true;
+    out->plus = plus[0] ? plus[0] : plus[1];
+    out->minus = less[0] ? less[0] : less[1];
+    out->offset = x->offset + (minus ? -y->offset : y->offset);
+    return true;
+}
+
+// Comparing index expressions: x <= y is i_p - i_q + c <= 0, which is 0 where i_p > i_q - c and 1 where i_q >= i_p + c.
+static void compare_facts(const Node *n, const Reads *x, const Reads *y, Reads *out)
+{
+    Reads d = nothing;
+    if (!linear_sum(x, y, true, &d) || (!d.plus && !d.minus))
+        return;
+    int64_t c = d.offset;
+    bool equal = n->op == OP_EQ || n->op == OP_NE;
+    unsigned above = n->op == OP_NE ? KNOWN_ONE : KNOWN_ZERO, below = n->op == OP_EQ ? KNOWN_ZERO : KNOWN_ONE;
+    if (n->op == OP_LT)                     // whole numbers: d < 0 is d + 1 <= 0
+        c++;
+    if (d.plus)
+        add_fact(out, (Region){d.plus, d.minus, d.minus ? -c : NOWHERE, d.minus ? NOWHERE : -c, false}, above);
+    bool holds = n->op == OP_EQ ? c == 0 : n->op == OP_NE ? c != 0 : c <= 0;
+    if (d.plus && d.minus)
+        add_fact(out, diagonal(d.plus, d.minus), holds ? KNOWN_ONE | KNOWN_FAIR : KNOWN_ZERO | KNOWN_FAIR);
+    int64_t from = equal ? c : c - 1;
+    if (d.minus)
+        add_fact(out, (Region){d.minus, d.plus, d.plus ? from : NOWHERE, d.plus ? NOWHERE : from, false}, below);
+}
+
+static void linear_of(const Node *n, const Reads *const *in, Reads *out)
+{
+    switch ((int)n->op) {
+    case OP_ADD: linear_sum(in[0], in[1], false, out); break;
+    case OP_SUB: linear_sum(in[0], in[1], true, out); break;
+    case OP_NEG: {
+        Reads zero = nothing;
+        zero.is_linear = true;
+        linear_sum(&zero, in[0], true, out);
+        break;
+    }
+    case OP_CAST: case OP_STOP: case OP_EXPAND:
+        out->is_linear = in[0]->is_linear;
+        out->plus = in[0]->plus;
+        out->minus = in[0]->minus;
+        out->offset = in[0]->offset;
+        break;
+    default: break;
+    }
+}
+
+// Whether no element can be LOW, and whether all are 0 or 1.
+static void range_of(const Node *n, const Reads *const *in, Reads *out)
+{
+    bool compares = n->op == OP_LT || n->op == OP_LE || n->op == OP_EQ || n->op == OP_NE, binary = true;
+    for (size_t i = n->op == OP_SELECT; i < n->n_in; i++) {
+        out->is_fair &= in[i]->is_fair;
+        binary &= in[i]->is_binary;
+    }
+    Act f = n->op == OP_MAP ? n->attr[0].act : ACT_COUNT;
+    if (compares || f == ACT_EXP || f == ACT_SIGMOID || f == ACT_TANH || f == ACT_RELU || f == ACT_ABS)
+        out->is_fair = true;
+    bool keeps = n->op == OP_MUL || n->op == OP_MAX || n->op == OP_MIN || n->op == OP_SELECT || n->op == OP_CAST ||
+                 n->op == OP_STOP || n->op == OP_EXPAND;
+    bool inverts = n->op == OP_SUB && in[0]->is_const && in[0]->value == 1 && in[1]->is_binary;
+    out->is_binary = compares || (keeps && binary) || inverts;
+}
+
+static void set_const(Reads *r, double value)
+{
+    r->is_fair = fabs(value) < -low_enough;
+    r->is_binary = value == 0 || value == 1;
+    r->is_const = true;
+    r->value = value;
+    if (fabs(value) < 1e15 && value == floor(value)) {
+        r->is_linear = true;
+        r->offset = (int64_t)value;
+    }
+}
+
+static Reads reads_pointwise(const Node *n, const Reads *const *in)
+{
+    Reads out = nothing;
+    for (size_t i = 0; i < n->n_in; i++)
+        add_reads(&out, in[i]);
+    double value;
+    if (n->n_in == 2 && in[0]->is_const && in[1]->is_const && scalar_op(n->op, in[0]->value, in[1]->value, &value)) {
+        set_const(&out, value);
+        return out;
+    }
+    if (n->n_in == 1 && in[0]->is_const && (n->op == OP_NEG || n->op == OP_MAP || n->op == OP_CAST || n->op == OP_STOP ||
+                                            n->op == OP_EXPAND)) {
+        set_const(&out, n->op == OP_NEG ? -in[0]->value : n->op == OP_MAP ? act_value(n->attr[0].act, in[0]->value)
+                                                                          : in[0]->value);
+        return out;
+    }
+    range_of(n, in, &out);
+    if (n->n_in <= 3)
+        combine_facts(n, in, n->n_in, &out);
+    if (n->op == OP_LT || n->op == OP_LE || n->op == OP_EQ || n->op == OP_NE)
+        compare_facts(n, in[0], in[1], &out);
+    linear_of(n, in, &out);
+    return out;
+}
+
+// Sums
+
+// Zero above the middle and the middle zero above the last: so the product of two lower triangles is one.
+static void chain_facts(Reads *out, const Reads *x, AxisId middle)
+{
+    for (size_t i = 0; i < x->n_facts; i++)
+        for (size_t k = 0; k < x->n_facts; k++) {
+            const Region *u = &x->fact[i].where, *v = &x->fact[k].where;
+            if (!(x->fact[i].known & x->fact[k].known & KNOWN_ZERO) || u->b != middle || v->a != middle ||
+                u->on_diagonal || v->on_diagonal)
+                continue;
+            Region where = {u->a, v->b, v->b ? moved(u->shift, v->shift) : NOWHERE,
+                            max_i64(u->floor, moved(v->floor, u->shift)), false};
+            add_fact(out, where, KNOWN_ZERO);
+        }
+}
+
+// Sums (or takes the largest or smallest) along one axis. Elements that are zero, or the same whatever the inputs are,
+// tell the result nothing of them.
+static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
+{
+    Reads out = *x;
+    out.n_facts = 0;
+    out.is_linear = out.is_const = false;
+    out.is_binary &= f != RED_SUM;
+    unsigned silent = f == RED_MAX ? KNOWN_SAME | KNOWN_LOW : KNOWN_SAME;
+    int64_t shift = take_bound(&out, axis);
+    const Region *best = NULL;
+    for (size_t i = 0; i < x->n_facts; i++) {
+        const Fact *fact = &x->fact[i];
+        bool touched = fact->where.a == axis || fact->where.b == axis;
+        if (fact->where.on_diagonal && touched) {   // every row has an element that is not LOW
+            AxisId other = fact->where.a == axis ? fact->where.b : fact->where.a;
+            out.is_fair |= f == RED_MAX && fact->known & KNOWN_FAIR && graph_size(g, axis) >= graph_size(g, other);
+            continue;
+        }
+        if (fact->where.a == axis && fact->known & silent && (!best || fact->where.shift < best->shift))
+            best = &fact->where;
+        if (!touched)
+            add_fact(&out, fact->where, f == RED_SUM ? fact->known & ~(unsigned)KNOWN_ONE : fact->known);
+    }
+    if (f == RED_SUM)
+        chain_facts(&out, x, axis);
+    if (shift == NOWHERE)
+        return out;
+    if (!best) {
+        out.all = true;
+        return out;
+    }
+    if (best->b)
+        add_bound(&out, best->b, moved(shift, best->shift));
+    out.fixed = max_i64(out.fixed, moved(best->floor, shift));
+    return out;
+}
+
+static Reads reads_reduce(const Graph *g, const Reads *x, const Attr *over, Red f)
+{
+    Reads out = *x;
+    for (size_t i = 0; i < over->axes.n; i++)
+        out = reads_reduced(g, &out, over->axes.id[i], f);
+    out.is_linear = out.is_const = false;
+    return out;
+}
+
+static Reads reads_contract(const Graph *g, const Node *n, const Reads *const *in)
+{
+    Node product = {.op = OP_MUL, .n_in = 2};
+    Reads both = reads_pointwise(&product, in);
+    return reads_reduce(g, &both, &n->attr[0], RED_SUM);
+}
+
+// What is put where a zero is, adds nothing, wherever it is put.
+static Reads reads_put_add(const Graph *g, const Node *n, const Reads *const *in)
+{
+    Reads both = *in[0];
+    both.n_facts = 0;
+    add_reads(&both, in[1]);
+    for (size_t i = 0; i < in[0]->n_facts; i++)
+        add_fact(&both, in[0]->fact[i].where,
+                 in[0]->fact[i].known & (KNOWN_ZERO | (reads_depend(in[1]) ? 0u : KNOWN_SAME)));
+    return reads_reduce(g, &both, &n->attr[0], RED_SUM);
+}
+
+// Views
+
+// The place along `axis` becomes `to` with i_axis = i_to + by (for a window: between by_low and by_high). `lost` is what
+// no longer holds where the result has zeros of its own.
+static Reads reads_shifted(const Reads *x, AxisId axis, AxisId to, int64_t by_low, int64_t by_high, unsigned lost)
+{
+    Reads out = *x;
+    out.n_facts = 0;
+    out.is_linear = out.is_const = false;
+    add_bound(&out, to, moved(take_bound(&out, axis), by_high));
+    for (size_t i = 0; i < x->n_facts; i++) {
+        Region where = x->fact[i].where;
+        if (where.on_diagonal && (where.a == axis || where.b == axis))
+            continue;
+        if (where.a == axis) {              // i_to + by > i_b + shift
+            where.a = to;
+            where.shift = where.b ? moved(where.shift, -by_low) : NOWHERE;
+            where.floor = moved(where.floor, -by_low);
+        } else if (where.b == axis) {       // i_a > i_to + by + shift
+            where.b = to;
+            where.shift = moved(where.shift, by_high);
+        }
+        add_fact(&out, where, x->fact[i].known & ~lost);
+    }
+    return out;
+}
+
+static AxisId renamed(const Node *n, AxisId axis)
+{
+    const Attr *from = &n->attr[0], *to = &n->attr[1];
+    for (size_t k = 0; k < from->axes.n; k++)
+        if (from->axes.id[k] == axis)
+            return to->axes.id[k];
+    return axis;
+}
+
+static Reads reads_rename(const Node *n, const Reads *x)
+{
+    Reads out = *x;
+    out.n_facts = 0;
+    for (size_t i = 0; i < x->n_bounds; i++)
+        out.bound[i].axis = renamed(n, x->bound[i].axis);
+    for (size_t i = 0; i < x->n_facts; i++) {
+        Region where = x->fact[i].where;
+        where.a = renamed(n, where.a);
+        where.b = renamed(n, where.b);
+        add_fact(&out, where, x->fact[i].known);
+    }
+    out.plus = renamed(n, x->plus);
+    out.minus = renamed(n, x->minus);
+    return out;
+}
+
+// One place along an axis: a bound along it becomes a fixed one.
+static Reads reads_at(const Reads *x, AxisId axis, int64_t index)
+{
+    Reads out = *x;
+    out.n_facts = 0;
+    out.is_linear = out.is_const = false;
+    out.fixed = max_i64(out.fixed, moved(take_bound(&out, axis), index));
+    for (size_t i = 0; i < x->n_facts; i++) {
+        Region where = x->fact[i].where;
+        if (where.a == axis || (where.on_diagonal && where.b == axis))
+            continue;
+        if (where.b == axis) {
+            where.floor = max_i64(where.floor, moved(where.shift, index));
+            where.b = 0;
+            where.shift = NOWHERE;
+        }
+        add_fact(&out, where, x->fact[i].known);
+    }
+    return out;
+}
+
+// Position along these axes loses its meaning: whatever reads along them reads everything.
+static Reads reads_scrambled(const Reads *x, const AxisId *axes, size_t n)
+{
+    Reads out = *x;
+    out.n_facts = 0;
+    out.is_linear = out.is_const = false;
+    for (size_t i = 0; i < n; i++)
+        out.all |= take_bound(&out, axes[i]) != NOWHERE;
+    for (size_t k = 0; k < x->n_facts; k++) {
+        bool touched = false;
+        for (size_t i = 0; i < n; i++)
+            touched |= x->fact[k].where.a == axes[i] || x->fact[k].where.b == axes[i];
+        if (!touched)
+            add_fact(&out, x->fact[k].where, x->fact[k].known);
+    }
+    return out;
+}
+
+// y = x[axis = index]: an index that is itself a position plus a constant is a shift; any other may point anywhere.
+static Reads reads_take(const Node *n, const Reads *const *in)
+{
+    AxisId axis = n->attr[0].axis;
+    int64_t shift = reads_shift(in[0], axis);
+    Reads out = reads_scrambled(in[0], &axis, 1);
+    if (shift != NOWHERE && in[1]->is_linear && !in[1]->minus) {
+        out.all = in[0]->all;
+        if (in[1]->plus)
+            add_bound(&out, in[1]->plus, moved(shift, in[1]->offset));
+        else
+            out.fixed = max_i64(out.fixed, moved(shift, in[1]->offset));
+    }
+    add_reads(&out, in[1]);
+    if (reads_depend(in[1]))
+        for (size_t i = 0; i < out.n_facts; i++)
+            out.fact[i].known &= KNOWN_LOW | KNOWN_ZERO | KNOWN_ONE;
+    return out;
+}
+
+static Reads reads_window(const Graph *g, const Node *n, const Reads *x)
+{
+    AxisId axis = n->attr[0].axis;
+    const AxisId *to = n->attr[1].axes.id;
+    int64_t stride = n->attr[2].i, left = n->attr[3].i;
+    if (stride != 1)
+        return reads_scrambled(x, &axis, 1);
+    return reads_shifted(x, axis, to[0], -left, graph_size(g, to[1]) - 1 - left, KNOWN_LOW | KNOWN_ONE);
+}
+
+// y[i, j] = x[(i + left - j)/stride, j], at most x[i + left, j]
+static Reads reads_unwindow(const Node *n, const Reads *x)
+{
+    AxisId o = n->attr[0].axes.id[0];
+    int64_t shift = reads_shift(x, o);
+    Reads out = reads_scrambled(x, &o, 1);
+    out.all = x->all;
+    add_bound(&out, n->attr[1].axis, moved(shift, n->attr[3].i));
+    for (size_t i = 0; i < out.n_facts; i++)
+        out.fact[i].known &= KNOWN_SAME | KNOWN_ZERO;
+    return out;
+}
+
+Reads reads_input(const Graph *g, const Type *type, AxisId axis)
+{
+    Reads r = nothing;
+    for (size_t i = 0; i < type->n_axes; i++) {
+        AxisId a = type->axis[i];
+        if (a == axis || g->axis[a].twin_of == axis || (g->axis[axis].twin_of && g->axis[axis].twin_of == a))
+            add_bound(&r, a, 0);
+    }
+    return r;
+}
+
+static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
+{
+    Reads out = nothing;
+    switch ((int)n->op) {
+    case OP_ARG: case OP_PARAM: case OP_STATE: case OP_RANDOM: return out;
+    case OP_CONST:
+        set_const(&out, n->attr[0].f);
+        return out;
+    case OP_INDEX:
+        out.is_linear = true;
+        out.plus = n->attr[0].axis;
+        return out;
+    case OP_CONTRACT: return reads_contract(g, n, in);
+    case OP_REDUCE:   return reads_reduce(g, in[0], &n->attr[1], n->attr[0].red);
+    case OP_RENAME:   return reads_rename(n, in[0]);
+    case OP_SPLIT:    return reads_scrambled(in[0], &n->attr[0].axis, 1);
+    case OP_MERGE:    return reads_scrambled(in[0], n->attr[0].axes.id, n->attr[0].axes.n);
+    case OP_AT:       return reads_at(in[0], n->attr[0].axis, n->attr[1].i);
+    case OP_SLICE:    return reads_shifted(in[0], n->attr[0].axis, n->attr[2].axis, n->attr[1].i, n->attr[1].i, 0);
+    case OP_PAD:
+        return reads_shifted(in[0], n->attr[0].axis, n->attr[2].axis, -n->attr[1].i, -n->attr[1].i, KNOWN_LOW | KNOWN_ONE);
+    case OP_REVERSE:  return reads_scrambled(in[0], &n->attr[0].axis, 1);
+    case OP_WINDOW:   return reads_window(g, n, in[0]);
+    case OP_UNWINDOW: return reads_unwindow(n, in[0]);
+    case OP_TAKE:     return reads_take(n, in);
+    case OP_PUT_ADD:  return reads_put_add(g, n, in);
+    default:
+        for (size_t i = 0; i < n->n_in; i++)
+            out.all |= reads_depend(in[i]);
+        return out;
+    }
+}
+
+Reads reads_of_node(const Graph *g, const Node *n, const Reads *reads)
+{
+    const Reads *in[OP_ANY];
+    for (size_t i = 0; i < n->n_in; i++)
+        in[i] = &reads[n->in[i]];
+    bool pointwise = op_row[n->op].flags & OP_FLAG_POINTWISE && n->n_in > 0 && n->op != OP_RANDOM;
+    return pointwise || n->op == OP_EXPAND ? reads_pointwise(n, in) : reads_other(g, n, in);
+}

@@ -1,0 +1,57 @@
+// What the causality proof knows of a value: how far along the time axis its elements read the claim's inputs, and where
+// its elements are known. Worked out from operands to users by causal_facts.c; judged and reported by causal.c.
+#ifndef MIXC_CAUSAL_FACTS_H
+#define MIXC_CAUSAL_FACTS_H
+
+#include "graph.h"
+
+enum { MAX_BOUNDS = 6, MAX_FACTS = 8 };
+#define NOWHERE INT64_MIN                   // before every position
+
+// The elements with i_a > max(i_b + shift, floor). b = 0: with i_a > floor. floor may be NOWHERE.
+// Or, on_diagonal: those with i_a = i_b.
+typedef struct Region {
+    AxisId  a, b;
+    int64_t shift, floor;
+    bool    on_diagonal;
+} Region;
+
+enum Known {
+    KNOWN_SAME = 1,                         // does not depend on the claim's inputs
+    KNOWN_LOW  = 2,                         // so negative that its exp is 0, whatever moderate number is added
+    KNOWN_ZERO = 4,                         // is 0
+    KNOWN_ONE  = 8,                         // is 1
+    KNOWN_FAIR = 16                         // is not LOW; only kept for diagonals
+};
+
+typedef struct Fact {
+    Region   where;
+    unsigned known;
+} Fact;
+
+typedef struct Reads {
+    // The element at (.., i_axis, ..) reads inputs at positions <= the largest of i_axis + shift over the bounds, and
+    // `fixed`; with `all`, it may read any. No bounds, fixed = NOWHERE and not all: it does not depend on the inputs.
+    struct { AxisId axis; int64_t shift; } bound[MAX_BOUNDS];
+    size_t  n_bounds;
+    int64_t fixed;
+    bool    all;
+    Fact    fact[MAX_FACTS];
+    size_t  n_facts;
+    bool    is_linear;                      // the value is i_plus - i_minus + offset (either axis may be 0)
+    AxisId  plus, minus;
+    int64_t offset;
+    bool    is_fair;                        // no element is LOW
+    bool    is_binary;                      // every element is 0 or 1
+    bool    is_const;                       // every element is `value`
+    double  value;
+} Reads;
+
+bool    reads_depend(const Reads *r);
+int64_t reads_shift(const Reads *r, AxisId axis);       // NOWHERE: no bound along it
+// A claim's input: position t along `axis` (or a twin of it) reads position t.
+Reads   reads_input(const Graph *g, const Type *type, AxisId axis);
+// From the operands of n, whose facts are in `reads` by id.
+Reads   reads_of_node(const Graph *g, const Node *n, const Reads *reads);
+
+#endif
