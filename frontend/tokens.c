@@ -128,20 +128,23 @@ static size_t n_inner_brackets(const Parse *p)
     return n;
 }
 
-// A name that `=` follows begins a statement, unless it stands where a declaration or an argument has its name. Before
-// a list of names (`p, n = ..`) the statement before must be complete: in `axis A = Y/Py, B = 2` nothing begins at Py.
+// A name that `=` follows begins a statement when the one before is complete; also on a new line, so that an unfinished
+// statement is noticed there, unless a declaration or an argument has its name at this place. A list of names
+// (`p, n = ..`) needs a complete statement before it: in `axis A = Y/Py, B = 2` nothing begins at Py.
 static bool is_target(const Parse *p, Span at)
 {
-    static const int before_names[] = {',', ';', ':', AXIS, CONST, LAYER, PARAM, STATE, NEXT, PENALTY, WATCH, WITH, REPEAT};
     static const int complete[] = {'{', '}', ID, NUM, STR, ')', ']', RECOMPUTE, DROPLESS, POOLED};
+    static const int before_names[] = {',', ';', ':', AXIS, CONST, LAYER, PARAM, STATE, NEXT, PENALTY, WATCH, WITH, REPEAT};
     if (n_inner_brackets(p) > 0)
         return false;
     uint32_t behind = skip_blanks(p, at.end);
     bool list = behind < p->n && p->text[behind] == ',';
     if (!(list ? targets_follow(p, at.end) : single_equals(p, behind)))
         return false;
-    return list ? is_one_of(p->previous, complete, sizeof complete / sizeof *complete)
-                : !is_one_of(p->previous, before_names, sizeof before_names / sizeof *before_names);
+    if (is_one_of(p->previous, complete, sizeof complete / sizeof *complete))
+        return true;
+    return !list && starts_line(p, at.begin) &&
+           !is_one_of(p->previous, before_names, sizeof before_names / sizeof *before_names);
 }
 
 // ---- brackets --------------------------------------------------------------------------------------------------------
