@@ -8,18 +8,23 @@
 //     forward    s = q @ k      m = max(s)  e = exp(s - m)  l = sum(e)   p = e/l     o = p @ v
 //     backward   s'= q @ k                  e'= exp(s'- m)               p'= e'/l    dv = p' @ do   ...
 //
+// Layers. The values of a layer instance that the module lists (`recompute` after a call, in the language) are computed
+// again from what went into it: all but those that a forward node outside the instance reads, which are kept. So one
+// layer's activations exist at a time in the backward part, made right before they are needed.
+//
 // The forward part is what a loss, a term or a result needs; the rest is the backward part, so no mark travels with the
 // graph. cse runs before this pass and not after it: it would merge the copies again.
 #include "pass.h"
 #include "rewrite.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct Recompute {
     Rewrite  rw;
     bool    *forward;                       // [n_nodes]
-    bool    *square;                        // [n_nodes] a forward value to be computed again
-    ValueId *copy;                          // [n_nodes] of a square value: its copy for the backward part; 0: none yet
+    bool    *again;                         // [n_nodes] a forward value that the backward part computes again
+    ValueId *copy;                          // [n_nodes] of such a value: its copy for the backward part; 0: none yet
 } Recompute;
 
 static AxisId twin_root(const Graph *g, AxisId axis)
@@ -50,11 +55,11 @@ static void mark_forward(const Graph *g, bool *forward)
             forward[g->node[id].in[i]] = true;
 }
 
-// The copy of a square value, made after those of its square operands.
+// The copy of a value that is computed again, made after those of its operands.
 static ValueId copy_of(Recompute *r, ValueId old)
 {
     const Node *n = &r->rw.in->node[old];
-    if (!r->square[old])
+    if (!r->again[old])
         return r->rw.map[old];
     if (r->copy[old])
         return r->copy[old];
@@ -66,16 +71,65 @@ static ValueId copy_of(Recompute *r, ValueId old)
     return r->copy[old];
 }
 
-static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+// The outermost listed layer that holds the node: 1 + its place in `list`, which is sorted; 0: none.
+static uint32_t listed_layer(const char **list, size_t n, const char *layer, char *scratch)
+{
+    for (size_t i = 0; n && layer && layer[i]; i++) {
+        if (layer[i + 1] != '.' && layer[i + 1] != 0)
+            continue;
+        memcpy(scratch, layer, i + 1);
+        scratch[i + 1] = 0;
+        const char *path = scratch, **found = bsearch(&path, list, n, sizeof *list, by_text);
+        if (found)
+            return (uint32_t)(found - list) + 1;
+    }
+    return 0;
+}
+
+// Marks the values of listed layers, but for those that the forward part reads elsewhere.
+static void mark_layers(Recompute *r, const char *const *path, size_t n_paths)
+{
+    const Graph *g = r->rw.in;
+    if (n_paths == 0)
+        return;
+    const char **list = arena_array(r->rw.scratch, const char *, n_paths);
+    memcpy(list, path, n_paths * sizeof *list);
+    qsort(list, n_paths, sizeof *list, by_text);
+    size_t longest = 0;
+    for (ValueId id = 1; id < g->n_nodes; id++)
+        if (g->node[id].layer && strlen(g->node[id].layer) > longest)
+            longest = strlen(g->node[id].layer);
+    char *text = arena_array(r->rw.scratch, char, longest + 1);
+    uint32_t *layer = arena_array(r->rw.scratch, uint32_t, g->n_nodes);
+    bool *kept = arena_array(r->rw.scratch, bool, g->n_nodes);
+    for (ValueId id = 1; id < g->n_nodes; id++) {
+        const Node *n = &g->node[id];
+        layer[id] = listed_layer(list, n_paths, n->layer, text);
+        for (size_t i = 0; r->forward[id] && i < n->n_in; i++)
+            kept[n->in[i]] |= layer[n->in[i]] != layer[id];
+    }
+    for (size_t i = 0; i < g->n_outputs; i++)
+        kept[g->output[i].value] = true;
+    for (ValueId id = 1; id < g->n_nodes; id++)
+        r->again[id] |= r->forward[id] && layer[id] && !kept[id] && op_row[g->node[id].op].n_in > 0;
+}
+
+static Graph *rewrite_graph(PassContext *ctx, const Module *m, const Graph *in)
 {
     Arena scratch = scratch_arena(ctx->arena);
     Recompute r = {.rw = rewrite_begin(ctx->arena, &scratch, in)};
     r.forward = arena_array(&scratch, bool, in->n_nodes);
-    r.square = arena_array(&scratch, bool, in->n_nodes);
+    r.again = arena_array(&scratch, bool, in->n_nodes);
     r.copy = arena_array(&scratch, ValueId, in->n_nodes);
     mark_forward(in, r.forward);
     for (ValueId id = 1; id < in->n_nodes; id++)
-        r.square[id] = r.forward[id] && op_row[in->node[id].op].n_in > 0 && holds_twins(in, &in->node[id].type);
+        r.again[id] = r.forward[id] && op_row[in->node[id].op].n_in > 0 && holds_twins(in, &in->node[id].type);
+    mark_layers(&r, m->recompute, m->n_recompute);
     for (ValueId id = 1; id < in->n_nodes; id++) {
         const Node *n = &in->node[id];
         if (!r.rw.live[id])
@@ -96,5 +150,7 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
 
 bool pass_recompute(PassContext *ctx, const Module *in, Module *out)
 {
-    return pass_each_graph(ctx, in, out, rewrite_graph);
+    for (size_t i = 0; i < in->n_graphs; i++)
+        module_add_graph(out, strcmp(in->graph[i]->name, "init") == 0 ? in->graph[i] : rewrite_graph(ctx, in, in->graph[i]));
+    return true;
 }
