@@ -48,7 +48,7 @@ static bool read_dtype(Scan *s, DType *out_dtype)
 
 static bool read_type(Scan *s, const Graph *g, Type *out_type)
 {
-    DType dtype;
+    DType dtype = DTYPE_F32;
     AxisId axis[MAX_AXES];
     size_t n;
     if (!read_dtype(s, &dtype) || !read_axis_list(s, g, axis, &n))
@@ -226,9 +226,9 @@ static bool read_node(Scan *s, Graph *g)
 {
     Token head = s->token;
     Span at = head.at;
-    Op op;
+    Op op = OP_ERROR;
     ValueId in[OP_ANY];
-    size_t n_in;
+    size_t n_in = 0;
     Attr attr[OP_MAX_ATTRS] = {0};
     Type written = {0};
     uint32_t kernel = 0;

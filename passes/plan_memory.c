@@ -12,7 +12,8 @@ static uint32_t root_of(const Program *p, uint32_t buffer)
     size_t steps = 0;
     while (p->buffer[buffer].same_as) {
         buffer = p->buffer[buffer].same_as;
-        assert(++steps < p->n_buffers && "same_as goes round in a circle");
+        steps++;
+        assert(steps < p->n_buffers && "same_as goes round in a circle");
     }
     return buffer;
 }
