@@ -120,7 +120,10 @@ static bool report_unfinished(Parse *p, Expected e, int token, Span at)
 
 static bool report_reserved(Parse *p, Expected e, int token, Span at)
 {
-    if (!is_keyword(token) || !(expects(e, "a name") || expects(e, "the name of a result")))
+    if (token == '=' && is_keyword(p->before)) {        // `next = x`
+        token = p->before;
+        at = p->before_at;
+    } else if (!is_keyword(token) || !(expects(e, "a name") || expects(e, "the name of a result")))
         return false;
     const char *word = arena_strndup(p->arena, p->text + at.begin, at.end - at.begin);
     if (parse_error(p, at, "E0010", "`%s` is a word of the language and cannot be a name", word))
