@@ -127,7 +127,13 @@ Graph *rewrite_end(Rewrite *rw)
 {
     for (size_t i = 0; i < rw->in->n_outputs; i++) {
         const Output *o = &rw->in->output[i];
-        graph_output(rw->out, o->role, keep_text(rw->arena, o->name), rw->map[o->value]);
+        const Type *was = &rw->in->node[o->value].type;
+        ValueId value = rw->map[o->value];
+        if (!type_equal(was, &rw->out->node[value].type)) {         // the host sees an output's order of axes
+            rewrite_at(rw, o->value);
+            value = graph_expand(rw->out, value, was->axis, was->n_axes);
+        }
+        graph_output(rw->out, o->role, keep_text(rw->arena, o->name), value);
     }
     rw->out->at = (Span){0};
     rw->out->layer = NULL;

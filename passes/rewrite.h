@@ -36,7 +36,7 @@ ValueId rewrite_copy(Rewrite *rw, ValueId old);
 ValueId rewrite_copy_with(Rewrite *rw, ValueId old, const ValueId *in);
 // `value` stands for the old node: sets the map; the hint moves when `value` is new and has none.
 ValueId rewrite_replace(Rewrite *rw, ValueId old, ValueId value);
-// Maps the outputs, and returns the graph without what became unreachable.
+// Maps the outputs, which keep their order of axes, and returns the graph without what became unreachable.
 Graph  *rewrite_end(Rewrite *rw);
 
 // A copy of `in` under another name, live or not; its nodes and axes keep their ids. The outputs come along when wanted.
