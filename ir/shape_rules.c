@@ -450,7 +450,7 @@ static bool attr_is_sound(const ShapeCall *c, const Attr *attr)
 static bool is_well_formed(const ShapeCall *c)
 {
     if (c->op == OP_ERROR || c->op >= OP_COUNT)
-        return c->diag && (diag_error(c->diag, c->at, "E0914", "there is no op number %d", (int)c->op), false);
+        return c->diag && (diag_error(c->diag, c->at, "E0914", "there is no such op"), false);
     const OpRow *row = &op_row[c->op];
     ShapeCall quiet = *c;                                   // operands are not sound yet: leave them out of messages
     quiet.n_in = 0;
