@@ -13,7 +13,7 @@ typedef struct Binding {                    // NAME=VALUE from the command line,
 
 typedef struct BuildOptions {
     const char *entry;                      // layer or model; NULL: the file's model (the last one)
-    const char *size;                       // `size` section; NULL: the first, if any
+    const char *size;                       // `size` section; NULL: as written, the first fills what is left open
     ModeName    mode;
     bool        with_loss;                  // add OUTPUT_LOSS "train" from the train section (its data fields become ARGs)
     bool        check_only;                 // ranged axes: prove at both ends; no module needed by anyone

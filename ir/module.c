@@ -29,3 +29,13 @@ Graph *module_graph(const Module *m, const char *name)
             return m->graph[i];
     return NULL;
 }
+
+bool param_count(const Graph *g, const Param *p, int64_t *out_count)
+{
+    int64_t all;
+    if (!type_count(g, &p->type, &all))
+        return false;
+    int64_t n = p->lower_row ? graph_size(g, p->lower_row) : 0;
+    *out_count = n ? all / (n * n) * (n * (n + 1) / 2) : all;
+    return true;
+}

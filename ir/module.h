@@ -57,6 +57,9 @@ typedef struct Module {
 Module *module_make(Arena *arena, Diag *diag);
 void    module_add_graph(Module *m, Graph *g);      // replaces one of the same name
 Graph  *module_graph(const Module *m, const char *name);   // NULL: none
+// Numbers that are trained: of `shape = lower` only those on and below the diagonal. `g` has the axes of `main`.
+// False when the product overflows.
+bool    param_count(const Graph *g, const Param *p, int64_t *out_count);
 
 // Graphs by name:
 //   init   no inputs but the scalar `seed`; one OUTPUT_NEXT per parameter and state: its first value.

@@ -1,0 +1,133 @@
+// Diagnostics of the build: once per place and code, with the axes of the operands and the nearest name.
+#include "build_state.h"
+
+#include <string.h>
+
+static bool first_time(Build *b, Span at, const char *code)
+{
+    const char *key = arena_printf(b->arena, "%s:%u:%u", code, at.file, at.begin);
+    if (map_get(b->reported, key))
+        return false;
+    map_set(b->arena, b->reported, key, b);
+    return true;
+}
+
+bool report(Build *b, Span at, const char *code, const char *format, ...)
+{
+    if (!first_time(b, at, code))
+        return false;
+    va_list args;
+    va_start(args, format);
+    Text t = text_make(b->arena);
+    text_vprintf(&t, format, args);
+    va_end(args);
+    diag_error(b->diag, at, code, "%s", text_str(&t));
+    return true;
+}
+
+bool report_warning(Build *b, Span at, const char *code, const char *format, ...)
+{
+    if (!first_time(b, at, code))
+        return false;
+    va_list args;
+    va_start(args, format);
+    Text t = text_make(b->arena);
+    text_vprintf(&t, format, args);
+    va_end(args);
+    diag_warning(b->diag, at, code, "%s", text_str(&t));
+    return true;
+}
+
+const char *list_text(Build *b, const AxisList *axes)
+{
+    Text t = text_make(b->arena);
+    text_char(&t, '[');
+    for (size_t i = 0; i < axes->n; i++) {
+        if (i)
+            text_char(&t, ',');
+        text_add(&t, axis_name(b, axes->id[i]));
+    }
+    text_char(&t, ']');
+    return text_str(&t);
+}
+
+const char *axes_text(Build *b, Val v)
+{
+    AxisList list;
+    switch (v.kind) {
+    case VAL_NUMBER:  return "a number";
+    case VAL_TEXT:    return "text";
+    case VAL_FIELD:   return "a data field";
+    case VAL_ROUTING: return "a routing";
+    case VAL_SEVERAL: return "several results";
+    case VAL_ERROR:   return "?";
+    case VAL_TENSOR:  break;
+    }
+    axes_of(b, v, &list);
+    if (val_dtype(b, v) == DTYPE_I32)
+        return arena_printf(b->arena, "int%s", list_text(b, &list));
+    return list_text(b, &list);
+}
+
+void label_axes(Build *b, Span at, Val v)
+{
+    diag_label(b->diag, at, "%s", axes_text(b, v));
+}
+
+size_t edit_distance(const char *a, const char *c, size_t most)
+{
+    size_t n = strlen(a), m = strlen(c), row[65];
+    if (n > 63 || m > 63 || (n > m ? n - m : m - n) > most)
+        return most + 1;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t up = row[j], best = diagonal + (a[i - 1] != c[j - 1]);
+            if (up + 1 < best)
+                best = up + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = up;
+        }
+    }
+    return row[m];
+}
+
+const char *near_name(Build *b, const char *name, bool (*fits)(const Symbol *))
+{
+    size_t length = strlen(name), best = length <= 2 ? 2 : length / 2 + 1;
+    const char *found = NULL;
+    for (const Scope *s = b->scope; s; s = s->parent)
+        for (size_t i = 0; i < s->map.capacity; i++) {
+            if (s->map.entry[i].key == NULL)
+                continue;
+            const Symbol *sym = s->map.entry[i].value;
+            if (fits && !fits(sym))
+                continue;
+            size_t d = edit_distance(name, sym->name, 3);
+            if (d > 0 && (d < best || (d == best && found && strcmp(sym->name, found) < 0))) {
+                best = d;
+                found = sym->name;
+            }
+        }
+    return found;
+}
+
+uint32_t line_of(Build *b, Span at)
+{
+    return at.file ? sources_line_col(b->sources, at.file, at.begin).line : 0;
+}
+
+const char *source_text(Build *b, Span at)
+{
+    if (!at.file || at.file >= b->sources->n_files)
+        return "";
+    const SourceFile *f = &b->sources->file[at.file];
+    if (at.end > f->n || at.begin >= at.end)
+        return "";
+    return arena_strndup(b->arena, f->data + at.begin, at.end - at.begin);
+}
