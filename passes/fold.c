@@ -112,10 +112,16 @@ static ValueId fold_binary(Fold *f, const Node *n)
         if (fold_is(f, a, -1)) return graph_unary(g, OP_NEG, b);
         if (fold_is(f, b, -1)) return graph_unary(g, OP_NEG, a);
         return 0;
-    case OP_DIV:
+    case OP_DIV: {
+        double c;
+        int exponent;
         if (fold_is(f, b, 1)) return a;
         if (fold_is(f, b, -1)) return graph_unary(g, OP_NEG, a);
+        // a power of two has an exact inverse
+        if (fold_const(f, b, &c) && fabs(frexp(c, &exponent)) == 0.5 && exponent > -100 && exponent < 100)
+            return graph_binary(g, OP_MUL, a, graph_const(g, n->type.dtype, 1 / c));
         return 0;
+    }
     case OP_POW:
         if (fold_is(f, b, 1)) return a;
         if (fold_is(f, b, 2)) return graph_binary(g, OP_MUL, a, a);

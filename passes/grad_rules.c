@@ -1,6 +1,8 @@
 // Gradient rules of the elementwise ops. `y` is the node, `dy` its cotangent; the formula stands before each rule.
 #include "grad_rules.h"
 
+#include <math.h>
+
 static ValueId in(const Grad *gr, ValueId id, size_t i)
 {
     return gr->g->node[id].in[i];
@@ -26,13 +28,69 @@ void grad_add(Grad *gr, ValueId y, ValueId dy)
     grad_give(gr, y, b, dy);
 }
 
+// Whether m is the mean of x over the axes R: those that x has and m lacks.
+static bool is_mean(const Grad *gr, ValueId m, ValueId x)
+{
+    const Graph *g = gr->g;
+    const Node *n = &g->node[m];
+    if (n->op != OP_DIV && n->op != OP_MUL)
+        return false;
+    const Node *sum = &g->node[n->in[0]], *count = &g->node[n->in[1]];
+    if (sum->op != OP_REDUCE || sum->attr[0].red != RED_SUM || sum->in[0] != x || count->op != OP_CONST)
+        return false;
+    double size = 1;
+    for (size_t i = 0; i < sum->attr[1].axes.n; i++)
+        size *= (double)graph_size(g, sum->attr[1].axes.id[i]);
+    return n->op == OP_DIV ? count->attr[0].f == size : fabs(count->attr[0].f * size - 1) < 1e-12;
+}
+
+static bool lacks(const Grad *gr, ValueId v, const AxisId *axes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (type_has(&gr->g->node[v].type, axes[i]))
+            return false;
+    return true;
+}
+
+// The sum over R of dy, where y = x - mean(x) over R, so that y itself sums to zero. A part s y with s the same along R
+// adds nothing; a part d s or d / s is summed before the factor. In a layer norm, that makes the two sums of the backward
+// pass independent of each other: one pass over the row and not two.
+static ValueId sum_of_centred(Grad *gr, ValueId y, ValueId mean)
+{
+    Graph *g = gr->g;
+    AxisId rows[MAX_AXES];
+    size_t n_rows = axes_minus(&g->node[y].type, &g->node[mean].type, rows);
+    ValueId sum = 0;
+    for (const GradPart *p = gr->part[y]; p; p = p->next) {
+        const Node *n = &g->node[p->value];
+        bool product = p->value >= gr->n_values && (n->op == OP_MUL || n->op == OP_DIV);
+        ValueId d = p->value, factor = 0;
+        for (size_t i = 0; product && i < 2; i++)
+            if ((n->op == OP_MUL || i == 1) && lacks(gr, n->in[i], rows, n_rows) && !lacks(gr, n->in[1 - i], rows, n_rows)) {
+                factor = n->in[i];
+                d = n->in[1 - i];
+            }
+        Op op = n->op;
+        if (factor && op == OP_MUL && d == y)
+            continue;
+        ValueId term = grad_sum_to(gr, y, mean, d);
+        if (factor)
+            term = graph_binary(g, op, term, factor);
+        sum = sum ? graph_binary(g, OP_ADD, sum, term) : term;
+    }
+    return sum;
+}
+
 // da = dy, db = -dy
 void grad_sub(Grad *gr, ValueId y, ValueId dy)
 {
     ValueId a = in(gr, y, 0), b = in(gr, y, 1);
     grad_give(gr, y, a, dy);
-    if (grad_wants(gr, b))
-        grad_push(gr, y, b, graph_unary(gr->g, OP_NEG, grad_sum_to(gr, y, b, dy)));
+    if (!grad_wants(gr, b))
+        return;
+    ValueId sum = is_mean(gr, b, a) ? sum_of_centred(gr, y, b) : grad_sum_to(gr, y, b, dy);
+    if (sum)
+        grad_push(gr, y, b, graph_unary(gr->g, OP_NEG, sum));
 }
 
 // da = dy b, db = dy a; of a square: 2 dy a
@@ -98,13 +156,16 @@ static ValueId softmax_row_sums(Grad *gr, ValueId y, ValueId dy, const Attr *ove
     return graph_reduce(g, RED_SUM, mul(gr, dy, y), over->axes.id, over->axes.n);
 }
 
-// y = e / s with e = exp(z), s = sum(e) over A: dz = y (dy - sum(dy y) over A), all at once. The parts through e and
-// through s would cancel to this; taken together they are four nodes, and only y is needed from the forward pass.
-// A masked z (-inf) has y = 0 there and gets 0.
+// y = e / s with e = exp(z), s = sum(e) over A (or that plus a constant, which keeps a masked row from 0/0):
+//     dz = y (dy - sum over A of dy y)
+// all at once. The parts through e and through s would cancel to this; taken together they are four nodes, and only y
+// is needed from the forward pass. A masked z has y = 0 there and gets 0.
 static bool grad_softmax(Grad *gr, ValueId y, ValueId dy)
 {
     const Graph *g = gr->g;
     const Node *e = &g->node[in(gr, y, 0)], *s = &g->node[in(gr, y, 1)];
+    if (s->op == OP_ADD && g->node[s->in[1]].op == OP_CONST)
+        s = &g->node[s->in[0]];
     if (e->op != OP_MAP || e->attr[0].act != ACT_EXP || s->op != OP_REDUCE || s->attr[0].red != RED_SUM ||
         s->in[0] != in(gr, y, 0))
         return false;

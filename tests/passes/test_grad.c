@@ -85,6 +85,12 @@ static const Case cases[] = {
     {OP_ERROR, "softmax", -3, 3, 0,
      "%1 = arg \"a\" : f32[B,T] %2 = reduce %1 {f = max, over = [T]} %3 = stop %2 %4 = sub %1, %3 %5 = map %4 {f = exp} "
      "%6 = reduce %5 {f = sum, over = [T]} %7 = div %5, %6", NULL},
+    {OP_ERROR, "softmax that guards against empty rows", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T] %2 = map %1 {f = exp} %3 = reduce %2 {f = sum, over = [T]} %4 = const {value = 0.5} : f32[] "
+     "%5 = add %3, %4 %6 = div %2, %5", NULL},
+    {OP_ERROR, "centred by a mean", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T] %2 = arg \"b\" : f32[B] %3 = reduce %1 {f = sum, over = [T]} %4 = const {value = 0.2} : f32[] "
+     "%5 = mul %3, %4 %6 = sub %1, %5 %7 = mul %6, %2 %8 = mul %6, %6 %9 = reduce %8 {f = sum, over = [T]} %10 = mul %7, %9", NULL},
     {OP_ERROR, "log softmax", -3, 3, 0,
      "%1 = arg \"a\" : f32[B,T] %2 = reduce %1 {f = max, over = [T]} %3 = stop %2 %4 = sub %1, %3 %5 = map %4 {f = exp} "
      "%6 = reduce %5 {f = sum, over = [T]} %7 = map %6 {f = log} %8 = sub %4, %7", NULL},
