@@ -169,7 +169,7 @@ static int open_entry(const Cache *c, const char *name, size_t *out_bytes)
     int fd = openat(c->fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink != 1 ||
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_nlink > 1 ||
         (st.st_mode & 022) || st.st_size < 0 || (uint64_t)st.st_size > entry_max_bytes) {
         close(fd);
         errno = EPERM;
