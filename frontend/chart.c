@@ -51,9 +51,9 @@ static void tick_text(Text *out, double v)
 {
     double a = fabs(v);
     if (a >= 1e6)
-        text_printf(out, "%.3gM", v / 1e6);
+        text_printf(out, "%.4gM", v / 1e6);
     else if (a >= 1e4)
-        text_printf(out, "%.3gk", v / 1e3);
+        text_printf(out, "%.4gk", v / 1e3);
     else if (a > 0 && a < 1e-3)
         text_printf(out, "%.1e", v);
     else
@@ -142,12 +142,13 @@ static void draw_legend(const Frame *f, Text *out)
         const ChartLine *line = &f->chart->line[l];
         if (!strcmp(line->style, "raw") || !line->n)
             continue;
-        char label[96];
-        snprintf(label, sizeof label, "%s %.4g", line->label, line->y[line->n - 1]);
+        Text label = text_make(out->arena);
+        text_printf(&label, "%s ", line->label);
+        tick_text(&label, line->y[line->n - 1]);
         text_printf(out, "<text x=\"%.1f\" y=\"22\" text-anchor=\"end\">", x);
-        html_text(out, label);
+        html_text(out, text_str(&label));
         text_add(out, "</text>");
-        x -= 6.7 * (double)strlen(label) + 8;
+        x -= 6.7 * (double)label.n + 10;
         text_printf(out, "<path class=\"%s\" d=\"M%.1f 18h-16\"/>\n", line->style, x);
         x -= 36;
     }

@@ -55,7 +55,7 @@ static void small_chart(Arena *arena, const Report *report, const char *title, L
     Curve c = curve_of(arena, report->log, number);
     if (c.n < 2)
         return;
-    Chart chart = {.title = title, .x_label = "step", .width = 480, .height = 240, .n_lines = 1,
+    Chart chart = {.title = title, .x_label = "step", .width = 360, .height = 210, .n_lines = 1,
                    .line = {{"now", "main", c.x, c.y, c.n, false}}};
     text_add(out, "<figure>");
     chart_svg(&chart, false, out);

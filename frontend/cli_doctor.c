@@ -1,0 +1,130 @@
+// mixc doctor: what of this machine the engine can use, and what to do about the rest.
+#include "cli_engine.h"
+
+#include "cache.h"
+#include "compile.h"
+#include "memory.h"
+
+#include <dlfcn.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+typedef enum Verdict { VERDICT_PASS, VERDICT_WARN, VERDICT_FAIL } Verdict;
+static const char *const verdict_text[] = {[VERDICT_PASS] = "pass", [VERDICT_WARN] = "warn", [VERDICT_FAIL] = "fail"};
+
+typedef struct Finding {
+    const char *what;
+    Verdict     verdict;
+    const char *found, *remedy;             // remedy "": none needed
+} Finding;
+
+typedef struct Doctor {
+    Cli    *cli;
+    Finding finding[16];
+    size_t  n;
+} Doctor;
+
+static void found(Doctor *d, const char *what, Verdict verdict, const char *text, const char *remedy)
+{
+    d->finding[d->n++] = (Finding){what, verdict, text, verdict == VERDICT_PASS ? "" : remedy};
+}
+
+static void look_at_compiler(Doctor *d)
+{
+    Compiler compiler = compiler_make(&d->cli->arena, NULL);
+    StatusText why = {0};
+    if (compiler_identify(&compiler, &why) == STATUS_OK)
+        found(d, "compiler", VERDICT_PASS, arena_printf(&d->cli->arena, "%s: %.*s", compiler.path, (int)strcspn(compiler.version, "\n"),
+                                                        compiler.version), "");
+    else
+        found(d, "compiler", VERDICT_FAIL, arena_strdup(&d->cli->arena, why.text), "apt-get install gcc, or set CC");
+}
+
+static void look_at_cache(Doctor *d)
+{
+    Cache *cache = cache_open(NULL);
+    Arena *arena = &d->cli->arena;
+    if (cache_folder(cache)) {
+        struct statvfs disk;
+        const char *folder = arena_strdup(arena, cache_folder(cache));
+        double free_gib = statvfs(folder, &disk) == 0 ? (double)disk.f_bavail * (double)disk.f_frsize / 1073741824 : 1e9;
+        if (free_gib < 0.1)
+            found(d, "cache", VERDICT_WARN, arena_printf(arena, "%s has %.0f MiB left", folder, free_gib * 1024),
+                  "make room, or set MIXC_CACHE_DIR to another disk");
+        else
+            found(d, "cache", VERDICT_PASS, folder, "");
+    } else {
+        found(d, "cache", VERDICT_WARN, cache_refused(cache) ? arena_strdup(arena, cache_refused(cache)) : "no folder",
+              "set MIXC_CACHE_DIR to a folder that only you can write to (chmod 700)");
+    }
+    cache_close(cache);
+}
+
+static void look_at_processor(Doctor *d)
+{
+    Arena *arena = &d->cli->arena;
+    Engine *engine = NULL;
+    StatusText why = {0};
+    EngineOptions options = {.device = "cpu", .on_device.threads = d->cli->threads};
+    if (engine_open(&options, &engine, &why) != STATUS_OK) {
+        found(d, "processor", VERDICT_FAIL, arena_strdup(arena, why.text), "use --device eval for tiny models");
+        return;
+    }
+    const Target *t = engine_target(engine);
+    const char *simd = t->vector_floats >= 16 ? "AVX-512" : t->vector_floats >= 8 ? "AVX2" : "128-bit vectors";
+    found(d, "processor", t->vector_floats >= 8 ? VERDICT_PASS : VERDICT_WARN,
+          arena_printf(arena, "%s, %d threads, L2 %zu KiB%s", simd, t->threads, t->l2_bytes / 1024, t->has_bf16_dot ? ", bf16 products" : ""),
+          "nothing to do: training works, more slowly");
+    engine_close(engine);
+    size_t memory = memory_available_bytes();
+    if (memory != SIZE_MAX)
+        found(d, "memory", memory > (size_t)1 << 30 ? VERDICT_PASS : VERDICT_WARN,
+              arena_printf(arena, "%.1f GiB available", (double)memory / 1073741824), "train smaller batches, or close other programs");
+}
+
+static void look_at_library(Doctor *d, const char *what, const char *const *names, const char *remedy)
+{
+    for (size_t i = 0; names[i]; i++) {
+        void *library = dlopen(names[i], RTLD_LAZY | RTLD_LOCAL);
+        if (!library)
+            continue;
+        dlclose(library);
+        found(d, what, VERDICT_PASS, names[i], "");
+        return;
+    }
+    found(d, what, VERDICT_WARN, "not found", remedy);
+}
+
+int cli_doctor(Cli *cli)
+{
+    static const char *const driver[] = {"libcuda.so.1", NULL};
+    static const char *const nvrtc[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", NULL};
+    Doctor d = {.cli = cli};
+    look_at_compiler(&d);
+    look_at_cache(&d);
+    look_at_processor(&d);
+    look_at_library(&d, "gpu driver", driver, "only needed to train on an NVIDIA GPU: install its driver");
+    look_at_library(&d, "nvrtc", nvrtc, "only needed to compile for an NVIDIA GPU: install the CUDA toolkit, or set LD_LIBRARY_PATH");
+    Verdict worst = VERDICT_PASS;
+    Text json = text_make(&cli->arena);
+    for (size_t i = 0; i < d.n; i++) {
+        const Finding *f = &d.finding[i];
+        worst = f->verdict > worst ? f->verdict : worst;
+        static const char *const colour[] = {"\033[32m", "\033[33m", "\033[31m"};
+        if (cli_has(cli, OPT_JSON)) {
+            text_printf(&json, "%s\n  {\"what\": \"%s\", \"verdict\": \"%s\", \"found\": ", i ? "," : "", f->what, verdict_text[f->verdict]);
+            text_json(&json, f->found);
+            text_add(&json, ", \"remedy\": ");
+            text_json(&json, f->remedy);
+            text_char(&json, '}');
+            continue;
+        }
+        printf("%s%s%s  %-10s  %s\n", cli->colour_out ? colour[f->verdict] : "", verdict_text[f->verdict], cli->colour_out ? "\033[0m" : "",
+               f->what, f->found);
+        if (f->remedy[0])
+            printf("                  %s\n", f->remedy);
+    }
+    if (cli_has(cli, OPT_JSON))
+        printf("{\"checks\": [%s\n]}\n", text_str(&json));
+    return worst == VERDICT_FAIL ? status_exit_code(STATUS_NO_DEVICE) : 0;
+}

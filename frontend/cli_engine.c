@@ -1,0 +1,69 @@
+// See cli_engine.h.
+#include "cli_engine.h"
+
+bool cli_has_section(const Ast *ast, SectionKind kind)
+{
+    for (const Item *item = ast->items; item; item = item->next)
+        if (item->section && item->section->kind == kind)
+            return true;
+    return false;
+}
+
+int cli_engine_open(Cli *cli, Engine **out_engine)
+{
+    EngineOptions options = {.device = cli->device, .on_device.threads = cli->threads, .verify = cli_has(cli, OPT_VERIFY)};
+    if (!cli_bytes(cli, OPT_MAX_MEM, &options.max_bytes))
+        return status_exit_code(STATUS_BAD_USAGE);
+    StatusText why = {0};
+    Status status = engine_open(&options, out_engine, &why);
+    return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
+}
+
+int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
+{
+    int code = status_exit_code(STATUS_BAD_USAGE);
+    CliModel model = {.engine = NULL};
+    model.ast = cli_parse(cli, path, &code);
+    if (!model.ast)
+        return code;
+    bool has_train = cli_has_section(model.ast, SECTION_TRAIN);
+    if (!cli_build_options(cli, has_train ? MODE_TRAIN : MODE_EVAL, &model.options))
+        return status_exit_code(STATUS_BAD_USAGE);
+    model.options.with_loss = has_train && model.options.mode != MODE_GENERATE && !model.options.entry;
+    model.train = model.options.with_loss && model.options.mode == MODE_TRAIN;
+    model.module = cli_build_ast(cli, model.ast, &model.options, &code);
+    if (!model.module)
+        return code;
+    code = cli_engine_open(cli, &model.engine);
+    if (!code)
+        *out_model = model;
+    return code;
+}
+
+void cli_model_close(CliModel *model)
+{
+    engine_close(model->engine);
+    model->engine = NULL;
+}
+
+Program *cli_model_program(Cli *cli, CliModel *model, const PassHooks *hooks, const Target *target, int *out_exit)
+{
+    Program *p = engine_program(model->engine, &cli->arena, &cli->diag, model->module,
+                                &(LoadOptions){.train = model->train, .hooks = hooks, .target = target});
+    *out_exit = cli_diagnostics(cli);
+    if (!p && *out_exit == 0)
+        *out_exit = cli_failf(cli, STATUS_INTERNAL, "the model was refused without a reason");
+    return p;
+}
+
+Net *cli_model_load(Cli *cli, CliModel *model, int *out_exit)
+{
+    Net *net = NULL;
+    StatusText why = {0};
+    Status status = engine_load(model->engine, &cli->arena, &cli->diag, model->module, &(LoadOptions){.train = model->train}, &net,
+                                &why);
+    *out_exit = cli_diagnostics(cli);
+    if (status != STATUS_OK && *out_exit == 0)
+        *out_exit = cli_fail(cli, status, &why);
+    return status == STATUS_OK ? net : NULL;
+}

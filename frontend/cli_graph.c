@@ -1,0 +1,32 @@
+// mixc graph: a picture of a model.
+#include "cli.h"
+
+#include "graph_view.h"
+
+#include <string.h>
+
+int cli_graph(Cli *cli)
+{
+    const char *path = cli_one_file(cli, "FILE");
+    BuildOptions options;
+    int code = status_exit_code(STATUS_BAD_USAGE);
+    if (!path || !cli_build_options(cli, MODE_EVAL, &options))
+        return code;
+    const char *out = cli->value[OPT_OUTPUT];
+    if (!out)
+        return cli_usage(cli, "-o OUT.svg or OUT.dot is missing");
+    const char *end = strrchr(out, '.');
+    bool dot = end && !strcmp(end, ".dot");
+    if (!dot && (!end || strcmp(end, ".svg")))
+        return cli_usage(cli, "`%s`: the picture is .svg or .dot", out);
+    Module *m = cli_build(cli, path, &options, NULL, &code);
+    if (!m)
+        return code;
+    GraphView view = graph_view_make(&cli->arena, module_graph(m, "main"), cli_has(cli, OPT_VERBOSE));
+    Text text = text_make(&cli->arena);
+    if (dot)
+        graph_view_dot(&view, &text);
+    else
+        graph_view_svg(&view, &text);
+    return cli_write(cli, out, text_str(&text), text.n);
+}

@@ -1,0 +1,132 @@
+// mixc help, --help and --version, completion: all from verbs.def and options.def.
+#include "cli.h"
+
+#include "device.h"
+#include "nearest.h"
+
+#include <string.h>
+
+static void print_options(uint64_t mask)
+{
+    for (size_t o = 0; o < OPT_COUNT; o++) {
+        if (!(mask >> o & 1))
+            continue;
+        const OptionRow *row = &option_row[o];
+        char left[64];
+        snprintf(left, sizeof left, "%c%c%s--%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ',
+                 row->letter ? ", " : "  ", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+        printf("  %-26s %s\n", left, row->what);
+    }
+}
+
+static void help_verb(const Cli *cli, const VerbRow *verb)
+{
+    const char *bold = cli->colour_out ? "\033[1m" : "", *plain = cli->colour_out ? "\033[0m" : "";
+    printf("%smixc %s%s - %s\n\n%sExamples%s\n", bold, verb->name, plain, verb->summary, bold, plain);
+    for (const char *line = verb->examples; *line;) {
+        size_t n = strcspn(line, "\n");
+        printf("  %.*s\n", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    printf("\n%sUsage%s\n  mixc %s %s\n", bold, plain, verb->name, verb->usage);
+    if (verb->options) {
+        printf("\n%sOptions%s\n", bold, plain);
+        print_options(verb->options);
+    }
+    printf("\n%sEverywhere%s\n", bold, plain);
+    print_options(OPTIONS_COMMON);
+    printf("  %-26s %s\n", "NAME=VALUE", "bind an axis or constant (T=64), or override a key (train.batch=8)");
+}
+
+int cli_print_help(const Cli *cli, const VerbRow *verb)
+{
+    if (!verb || !strcmp(verb->name, "help")) {
+        const char *wanted = verb && cli->n_files ? cli->file[0] : NULL;
+        Nearest near = {0};
+        for (size_t i = 0; wanted && i < verb_count; i++) {
+            if (!strcmp(verb_row[i].name, wanted))
+                return help_verb(cli, &verb_row[i]), 0;
+            nearest_offer(&near, wanted, verb_row[i].name);
+        }
+        if (wanted)
+            return cli_usage(cli, "there is no verb `%s`%s%s%s", wanted, near.best ? "; did you mean `" : "",
+                             near.best ? near.best : "", near.best ? "`?" : "");
+        printf("mixc - compiles and trains sparse and structured neural networks\n\nExamples\n"
+               "  mixc train models/gpt.mix --size tiny --out run      train\n"
+               "  mixc generate run -p \"To be\" -n 200                  sample from it\n"
+               "  mixc models/gpt.mix                                  check a model and list its parameters\n\nVerbs\n");
+        for (size_t i = 0; i < verb_count; i++)
+            printf("  %-11s %s\n", verb_row[i].name, verb_row[i].summary);
+        printf("\n`mixc VERB --help` shows examples and options.\n"
+               "Exit codes: 0 ok, 1 the model or the data is wrong, 2 usage, 3 no compiler or device, 4 memory,\n"
+               "5 a number is not finite or differs, 6 files, 70 our bug, 130 interrupted after saving.\n");
+        return 0;
+    }
+    help_verb(cli, verb);
+    return 0;
+}
+
+int cli_print_version(void)
+{
+    printf("mixc %s (%s)\n", MIXC_VERSION, MIXC_COMMIT);
+    return 0;
+}
+
+static void complete_bash(void)
+{
+    printf("_mixc() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" verb=\"${COMP_WORDS[1]}\" words=\"\"\n"
+           "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=\"");
+    for (size_t i = 0; i < verb_count; i++)
+        printf("%s%s", i ? " " : "", verb_row[i].name);
+    printf("\"\n    else\n        case \"$verb\" in\n");
+    for (size_t i = 0; i < verb_count; i++) {
+        printf("        %s) words=\"", verb_row[i].name);
+        bool any = false;
+        for (size_t o = 0; o < OPT_COUNT; o++)
+            if ((verb_row[i].options | OPTIONS_COMMON) >> o & 1) {
+                printf("%s--%s", any ? " " : "", option_row[o].name);
+                any = true;
+            }
+        printf("\" ;;\n");
+    }
+    printf("        esac\n    fi\n    COMPREPLY=($(compgen -W \"$words\" -- \"$word\") $(compgen -f -- \"$word\"))\n}\n"
+           "complete -o filenames -F _mixc mixc\n");
+}
+
+static void complete_zsh(void)
+{
+    printf("#compdef mixc\nautoload -U +X bashcompinit && bashcompinit\n");
+    complete_bash();
+}
+
+static void complete_fish(void)
+{
+    for (size_t i = 0; i < verb_count; i++) {
+        printf("complete -c mixc -n __fish_use_subcommand -a %s -d '%s'\n", verb_row[i].name, verb_row[i].summary);
+        for (size_t o = 0; o < OPT_COUNT; o++)
+            if (verb_row[i].options >> o & 1)
+                printf("complete -c mixc -n '__fish_seen_subcommand_from %s' -l %s%s\n", verb_row[i].name, option_row[o].name,
+                       option_row[o].argument ? " -r" : "");
+    }
+}
+
+int cli_completion(Cli *cli)
+{
+    const char *shell = cli_one_file(cli, "a shell (bash, zsh or fish)");
+    if (!shell)
+        return 2;
+    if (!strcmp(shell, "bash"))
+        complete_bash();
+    else if (!strcmp(shell, "zsh"))
+        complete_zsh();
+    else if (!strcmp(shell, "fish"))
+        complete_fish();
+    else
+        return cli_usage(cli, "no completion for `%s`: bash, zsh and fish are known", shell);
+    return 0;
+}
+
+int cli_help(Cli *cli)
+{
+    return cli_print_help(cli, cli->verb);
+}

@@ -1,0 +1,31 @@
+// mixc plan: the memory of a program, and what takes it at its fullest moment.
+#include "cli_engine.h"
+#include "plan_memory.h"
+
+#include <string.h>
+
+int cli_plan(Cli *cli)
+{
+    const char *path = cli_one_file(cli, "FILE");
+    if (!path)
+        return status_exit_code(STATUS_BAD_USAGE);
+    CliModel model;
+    int code = cli_model_open(cli, path, &model);
+    if (code)
+        return code;
+    Program *p = cli_model_program(cli, &model, NULL, NULL, &code);
+    cli_model_close(&model);
+    if (!p)
+        return code;
+    Text text = text_make(&cli->arena);
+    if (cli_has(cli, OPT_JSON))
+        plan_print_json(p, &cli->sources, &text);
+    else
+        plan_print(p, &cli->sources, &text);
+    fputs(text_str(&text), stdout);
+    size_t budget = 0;
+    if (cli_bytes(cli, OPT_MAX_MEM, &budget) && budget && p->arena_bytes > budget)
+        return cli_failf(cli, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget is %.1f MiB", (double)p->arena_bytes / 1048576,
+                         (double)budget / 1048576);
+    return code;
+}

@@ -1,0 +1,104 @@
+// See cli_trained.h.
+#include "cli_trained.h"
+
+#include "generations.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+// The first axis of kind batch that the file declares; NULL: none.
+static const char *batch_axis(const Ast *ast)
+{
+    for (const Item *item = ast->items; item; item = item->next)
+        for (const AxisDecl *a = item->axes; a; a = a->next)
+            if (a->kind && !strcmp(a->kind->text, "batch"))
+                return a->name->text;
+    return NULL;
+}
+
+static bool is_bound(const Cli *cli, const char *name)
+{
+    for (size_t i = 0; i < cli->n_bindings; i++)
+        if (!strcmp(cli->binding[i].name, name))
+            return true;
+    return false;
+}
+
+// The bindings of the command line and one more, which replaces one of the same name.
+static void bind_also(Cli *cli, BuildOptions *options, const char *name, int64_t value)
+{
+    Binding *all = arena_array(&cli->arena, Binding, cli->n_bindings + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < cli->n_bindings; i++)
+        if (strcmp(cli->binding[i].name, name))
+            all[n++] = cli->binding[i];
+    all[n++] = (Binding){name, arena_printf(&cli->arena, "%lld", (long long)value), false};
+    options->binding = all;
+    options->n_bindings = n;
+}
+
+static Module *build(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit)
+{
+    return options->mode == MODE_GENERATE ? cli_build_quietly(cli, ast, options, out_exit) : cli_build_ast(cli, ast, options, out_exit);
+}
+
+Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, int *out_exit)
+{
+    BuildOptions options;
+    *out_exit = status_exit_code(STATUS_BAD_USAGE);
+    if (!cli_build_options(cli, mode, &options))
+        return NULL;
+    options.mode = mode;
+    options.with_loss = mode != MODE_GENERATE && cli_has_section(ast, SECTION_TRAIN);
+    const char *axis = batch_axis(ast);
+    if (rows && axis)
+        bind_also(cli, &options, axis, rows);
+    Module *m = build(cli, ast, &options, out_exit);
+    if (!m || rows || !axis || is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
+        return m;
+    int64_t parts = m->train.grad_accum > 1 ? m->train.grad_accum : 1;
+    if (m->train.batch % parts) {
+        *out_exit = cli_failf(cli, STATUS_BAD_MODEL, "train.batch = %lld cannot be cut into train.grad_accum = %lld equal parts",
+                              (long long)m->train.batch, (long long)parts);
+        return NULL;
+    }
+    const Graph *g = module_graph(m, "main");
+    AxisId id = graph_find_axis(g, axis);
+    if (id && graph_size(g, id) == m->train.batch / parts)
+        return m;
+    bind_also(cli, &options, axis, m->train.batch / parts);
+    cli->diag = diag_make(&cli->arena, &cli->sources);    // the first build's warnings come again
+    return build(cli, ast, &options, out_exit);
+}
+
+void cli_adopt(Cli *cli, const RunConfig *config)
+{
+    if (!cli_has(cli, OPT_SIZE) && config->size)
+        cli->value[OPT_SIZE] = config->size;
+    if (!cli_has(cli, OPT_DATA) && config->data)
+        cli->value[OPT_DATA] = config->data;
+    for (size_t i = 0; i < config->n_bindings; i++) {
+        if (is_bound(cli, config->name[i]))
+            continue;
+        cli->binding = arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
+        cli->binding[cli->n_bindings++] = (Binding){config->name[i], config->value[i], false};
+    }
+}
+
+const char *cli_folder_of(Arena *arena, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? arena_strndup(arena, path, (size_t)(slash - path) + 1) : "./";
+}
+
+const char *cli_weights_path(const Cli *cli, const char *path)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 || !S_ISDIR(about.st_mode))
+        return path;
+    const char *newest = NULL;
+    int skipped = 0;
+    if (generation_newest(cli->diag.arena, path, &newest, &skipped, NULL) == STATUS_OK)
+        return newest;
+    return run_path(cli->diag.arena, path, "last.safetensors");
+}

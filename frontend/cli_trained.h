@@ -1,0 +1,17 @@
+// What train, eval and generate share: a model built for a mode with its batch axis bound, and the folder of a run.
+#ifndef MIXC_CLI_TRAINED_H
+#define MIXC_CLI_TRAINED_H
+
+#include "cli_engine.h"
+#include "train.h"
+
+// Builds `ast` for a mode. `rows`: the size of the batch axis; 0: as bound, else from train.batch / train.grad_accum.
+// Bindings of the command line must be used by `train` and `eval` builds; others may leave some. NULL: *out_exit.
+Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, int *out_exit);
+
+// Makes the command line's size, bindings, data and seed those of a run, where it does not give its own.
+void cli_adopt(Cli *cli, const RunConfig *config);
+
+const char *cli_folder_of(Arena *arena, const char *path);
+
+#endif

@@ -1,0 +1,119 @@
+// See engine.h: opening devices and the pipeline; what a net does is in engine_net.c.
+#include "engine_net.h"
+
+#include "codegen.h"
+#include "plan_memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct Engine {
+    EngineOptions    options;
+    const DeviceOps *ops;                   // NULL: the evaluator
+    Device          *device;                // owned
+    Target           target;
+};
+
+Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText *why)
+{
+    const char *name = options->device ? options->device : "cpu";
+    bool reference = !strcmp(name, "eval");
+    const DeviceOps *ops = reference ? NULL : device_find(name);
+    if (!reference && !ops)
+        return status_fail(why, STATUS_NO_DEVICE, "there is no device `%s` here; cpu, null and eval are known", name);
+    Engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for an engine");
+    e->options = *options;
+    e->ops = ops;
+    Status status = ops ? ops->open(&options->on_device, &e->device, why) : STATUS_OK;
+    if (status != STATUS_OK) {
+        free(e);
+        return status;
+    }
+    if (ops)
+        ops->target(e->device, &e->target);
+    else
+        e->target = (Target){.name = "eval", .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32768,
+                             .l2_bytes = 1048576, .threads = 1};
+    *out_engine = e;
+    return STATUS_OK;
+}
+
+void engine_close(Engine *engine)
+{
+    if (!engine)
+        return;
+    if (engine->ops)
+        engine->ops->close(engine->device);
+    free(engine);
+}
+
+const Target *engine_target(const Engine *engine)
+{
+    return &engine->target;
+}
+
+bool engine_is_reference(const Engine *engine)
+{
+    return !engine->ops;
+}
+
+// The evaluator needs only the passes that make the graph, not those that make kernels.
+static const char *const reference_passes[] = {"causal", "fold", "cse", "train_step"};
+
+static Module *run_passes(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                          bool reference)
+{
+    PassContext ctx = {.arena = arena, .diag = diag, .target = options->target ? options->target : &engine->target,
+                       .train = options->train, .max_bytes = engine->options.max_bytes};
+    PassHooks hooks = options->hooks ? *options->hooks : (PassHooks){0};
+    hooks.verify = hooks.verify || engine->options.verify;
+    if (reference)
+        return passes_run(&ctx, module, reference_passes, sizeof reference_passes / sizeof *reference_passes, &hooks);
+    return passes_run(&ctx, module, NULL, 0, &hooks);
+}
+
+static const Graph *wanted_graph(const Module *module, bool train)
+{
+    return module_graph(module, train ? "step" : "main");
+}
+
+Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options)
+{
+    const Module *done = run_passes(engine, arena, diag, module, options, false);
+    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
+    if (!g) {
+        if (done)
+            diag_error(diag, (Span){0}, NULL, "the model has no `train` section, so there is no training step");
+        return NULL;
+    }
+    Program *p = codegen_program(arena, diag, g, options->target ? options->target : &engine->target);
+    if (!p || !plan_memory(p, diag))
+        return NULL;
+    return p;
+}
+
+static Status load_reference(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                             Net **out_net, StatusText *why)
+{
+    const Module *done = run_passes(engine, arena, diag, module, options, true);
+    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
+    if (!g)
+        return status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
+    return net_make_reference(arena, g, out_net, why);
+}
+
+Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options, Net **out_net,
+                   StatusText *why)
+{
+    if (!engine->ops)
+        return load_reference(engine, arena, diag, module, options, out_net, why);
+    Program *p = engine_program(engine, arena, diag, module, options);
+    if (!p)
+        return status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
+    if (engine->options.max_bytes && p->arena_bytes > engine->options.max_bytes)
+        return status_fail(why, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget (--max-mem) is %.1f MiB",
+                           (double)p->arena_bytes / 1048576, (double)engine->options.max_bytes / 1048576);
+    return net_make_program(arena, engine->ops, engine->device, p, out_net, why);
+}

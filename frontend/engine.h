@@ -1,0 +1,80 @@
+// The engine: the one pipeline from a module to something that runs.
+//
+//     module --passes--> graph --codegen--> program --plan_memory--> device --> Net
+//
+// Everything hangs from an Engine; several may live in one process, on several threads. A Net is a compiled graph
+// with its memory: write its inputs, parameters and states by name, run, read its outputs. On the device "eval" a Net
+// is the reference evaluator, which needs no compiler and is what everything else is compared with.
+//
+//     Engine *e; Net *net; float loss;
+//     engine_open(&(EngineOptions){.device = "cpu"}, &e, &why);
+//     engine_load(e, &arena, &diag, module, &(LoadOptions){.train = true}, &net, &why);
+//     net_init(net, module, seed, &why);
+//     net_write(net, net_slot(net, BUFFER_INPUT, "tokens"), tokens, &why);
+//     net_run(net, &why);
+//     net_read(net, net_slot(net, BUFFER_OUTPUT, "loss.train"), &loss, &why);
+#ifndef MIXC_ENGINE_H
+#define MIXC_ENGINE_H
+
+#include "device.h"
+#include "module.h"
+#include "pass.h"
+
+typedef struct Engine Engine;
+typedef struct Net Net;
+
+typedef struct EngineOptions {
+    const char   *device;                   // "cpu", "null" or "eval"; NULL: "cpu"
+    DeviceOptions on_device;
+    size_t        max_bytes;                // memory budget; 0: none
+    bool          verify;                   // verify and read back every graph after every pass
+} EngineOptions;
+
+// Errors: STATUS_NO_DEVICE, STATUS_NO_COMPILER.
+Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText *why);
+void   engine_close(Engine *engine);
+const Target *engine_target(const Engine *engine);
+bool   engine_is_reference(const Engine *engine);
+
+typedef struct LoadOptions {
+    bool             train;                 // the graph `step`, else `main`
+    const PassHooks *hooks;                 // NULL: none
+    const Target    *target;                // NULL: the device's; another one for engine_program only
+} LoadOptions;
+
+// The pipeline up to the planned program. Returns NULL after an error in diag. Works on the device "eval" too.
+Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options);
+// The whole pipeline. `arena` must outlive the net. Errors: STATUS_BAD_MODEL when diag holds the errors; the device's.
+Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options, Net **out_net,
+                   StatusText *why);
+void   net_free(Net *net);
+
+typedef struct Slot {                       // a place that the host writes or reads
+    BufferKind  kind;                       // INPUT, PARAM, STATE or OUTPUT
+    const char *name;                       // "tokens"; "GPT.wte"; "output.logits", "loss.train", "grad.param.GPT.wte"
+    DType       dtype;                      // on the host bf16 is f32: net_write and net_read convert
+    uint8_t     n_axes;
+    const char *axis[MAX_AXES];
+    int64_t     size[MAX_AXES];
+    int64_t     count;                      // elements
+    uint32_t    id;
+} Slot;
+
+size_t      net_slots(const Net *net, const Slot **out_slots);
+const Slot *net_slot(const Net *net, BufferKind kind, const char *name);   // NULL: there is none
+// 4 bytes an element: f32 or int32. Writing a NULL slot does nothing, so that optional scalars read well.
+Status net_write(Net *net, const Slot *slot, const void *data, StatusText *why);
+Status net_read(Net *net, const Slot *slot, void *data, StatusText *why);
+// Scalars of the host: "lr", "step", "seed". Does nothing when the graph has no such input.
+Status net_write_float(Net *net, const char *name, double value, StatusText *why);
+Status net_write_int(Net *net, const char *name, int64_t value, StatusText *why);
+Status net_run(Net *net, StatusText *why);
+const Program *net_program(const Net *net);  // NULL on the device "eval"
+void   net_stats(const Net *net, LoadStats *out_stats);
+
+// First values of parameters and states from the module's graph `init`; optimiser states are zero.
+Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
+// Parameters and states that both nets have, from one to the other.
+Status net_copy_weights(const Net *from, Net *to, StatusText *why);
+
+#endif

@@ -1,0 +1,29 @@
+// What engine.c and engine_net*.c share: a net is a loaded program, or a graph for the evaluator.
+#ifndef MIXC_ENGINE_NET_H
+#define MIXC_ENGINE_NET_H
+
+#include "engine.h"
+
+struct Net {
+    Slot   *slot; size_t n_slots, slot_capacity;
+    // a program
+    const DeviceOps *ops;                   // NULL: the evaluator
+    const Program   *program;
+    LoadedProgram   *loaded;                // owned
+    uint16_t        *half;                  // host copy of the largest bf16 buffer; owned
+    // the evaluator
+    const Graph *graph;
+    double     **number;                    // [n_slots] values in double; owned, each and all
+};
+
+Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net **out_net, StatusText *why);
+Status net_make_reference(Arena *arena, const Graph *g, Net **out_net, StatusText *why);
+// The name of an output: output.NAME, loss.NAME, term.NAME, watch.NAME, grad.NAME; in the arena. NEXT has none.
+const char *net_output_name(Arena *arena, const Output *output);
+
+Status reference_write(Net *net, const Slot *slot, const void *data, StatusText *why);
+Status reference_read(const Net *net, const Slot *slot, void *data);
+Status reference_run(Net *net, StatusText *why);
+void   reference_free(Net *net);
+
+#endif

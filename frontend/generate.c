@@ -1,0 +1,148 @@
+// See generate.h.
+#include "generate.h"
+
+#include "rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct Candidate { double weight; int32_t token; } Candidate;
+
+static double field_number(const Field *field, size_t n_fields, const char *key, double otherwise)
+{
+    for (size_t i = 0; i < n_fields; i++)
+        if (!strcmp(field[i].key, key)) {
+            char *end;
+            double value = strtod(field[i].value, &end);
+            return end != field[i].value && !*end ? value : otherwise;
+        }
+    return otherwise;
+}
+
+SampleOptions sample_options(const Field *field, size_t n_fields)
+{
+    SampleOptions o = {.temperature = 1, .top_p = 1};
+    for (size_t i = 0; i < n_fields; i++)
+        if (!strcmp(field[i].key, "sampler.name") && !strcmp(field[i].value, "greedy"))
+            o.temperature = 0;
+    o.temperature = field_number(field, n_fields, "temperature", field_number(field, n_fields, "sampler.temperature", o.temperature));
+    o.top_k = (int64_t)field_number(field, n_fields, "top_k", field_number(field, n_fields, "sampler.top_k", 0));
+    o.top_p = field_number(field, n_fields, "top_p", field_number(field, n_fields, "sampler.top_p", 1));
+    return o;
+}
+
+Status generator_make(Arena *arena, Net *net, Generator *out, StatusText *why)
+{
+    Generator g = {.net = net};
+    const Slot *slots;
+    size_t n = net_slots(net, &slots);
+    for (size_t i = 0; i < n && !g.tokens; i++)
+        if (slots[i].kind == BUFFER_INPUT && slots[i].dtype == DTYPE_I32 && slots[i].n_axes == 2)
+            g.tokens = &slots[i];
+    if (!g.tokens)
+        return status_fail(why, STATUS_BAD_MODEL, "the model has no input of tokens, int[B,T]");
+    for (size_t i = 0; i < n && !g.logits; i++)
+        if (slots[i].kind == BUFFER_OUTPUT && !strncmp(slots[i].name, "output.", 7) && slots[i].n_axes == 3
+            && !strcmp(slots[i].axis[0], g.tokens->axis[0]) && !strcmp(slots[i].axis[1], g.tokens->axis[1]))
+            g.logits = &slots[i];
+    if (!g.logits)
+        return status_fail(why, STATUS_BAD_MODEL, "the model has no result [%s,%s,V] with a score for every token", g.tokens->axis[0],
+                           g.tokens->axis[1]);
+    g.window = g.tokens->size[1];
+    g.n_vocab = g.logits->size[2];
+    g.row = arena_array(arena, int32_t, (size_t)g.tokens->count + 1);
+    g.scores = arena_array(arena, float, (size_t)g.logits->count + 1);
+    g.candidate = arena_array(arena, Candidate, (size_t)g.n_vocab + 1);
+    *out = g;
+    return STATUS_OK;
+}
+
+// Heavier first; equal ones by number, so that the choice is the same everywhere.
+static int heavier(const void *a, const void *b)
+{
+    const Candidate *x = a, *y = b;
+    if (x->weight != y->weight)
+        return x->weight > y->weight ? -1 : 1;
+    return x->token < y->token ? -1 : x->token > y->token;
+}
+
+// Draws a token from the scores: softmax at a temperature, cut to the likeliest ones. `u` is uniform in [0, 1).
+static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOptions *o, double u, double *out_probability)
+{
+    double most = -INFINITY, sum = 0;
+    int64_t best = 0;
+    for (int64_t i = 0; i < n; i++)
+        if ((double)score[i] > most) {
+            most = (double)score[i];
+            best = i;
+        }
+    double temperature = o->temperature > 0 ? o->temperature : 1;
+    for (int64_t i = 0; i < n; i++) {
+        c[i] = (Candidate){exp(((double)score[i] - most) / temperature), (int32_t)i};
+        sum += c[i].weight;
+    }
+    if (o->temperature <= 0) {
+        *out_probability = c[best].weight / sum;
+        return (int32_t)best;
+    }
+    int64_t kept = n;
+    double kept_sum = sum;
+    if ((o->top_k > 0 && o->top_k < n) || o->top_p < 1) {
+        qsort(c, (size_t)n, sizeof *c, heavier);
+        int64_t most_kept = o->top_k > 0 && o->top_k < n ? o->top_k : n;
+        kept = 0;
+        kept_sum = 0;
+        while (kept < most_kept && (kept == 0 || kept_sum < o->top_p * sum))
+            kept_sum += c[kept++].weight;
+    }
+    double left = u * kept_sum;
+    int64_t i = 0;
+    while (i + 1 < kept && left >= c[i].weight)
+        left -= c[i++].weight;
+    *out_probability = c[i].weight / kept_sum;
+    return c[i].token;
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options, GenerateEach *each,
+                     void *user, StatusText *why)
+{
+    int64_t have = (int64_t)n_prompt < g->window ? (int64_t)n_prompt : g->window;
+    memset(g->row, 0, (size_t)g->tokens->count * sizeof *g->row);
+    memcpy(g->row, prompt + (n_prompt - (size_t)have), (size_t)have * sizeof *g->row);
+    double begin = now_s();
+    uint32_t key = rng_key(options->seed, 0, 0x9e4e7a7eu);
+    for (int64_t i = 0; i < options->n_tokens; i++) {
+        Status status = net_write(g->net, g->tokens, g->row, why);
+        if (status == STATUS_OK)
+            status = net_run(g->net, why);
+        if (status == STATUS_OK)
+            status = net_read(g->net, g->logits, g->scores, why);
+        if (status != STATUS_OK)
+            return status;
+        const float *score = g->scores + (have - 1) * g->n_vocab;
+        for (int64_t v = 0; v < g->n_vocab; v++)
+            if (isnan(score[v]))
+                return status_fail(why, STATUS_NUMERIC, "the scores of the next token are not numbers; are the weights damaged?");
+        double probability;
+        int32_t token = draw(g->candidate, score, g->n_vocab, &options->sample, rng_uniform(key, (uint32_t)i), &probability);
+        if (!each(user, token, probability))
+            return STATUS_OK;
+        if (have == g->window)
+            memmove(g->row, g->row + 1, (size_t)(g->window - 1) * sizeof *g->row);
+        else
+            have++;
+        g->row[have - 1] = token;
+        if (options->limit_s > 0 && now_s() - begin > options->limit_s)
+            break;
+    }
+    return STATUS_OK;
+}

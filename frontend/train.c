@@ -1,0 +1,472 @@
+// See train.h: the step loop.
+#include "train.h"
+
+#include "generations.h"
+#include "schedule.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct Trainer {
+    const TrainJob *job;
+    Arena      *arena;
+    const TrainSpec *spec;
+    Dataset    *data;
+    Net        *net, *eval_net, *generate_net;
+    DataSlot   *slot; size_t n_slots;       // of the step's inputs
+    const Slot **input;                     // [n_slots]
+    const Slot *loss, *aux, *norm;
+    Generator   generator;
+    bool        can_generate;
+    RunLog      log;
+    Progress    progress;
+    FILE       *log_file;
+    Checkpoint  at;
+    int64_t     stop, every_log, every_eval, every_save, eval_batches;
+    int64_t     items_per_step;             // tokens or pictures
+    int         keep;                       // checkpoints
+    double      start_s;                    // of this session
+    double      seconds;                    // of training, over all sessions
+    double      loss_sum, aux_sum, busy_s;  // since the last row
+    int64_t     n_summed;
+    double      last_norm, last_good;
+} Trainer;
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double run_number(const Module *m, const char *key, double otherwise)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < m->n_run; i++) {
+        const Field *f = &m->run[i];
+        if (strncmp(f->key, key, n) || (f->key[n] && strcmp(f->key + n, ".0")))
+            continue;
+        char *end;
+        double value = strtod(f->value, &end);
+        if (end != f->value && !*end)
+            return value;
+    }
+    return otherwise;
+}
+
+DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n)
+{
+    const Slot *slots;
+    size_t n = net_slots(net, &slots), k = 0;
+    DataSlot *out = arena_array(arena, DataSlot, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        if (slots[i].kind != BUFFER_INPUT || slots[i].n_axes == 0)
+            continue;
+        DataSlot *s = &out[k++];
+        *s = (DataSlot){.name = slots[i].name, .dtype = slots[i].dtype == DTYPE_I32 ? DTYPE_I32 : DTYPE_F32, .n_dims = slots[i].n_axes};
+        memcpy(s->size, slots[i].size, sizeof s->size);
+        s->data = arena_alloc(arena, (size_t)slots[i].count + 1, 4);
+    }
+    *out_n = k;
+    return out;
+}
+
+static Status load_batch(Net *net, Dataset *data, DataSplit split, int64_t number, DataSlot *slot, size_t n, StatusText *why)
+{
+    Status status = data_batch(data, split, (uint64_t)number, slot, n, why);
+    for (size_t i = 0; i < n && status == STATUS_OK; i++)
+        status = net_write(net, net_slot(net, BUFFER_INPUT, slot[i].name), slot[i].data, why);
+    return status;
+}
+
+Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, StatusText *why)
+{
+    Arena scratch = {0};
+    size_t n;
+    DataSlot *slot = data_slots_of(&scratch, net, &n);
+    const Slot *loss = net_slot(net, BUFFER_OUTPUT, "loss.train");
+    Status status = loss ? data_bind(data, slot, n, why) : status_fail(why, STATUS_BAD_MODEL, "the model has no loss to evaluate");
+    int64_t all = status == STATUS_OK ? data_batches(data, DATA_VAL) : 0;
+    int64_t count = batches > 0 && batches < all ? batches : all;
+    double sum = 0;
+    for (int64_t i = 0; i < count && status == STATUS_OK; i++) {
+        float value = 0;
+        status = load_batch(net, data, DATA_VAL, i, slot, n, why);
+        if (status == STATUS_OK)
+            status = net_run(net, why);
+        if (status == STATUS_OK)
+            status = net_read(net, loss, &value, why);
+        sum += (double)value;
+    }
+    if (status == STATUS_OK)
+        *out_loss = sum / (double)count;
+    arena_free(&scratch);
+    return status;
+}
+
+// Data, nets, first values. What is opened here train_close gives back.
+static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
+{
+    const TrainJob *job = t->job;
+    Status status = engine_load(job->engine, t->arena, diag, job->train, &(LoadOptions){.train = true}, &t->net, why);
+    if (status == STATUS_OK && job->eval)
+        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){0}, &t->eval_net, why);
+    if (status == STATUS_OK && job->generate)
+        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){0}, &t->generate_net, why);
+    return status;
+}
+
+static Status first_weights(Trainer *t, StatusText *why)
+{
+    const TrainJob *job = t->job;
+    Status status = net_init(t->net, job->train, job->seed, why);
+    // The other nets may hold parameters that the step does not touch.
+    if (status == STATUS_OK && t->eval_net)
+        status = net_init(t->eval_net, job->eval, job->seed, why);
+    if (status == STATUS_OK && t->generate_net)
+        status = net_init(t->generate_net, job->generate, job->seed, why);
+    Checkpoint ignored;
+    if (status == STATUS_OK && job->weights && !job->resume)
+        status = checkpoint_load(t->arena, job->weights, t->net, false, &ignored, why);
+    return status;
+}
+
+static Status load_newest(Trainer *t, StatusText *why)
+{
+    const char *path = NULL;
+    int skipped = 0;
+    Status status = generation_newest(t->arena, t->job->folder, &path, &skipped, why);
+    if (status == STATUS_OK)
+        status = checkpoint_load(t->arena, path, t->net, true, &t->at, why);
+    if (status == STATUS_OK && skipped)
+        fprintf(stderr, "mixc train: %d damaged checkpoint%s passed over\n", skipped, skipped == 1 ? " was" : "s were");
+    return status;
+}
+
+static Status open_data(Trainer *t, StatusText *why)
+{
+    const TrainJob *job = t->job;
+    DataOptions options = {.path = job->data_path, .base = job->data_base, .state = t->at.data_state, .seed = job->seed};
+    Status status = data_open(t->arena, job->train->data, job->train->n_data, &options, &t->data, why);
+    if (status != STATUS_OK)
+        return status;
+    t->slot = data_slots_of(t->arena, t->net, &t->n_slots);
+    t->input = arena_array(t->arena, const Slot *, t->n_slots + 1);
+    t->items_per_step = 1;
+    bool tokens = data_tokenizer(t->data) != NULL;
+    for (size_t i = 0; i < t->n_slots; i++) {
+        const DataSlot *s = &t->slot[i];
+        int64_t items = 1;
+        for (int d = 0; d < s->n_dims && (tokens || d < 1); d++)
+            items *= s->size[d];
+        if (s->dtype == DTYPE_I32 || !tokens)
+            t->items_per_step = items > t->items_per_step ? items : t->items_per_step;
+        t->input[i] = net_slot(t->net, BUFFER_INPUT, s->name);
+    }
+    t->items_per_step *= t->spec->grad_accum > 1 ? t->spec->grad_accum : 1;
+    t->at.data_state = data_state(t->data);
+    return data_bind(t->data, t->slot, t->n_slots, why);
+}
+
+static void set_intervals(Trainer *t)
+{
+    const Module *m = t->job->train;
+    t->stop = t->job->stop ? t->job->stop : t->spec->steps > 0 ? t->spec->steps : (int64_t)run_number(m, "steps", 1000);
+    t->every_log = (int64_t)run_number(m, "log", t->stop <= 200 ? 1 : 10);
+    double tenth = fmax(25, floor((double)t->stop / 10));
+    t->every_eval = (int64_t)run_number(m, "eval", tenth);
+    t->every_save = (int64_t)run_number(m, "save", (double)t->every_eval);
+    t->eval_batches = (int64_t)run_number(m, "eval.batches", 20);
+    t->keep = (int)fmax(1, run_number(m, "save.keep", 2));
+    t->every_log = t->every_log > 0 ? t->every_log : 1;
+    t->loss = net_slot(t->net, BUFFER_OUTPUT, "loss.train");
+    t->aux = net_slot(t->net, BUFFER_OUTPUT, "loss.aux");
+    t->norm = net_slot(t->net, BUFFER_OUTPUT, "watch.grad_norm");
+}
+
+static Status open_log(Trainer *t, StatusText *why)
+{
+    const char *path = run_path(t->arena, t->job->folder, "log.jsonl");
+    if (t->job->resume) {
+        Status status = run_log_read(&t->log, path, t->at.step, why);
+        if (status != STATUS_OK)
+            return status;
+    }
+    t->log_file = fopen(path, "w");
+    if (!t->log_file)
+        return status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+    for (size_t i = 0; i < t->log.n_rows; i++) {
+        Text line = text_make(t->arena);
+        log_row_print(&t->log.row[i], &line);
+        fprintf(t->log_file, "%s\n", text_str(&line));
+        if (isfinite(t->log.row[i].seconds))
+            t->seconds = t->log.row[i].seconds;
+        if (isfinite(t->log.row[i].val_loss))
+            t->progress.last_val = t->log.row[i].val_loss;
+    }
+    return STATUS_OK;
+}
+
+static Status save(Trainer *t, StatusText *why)
+{
+    const Net *nets[] = {t->net, t->eval_net, t->generate_net};
+    Arena scratch = {0};
+    Status status = checkpoint_save(generation_path(&scratch, t->job->folder, t->at.step), nets, 3, &t->at, why);
+    arena_free(&scratch);
+    return status == STATUS_OK ? generation_publish(t->job->folder, t->at.step, t->keep, why) : status;
+}
+
+static Status write_text(const char *path, const Text *text, StatusText *why)
+{
+    FILE *out = fopen(path, "wb");
+    bool ok = out && fwrite(text_str(text), 1, text->n, out) == text->n;
+    int error = errno;
+    if (out && fclose(out) != 0) {
+        ok = false;
+        error = errno;
+    }
+    return ok ? STATUS_OK : status_fail(why, STATUS_IO, "%s: %s", path, strerror(error));
+}
+
+static Status write_report(Trainer *t, StatusText *why)
+{
+    const TrainJob *job = t->job;
+    Report report = {.title = job->model_name, .log = &t->log, .field = job->field, .n_fields = job->n_fields, .model_text = job->model_text};
+    Arena scratch = {0};
+    Text html = text_make(&scratch), svg = text_make(&scratch);
+    report_html(&report, &html);
+    report_loss_svg(&report, &svg);
+    Status status = write_text(run_path(&scratch, job->folder, "report.html"), &html, why);
+    if (status == STATUS_OK)
+        status = write_text(run_path(&scratch, job->folder, "loss.svg"), &svg, why);
+    arena_free(&scratch);
+    return status;
+}
+
+typedef struct Collect { const Tokenizer *tokenizer; Text text; const volatile sig_atomic_t *interrupted; } Collect;
+
+static bool collect_token(void *user, int32_t token, double probability)
+{
+    (void)probability;
+    Collect *c = user;
+    tokenizer_decode(c->tokenizer, &token, 1, &c->text);
+    return !*c->interrupted;
+}
+
+// A short text from the present weights; at most some seconds long.
+static Status make_sample(Trainer *t, LogRow *row, StatusText *why)
+{
+    const Tokenizer *tokenizer = data_tokenizer(t->data);
+    if (!t->can_generate || !tokenizer)
+        return STATUS_OK;
+    Collect c = {tokenizer, text_make(t->arena), t->job->interrupted};
+    Status status = net_copy_weights(t->net, t->generate_net, why);
+    int32_t *prompt = NULL, zero = 0;
+    size_t n_prompt = 0;
+    StatusText quiet = {0};
+    if (status == STATUS_OK && tokenizer_encode(tokenizer, "\n", 1, t->arena, &prompt, &n_prompt, &quiet) != STATUS_OK)
+        n_prompt = 0;
+    GenerateOptions options = {.sample = sample_options(t->job->generate->generate, t->job->generate->n_generate),
+                               .seed = t->job->seed + (uint32_t)t->at.step, .n_tokens = 200, .limit_s = 3};
+    if (status == STATUS_OK)
+        status = generator_run(&t->generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, collect_token, &c, why);
+    if (status == STATUS_OK)
+        row->sample = arena_strndup(t->arena, text_str(&c.text), tokenizer_whole(text_str(&c.text), c.text.n));
+    return status;
+}
+
+static Status not_finite(Trainer *t, double loss, StatusText *why)
+{
+    Text help = text_make(t->arena);
+    if (t->spec->clip == 0)
+        text_add(&help, "train.clip=1, ");
+    text_printf(&help, "a lower train.lr (it was %.3g)", t->spec->lr * schedule_factor(t->spec, t->at.step));
+    if (t->spec->warmup == 0)
+        text_add(&help, ", a warm-up");
+    return status_fail(why, STATUS_NUMERIC,
+                       "the loss became %s at step %lld (it was %.4g before; gradient norm %.3g). The checkpoint in %s is untouched.\n"
+                       "help: try %s, or look at the batch: seed %u, number %lld",
+                       isnan(loss) ? "nan" : "infinite", (long long)t->at.step, t->last_good, t->last_norm, t->job->folder,
+                       text_str(&help), t->job->seed, (long long)(t->at.step - 1) * (t->spec->grad_accum > 1 ? t->spec->grad_accum : 1));
+}
+
+static double read_scalar(Trainer *t, const Slot *slot)
+{
+    float value = NAN;
+    StatusText ignored = {0};
+    return slot && net_read(t->net, slot, &value, &ignored) == STATUS_OK ? (double)value : NAN;
+}
+
+// One optimiser step: grad_accum runs. Leaves at.step one higher.
+static Status one_step(Trainer *t, StatusText *why)
+{
+    int64_t parts = t->spec->grad_accum > 1 ? t->spec->grad_accum : 1;
+    double begin = now_s(), loss = 0, aux = 0;
+    Status status = net_write_float(t->net, "lr", t->spec->lr * schedule_factor(t->spec, t->at.step + 1), why);
+    for (int64_t k = 0; k < parts && status == STATUS_OK; k++) {
+        int64_t number = t->at.step * parts + k;
+        status = load_batch(t->net, t->data, DATA_TRAIN, number, t->slot, t->n_slots, why);
+        if (status == STATUS_OK)
+            status = net_write_int(t->net, "step", number, why);
+        if (status == STATUS_OK)
+            status = net_write_float(t->net, "apply", k + 1 == parts, why);
+        if (status == STATUS_OK)
+            status = net_run(t->net, why);
+        loss += read_scalar(t, t->loss) / (double)parts;
+        aux += t->aux ? read_scalar(t, t->aux) / (double)parts : 0;
+    }
+    if (status != STATUS_OK)
+        return status;
+    t->at.step++;
+    t->busy_s += now_s() - begin;
+    t->last_norm = read_scalar(t, t->norm);
+    if (!isfinite(loss))
+        return not_finite(t, loss, why);
+    t->last_good = loss;
+    t->loss_sum += loss;
+    t->aux_sum += aux;
+    t->n_summed++;
+    return STATUS_OK;
+}
+
+static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
+{
+    LogRow row = log_row_make();
+    Status status = STATUS_OK;
+    row.step = t->at.step;
+    row.steps = t->stop;
+    t->seconds += t->busy_s;
+    if (t->n_summed) {
+        row.loss = t->loss_sum / (double)t->n_summed;
+        row.aux = t->aux ? t->aux_sum / (double)t->n_summed : NAN;
+        row.tokens_per_s = (double)(t->items_per_step * t->n_summed) / fmax(t->busy_s, 1e-9);
+    }
+    row.lr = t->spec->lr * schedule_factor(t->spec, t->at.step);
+    row.grad_norm = t->last_norm;
+    row.seconds = t->seconds;
+    t->loss_sum = t->aux_sum = t->busy_s = 0;
+    t->n_summed = 0;
+    if (evaluate && t->eval_net) {
+        status = net_copy_weights(t->net, t->eval_net, why);
+        if (status == STATUS_OK)
+            status = eval_loss(t->eval_net, t->data, t->eval_batches, &row.val_loss, why);
+    }
+    if (evaluate && status == STATUS_OK)
+        status = make_sample(t, &row, why);
+    if (status == STATUS_OK && evaluate)
+        status = data_bind(t->data, t->slot, t->n_slots, why);
+    if (status != STATUS_OK)
+        return status;
+    run_log_add(&t->log, row);
+    Arena scratch = {0};
+    Text line = text_make(&scratch);
+    log_row_print(&row, &line);
+    bool written = fprintf(t->log_file, "%s\n", text_str(&line)) > 0 && fflush(t->log_file) == 0;
+    arena_free(&scratch);
+    if (!written)
+        return status_fail(why, STATUS_IO, "%s/log.jsonl: %s", t->job->folder, strerror(errno));
+    progress_row(&t->progress, &row, now_s() - t->start_s, last);
+    if (row.sample && t->progress.kind != PROGRESS_JSON)
+        progress_say(&t->progress, "---- sample after step %lld\n%s\n----", (long long)row.step, row.sample);
+    return STATUS_OK;
+}
+
+static bool is_due(int64_t step, int64_t every)
+{
+    return every > 0 && step % every == 0;
+}
+
+static Status loop(Trainer *t, StatusText *why)
+{
+    Status status = STATUS_OK;
+    int64_t saved = t->job->resume ? t->at.step : -1;
+    while (status == STATUS_OK && t->at.step < t->stop && !*t->job->interrupted) {
+        status = one_step(t, why);
+        bool last = t->at.step == t->stop, evaluate = last || is_due(t->at.step, t->every_eval);
+        if (status == STATUS_OK && (evaluate || is_due(t->at.step, t->every_log)))
+            status = add_row(t, evaluate, last, why);
+        if (status == STATUS_OK && (last || is_due(t->at.step, t->every_save))) {
+            status = save(t, why);
+            saved = t->at.step;
+        }
+        if (status == STATUS_OK && evaluate)
+            status = write_report(t, why);
+    }
+    progress_end(&t->progress);
+    if (status == STATUS_OK && *t->job->interrupted && t->at.step < t->stop) {
+        t->seconds += t->busy_s;
+        if (saved != t->at.step)
+            status = save(t, why);
+        if (status == STATUS_OK)
+            status = write_report(t, why);
+        if (status == STATUS_OK)
+            return status_fail(why, STATUS_INTERRUPTED, "stopped after step %lld and saved; go on with: --out %s --resume",
+                               (long long)t->at.step, t->job->folder);
+    }
+    return status;
+}
+
+static void train_close(Trainer *t)
+{
+    if (t->log_file)
+        fclose(t->log_file);
+    net_free(t->generate_net);
+    net_free(t->eval_net);
+    net_free(t->net);
+    if (t->data)
+        data_close(t->data);
+}
+
+static void say_start(Trainer *t)
+{
+    LoadStats stats;
+    net_stats(t->net, &stats);
+    int64_t numbers = 0;
+    const Slot *slots;
+    size_t n = net_slots(t->net, &slots);
+    for (size_t i = 0; i < n; i++)
+        if (slots[i].kind == BUFFER_PARAM)
+            numbers += slots[i].count;
+    progress_say(&t->progress, "data   %s", data_summary(t->data));
+    progress_say(&t->progress, "model  %s: %.2fM parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name, (double)numbers / 1e6,
+                 (double)stats.arena_bytes / 1048576, stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled",
+                 stats.compile_s);
+    if (t->at.step)
+        progress_say(&t->progress, "going on after step %lld", (long long)t->at.step);
+}
+
+Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
+{
+    Trainer t = {.job = job, .arena = arena, .spec = &job->train->train, .last_good = NAN, .last_norm = NAN, .start_s = now_s()};
+    t.at = (Checkpoint){.seed = job->seed};
+    t.log = run_log_make(arena);
+    Status status = open_nets(&t, diag, why);
+    if (status == STATUS_OK)
+        status = first_weights(&t, why);
+    if (status == STATUS_OK && job->resume)
+        status = load_newest(&t, why);
+    if (status == STATUS_OK)
+        status = open_data(&t, why);
+    if (status == STATUS_OK && t.generate_net)
+        t.can_generate = generator_make(arena, t.generate_net, &t.generator, &(StatusText){0}) == STATUS_OK;
+    if (status == STATUS_OK)
+        status = net_write_int(t.net, "seed", (int64_t)job->seed, why);
+    t.progress = progress_make(job->progress, job->progress_out, "tok/s", &t.log);
+    if (status == STATUS_OK) {
+        if (!data_tokenizer(t.data))
+            t.progress.unit = "examples/s";
+        set_intervals(&t);
+        status = open_log(&t, why);
+    }
+    if (status == STATUS_OK) {
+        say_start(&t);
+        status = loop(&t, why);
+    }
+    train_close(&t);
+    return status;
+}
