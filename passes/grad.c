@@ -148,6 +148,17 @@ static void mark_wanted(Grad *gr, const ValueId *wrt, size_t n_wrt)
     gr->wanted[0] = false;
 }
 
+// What to call a value: its hint, or the last step of a leaf's path where that is a plain name; NULL: nothing.
+static const char *name_of(const Graph *g, ValueId id)
+{
+    const Node *n = &g->node[id];
+    if (n->hint || n->n_attr == 0 || n->attr[0].kind != ATTR_NAME)
+        return n->hint;
+    const char *dot = strrchr(n->attr[0].name, '.'), *name = dot ? dot + 1 : n->attr[0].name;
+    size_t n_plain = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_");
+    return n_plain && name[n_plain] == 0 ? name : NULL;
+}
+
 // The sum of all contributions, in the order in which they were given.
 static ValueId collect(Grad *gr, ValueId id)
 {
@@ -162,7 +173,7 @@ static ValueId collect(Grad *gr, ValueId id)
     for (GradPart *p = first; p; p = p->next)
         d = d ? graph_binary(gr->g, OP_ADD, d, p->value) : p->value;
     take_order(gr, d, &gr->g->node[id].type);
-    const char *hint = gr->g->node[id].hint;
+    const char *hint = name_of(gr->g, id);
     if (d >= gr->n_values && hint && !gr->g->node[d].hint)
         gr->g->node[d].hint = arena_printf(gr->g->arena, "d%s", hint);
     return gr->d[id] = d;
