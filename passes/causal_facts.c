@@ -10,7 +10,7 @@
 
 static const double low_enough = -1e9;      // exp of it is 0 in every element type, and stays so next to scores
 
-static const Reads nothing = {.fixed = NOWHERE, .is_fair = true};
+static const Reads nothing = {.fixed = NOWHERE, .at_least = ORDINARY, .low_at_most = -INFINITY};
 
 bool reads_depend(const Reads *r)
 {
@@ -134,7 +134,7 @@ static unsigned known_constant(double value)
 
 static unsigned known_at(const Reads *r, const Region *where)
 {
-    unsigned known = (reads_depend(r) ? 0u : KNOWN_SAME) | (r->is_fair ? KNOWN_FAIR : 0u);
+    unsigned known = (reads_depend(r) ? 0u : KNOWN_SAME) | (r->at_least >= ORDINARY ? KNOWN_FAIR : 0u);
     if (r->is_const)
         known |= known_constant(r->value);
     for (size_t i = 0; i < r->n_facts; i++)
@@ -152,6 +152,11 @@ static bool value_at(const Reads *r, const Region *where, double *out)
 }
 
 // Element by element
+
+static bool is_comparison(Op op)
+{
+    return op == OP_LT || op == OP_LE || op == OP_EQ || op == OP_NE;
+}
 
 static bool scalar_op(Op op, double a, double b, double *out)
 {
@@ -180,7 +185,7 @@ static unsigned known_binary(const Node *n, const Reads *x, const Reads *y, cons
     bool positive_x = (x->is_const && x->value > 0) || a & KNOWN_ONE;
     switch ((int)n->op) {
     case OP_ADD: known |= (a | b) & KNOWN_LOW; break;
-    case OP_SUB: known |= b & KNOWN_FAIR ? a & KNOWN_LOW : 0; break;
+    case OP_SUB: known |= x->low_at_most - y->at_least <= low_enough ? a & KNOWN_LOW : 0; break;
     case OP_MUL:
         known |= (a | b) & KNOWN_ZERO;
         known |= (positive_y ? a & KNOWN_LOW : 0) | (positive_x ? b & KNOWN_LOW : 0);
@@ -301,26 +306,61 @@ static void linear_of(const Node *n, const Reads *const *in, Reads *out)
     }
 }
 
-// Whether no element can be LOW, and whether all are 0 or 1.
-static void range_of(const Node *n, const Reads *const *in, Reads *out)
+// The least that the result can be. Ordinary numbers stay ordinary; what becomes of low ones is worked out where masks
+// and softmax need it, and is anything (-inf) elsewhere.
+static double least_of(const Node *n, const Reads *const *in)
 {
-    bool compares = n->op == OP_LT || n->op == OP_LE || n->op == OP_EQ || n->op == OP_NE, binary = true;
-    for (size_t i = n->op == OP_SELECT; i < n->n_in; i++) {
-        out->is_fair &= in[i]->is_fair;
-        binary &= in[i]->is_binary;
-    }
+    double x = n->op == OP_SELECT ? in[1]->at_least : in[0]->at_least;
+    double y = n->op == OP_SELECT ? in[2]->at_least : n->n_in > 1 ? in[1]->at_least : ORDINARY;
     Act f = n->op == OP_MAP ? n->attr[0].act : ACT_COUNT;
-    if (compares || f == ACT_EXP || f == ACT_SIGMOID || f == ACT_TANH || f == ACT_RELU || f == ACT_ABS)
-        out->is_fair = true;
+    if ((x >= ORDINARY && y >= ORDINARY) || is_comparison(n->op) ||
+        f == ACT_EXP || f == ACT_SIGMOID || f == ACT_TANH || f == ACT_RELU || f == ACT_ABS)
+        return ORDINARY;
+    switch ((int)n->op) {
+    case OP_MAX:  return fmax(x, y);
+    case OP_MIN:  case OP_SELECT: return fmin(x, y);
+    case OP_ADD:  return fmin(x, 0) + fmin(y, 0);
+    case OP_SUB:  return y >= ORDINARY ? x : -INFINITY;
+    case OP_MUL:  return in[1]->is_const && in[1]->value > 0 ? x * in[1]->value
+                       : in[0]->is_const && in[0]->value > 0 ? y * in[0]->value : -INFINITY;
+    case OP_DIV:  return in[1]->is_const && in[1]->value > 0 ? x / in[1]->value : -INFINITY;
+    case OP_CAST: case OP_STOP: case OP_EXPAND: return x;
+    default:      return -INFINITY;
+    }
+}
+
+// The most that a LOW element of the result can be.
+static double most_of(const Node *n, const Reads *const *in)
+{
+    double most = -INFINITY;
+    for (size_t i = 0; i < n->n_in; i++) {
+        double low = in[i]->is_const && in[i]->value <= low_enough ? in[i]->value : in[i]->low_at_most;
+        double other = n->n_in == 2 && in[1 - i]->is_const ? in[1 - i]->value : 1;
+        if (n->op == OP_SUB)
+            low -= in[1 - i]->at_least;
+        if (n->op == OP_MUL && other > 0)
+            low *= other;
+        if (n->op == OP_DIV && i == 0 && other > 0)
+            low /= other;
+        most = low > most ? low : most;
+    }
+    return most;
+}
+
+static bool is_binary(const Node *n, const Reads *const *in)
+{
+    bool binary = true;
+    for (size_t i = n->op == OP_SELECT; i < n->n_in; i++)
+        binary &= in[i]->is_binary;
     bool keeps = n->op == OP_MUL || n->op == OP_MAX || n->op == OP_MIN || n->op == OP_SELECT || n->op == OP_CAST ||
                  n->op == OP_STOP || n->op == OP_EXPAND;
     bool inverts = n->op == OP_SUB && in[0]->is_const && in[0]->value == 1 && in[1]->is_binary;
-    out->is_binary = compares || (keeps && binary) || inverts;
+    return is_comparison(n->op) || (keeps && binary) || inverts;
 }
 
 static void set_const(Reads *r, double value)
 {
-    r->is_fair = fabs(value) < -low_enough;
+    r->at_least = value < ORDINARY ? value : ORDINARY;
     r->is_binary = value == 0 || value == 1;
     r->is_const = true;
     r->value = value;
@@ -346,10 +386,12 @@ static Reads reads_pointwise(const Node *n, const Reads *const *in)
                                                                           : in[0]->value);
         return out;
     }
-    range_of(n, in, &out);
+    out.at_least = least_of(n, in);
+    out.low_at_most = most_of(n, in);
+    out.is_binary = is_binary(n, in);
     if (n->n_in <= 3)
         combine_facts(n, in, n->n_in, &out);
-    if (n->op == OP_LT || n->op == OP_LE || n->op == OP_EQ || n->op == OP_NE)
+    if (is_comparison(n->op))
         compare_facts(n, in[0], in[1], &out);
     linear_of(n, in, &out);
     return out;
@@ -380,6 +422,8 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
     out.n_facts = 0;
     out.is_linear = out.is_const = false;
     out.is_binary &= f != RED_SUM;
+    if (f == RED_SUM && out.at_least < ORDINARY)
+        out.at_least = -INFINITY;
     unsigned silent = f == RED_MAX ? KNOWN_SAME | KNOWN_LOW : KNOWN_SAME;
     int64_t shift = take_bound(&out, axis);
     const Region *best = NULL;
@@ -388,7 +432,8 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
         bool touched = fact->where.a == axis || fact->where.b == axis;
         if (fact->where.on_diagonal && touched) {   // every row has an element that is not LOW
             AxisId other = fact->where.a == axis ? fact->where.b : fact->where.a;
-            out.is_fair |= f == RED_MAX && fact->known & KNOWN_FAIR && graph_size(g, axis) >= graph_size(g, other);
+            if (f == RED_MAX && fact->known & KNOWN_FAIR && graph_size(g, axis) >= graph_size(g, other))
+                out.at_least = ORDINARY;
             continue;
         }
         if (fact->where.a == axis && fact->known & silent && (!best || fact->where.shift < best->shift))

@@ -7,6 +7,7 @@
 
 enum { MAX_BOUNDS = 6, MAX_FACTS = 8 };
 #define NOWHERE INT64_MIN                   // before every position
+#define ORDINARY (-1e8)                     // what scores, weights and sums stay above
 
 // The elements with i_a > max(i_b + shift, floor). b = 0: with i_a > floor. floor may be NOWHERE.
 // Or, on_diagonal: those with i_a = i_b.
@@ -41,7 +42,8 @@ typedef struct Reads {
     bool    is_linear;                      // the value is i_plus - i_minus + offset (either axis may be 0)
     AxisId  plus, minus;
     int64_t offset;
-    bool    is_fair;                        // no element is LOW
+    double  at_least;                       // no element is less; ORDINARY for numbers as they usually are
+    double  low_at_most;                    // the LOW elements are not more than this
     bool    is_binary;                      // every element is 0 or 1
     bool    is_const;                       // every element is `value`
     double  value;
