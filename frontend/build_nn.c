@@ -94,6 +94,15 @@ static bool never_empty(Build *b, Val keep)
     return b->axis[x].root == b->axis[y].root;
 }
 
+// A mask that is one number other than 0 everywhere hides nothing: full(1, over=B*T), renamed or not.
+static bool keeps_all(Build *b, Val keep)
+{
+    const Node *n = &b->g->node[keep.id];
+    while (n->op == OP_EXPAND || n->op == OP_RENAME || n->op == OP_CAST)
+        n = &b->g->node[n->in[0]];
+    return n->op == OP_CONST && n->attr[0].f != 0;
+}
+
 Val fn_mask(Build *b, const Expr *e, const Function *row)
 {
     (void)row;
@@ -129,6 +138,8 @@ Val fn_mask(Build *b, const Expr *e, const Function *row)
             }
             return val_error();
         }
+    if (keeps_all(b, keep))
+        return x;
     b->g->at = e->at;
     Val v = val_tensor(keep_where(b, to_float(b, keep).id, x.id, masked_score), false);
     v.may_be_empty = !never_empty(b, keep);

@@ -1,87 +1,10 @@
 // build_module on whole models: parameter counts, paths, graphs that verify and read back, initial values.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "build.h"
-#include "eval.h"
+#include "build_run.h"
 
 #include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-typedef struct Run {
-    Arena   arena;
-    Sources sources;
-    Diag    diag;
-    Module *module;
-} Run;
-
-static void start(Run *r)
-{
-    memset(r, 0, sizeof *r);
-    arena_init(&r->arena);
-    r->sources = sources_make(&r->arena);
-    r->diag = diag_make(&r->arena, &r->sources);
-}
-
-static void build_file(Run *r, uint32_t file, const BuildOptions *options)
-{
-    assert_int_not_equal(file, 0);
-    Ast *ast = ast_parse(&r->arena, &r->diag, &r->sources, file);
-    r->module = build_module(&r->arena, &r->diag, &r->sources, ast, options);
-    if (!r->module)
-        assert_true(r->diag.n_errors > 0);  // failure is never silent
-}
-
-static void build_text(Run *r, const char *text, const BuildOptions *options)
-{
-    start(r);
-    build_file(r, sources_add(&r->sources, "model.mix", text, strlen(text)), options);
-}
-
-static void build_path(Run *r, const char *path, const BuildOptions *options)
-{
-    start(r);
-    build_file(r, sources_read(&r->sources, path), options);
-}
-
-static void finish(Run *r)
-{
-    arena_free(&r->arena);
-}
-
-static const char *messages(Run *r)
-{
-    Text t = text_make(&r->arena);
-    diag_print(&r->diag, &t, false);
-    return text_str(&t);
-}
-
-static int64_t count(const Run *r)
-{
-    int64_t all = 0, n;
-    const Graph *g = module_graph(r->module, "main");
-    for (size_t i = 0; i < r->module->n_params; i++)
-        if (r->module->param[i].role == PARAM_TRAINED) {
-            assert_true(param_count(g, &r->module->param[i], &n));
-            all += n;
-        }
-    return all;
-}
-
-static void must_build(Run *r)
-{
-    if (!r->module)
-        print_message("%s\n", messages(r));
-    assert_non_null(r->module);
-}
 
 // Legal, and equal to what its text reads back as.
 static void check_graph(Run *r, const char *name)
@@ -110,18 +33,11 @@ static const Param *find_param(const Run *r, const char *name)
 
 // ---- counts ----
 
-static const char *model_path(const char *name)
-{
-    static char path[1024];
-    snprintf(path, sizeof path, "%s/../models/%s", MIXC_TESTS, name);
-    return path;
-}
-
 static void gpt2_has_its_published_count(void **state)
 {
     (void)state;
     Run r;
-    build_path(&r, model_path("gpt.mix"), &(BuildOptions){.size = "gpt2", .with_loss = true});
+    build_model(&r, "gpt.mix", &(BuildOptions){.size = "gpt2", .with_loss = true});
     must_build(&r);
     assert_int_equal(count(&r), 124439808);
     assert_int_equal(r.diag.n_warnings, 0);
@@ -205,32 +121,6 @@ static void modes_name_the_same_parameters(void **state)
 }
 
 // ---- values ----
-
-typedef struct Leaves { const char *name[8]; const double *data[8]; } Leaves;
-
-static const double *leaf(void *user, const Graph *g, const Node *n)
-{
-    (void)g;
-    const Leaves *l = user;
-    for (size_t i = 0; l->name[i]; i++)
-        if (strcmp(l->name[i], n->attr[0].name) == 0)
-            return l->data[i];
-    return NULL;
-}
-
-static const double *evaluate(Run *r, const char *graph, OutputRole role, const char *name, Leaves *leaves)
-{
-    Graph *g = module_graph(r->module, graph);
-    EvalResult result;
-    StatusText why = {{0}};
-    Status s = graph_eval(g, leaf, leaves, &r->arena, &result, &why);
-    if (s != STATUS_OK)
-        print_message("%s\n", why.text);
-    assert_int_equal(s, STATUS_OK);
-    ValueId id = graph_find_output(g, role, name);
-    assert_int_not_equal(id, 0);
-    return result.value[id];
-}
 
 static void softmax_of_a_hidden_row_is_zero(void **state)
 {
@@ -431,7 +321,7 @@ static void many_layers_build_quickly(void **state)
     (void)state;
     Run r;
     Binding bind[] = {{"L", "600", false}};
-    build_path(&r, model_path("gpt.mix"), &(BuildOptions){.with_loss = true, .binding = bind, .n_bindings = 1});
+    build_model(&r, "gpt.mix", &(BuildOptions){.with_loss = true, .binding = bind, .n_bindings = 1});
     must_build(&r);
     assert_true(r.module->n_params > 600 * 16);
     finish(&r);
