@@ -31,11 +31,15 @@ struct Scope {
 };
 
 const char *scope_name(Emitter *E, Scope *s, const char *hint);
+void        scope_share_threads(Emitter *E, Scope *s);         // CUDA: the threads of the block take turns in the loop
 Scope      *scope_home(Scope *at, uint64_t deps);
 uint64_t    env_deps(const Emitter *E, const Env *env);
 Env         env_restrict(const Emitter *E, const Env *env, ValueId v);
 bool        memo_find(const Scope *at, ValueId v, const Env *env, Val *out);
 void        memo_add(Emitter *E, Scope *at, ValueId v, const Env *env, Val val);
+
+// Whether `v` is in memory when the kernel starts: a leaf, stored by another kernel, or by an earlier launch of this one.
+bool        emit_is_stored(const Emitter *E, ValueId v);
 
 // An integer as the C text of a long: suffixed where an int would not do.
 const char *render_long(Emitter *E, int64_t value);

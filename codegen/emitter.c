@@ -217,6 +217,13 @@ void scope_line(Scope *s, const char *format, ...)
     va_end(args);
 }
 
+void scope_share_threads(Emitter *E, Scope *s)
+{
+    s->is_thread = true;
+    const char *name = s->name, *advance = strrchr(s->head, ';');
+    s->head = arena_printf(E->arena, "%.*s; %s += blockDim.x) {", (int)(advance - s->head), s->head, name);
+}
+
 // A fresh name that is free again when `s` is closed.
 const char *scope_name(Emitter *E, Scope *s, const char *hint)
 {
@@ -230,6 +237,17 @@ Scope *scope_home(Scope *at, uint64_t deps)
     while (at->parent && !(deps & at->mask))
         at = at->parent;
     return at;
+}
+
+bool emit_is_stored(const Emitter *E, ValueId v)
+{
+    const Node *n = &E->g->node[v];
+    if (n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE || (n->kernel && n->kernel != E->kernel))
+        return true;
+    for (size_t i = 0; i < E->n_ready; i++)
+        if (E->ready[i] == v)
+            return true;
+    return false;
 }
 
 const char *emitter_text(Emitter *E)

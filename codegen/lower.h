@@ -33,6 +33,7 @@ typedef struct Lower {
     Program      *program;
     uint32_t      kernel;                   // of the graph
     const ValueId *member; size_t n_members;   // the values it stores, ascending
+    const ValueId *ready; size_t n_ready;   // what its launches so far have stored
     uint32_t     *n_uses;                   // [n_nodes]: how often the kernel's nodes read each; for Emitter.n_uses
     LowerWorkspace *workspace; size_t n_workspaces, workspace_capacity;   // [0] is unused
     LowerLaunch  *launch; size_t n_launches, launch_capacity;

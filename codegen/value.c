@@ -389,11 +389,9 @@ static Val emit_take(Emitter *E, Scope *at, ValueId v, const Env *env)
 // Whether the value is one number of memory, seen through views: then a load's own guard has made it 0 already.
 static bool is_plain(const Emitter *E, ValueId v)
 {
-    const Node *n = &E->g->node[v];
-    while ((op_row[n->op].flags & OP_FLAG_VIEW) && !(n->kernel && n->kernel != E->kernel))
-        n = &E->g->node[n->in[0]];
-    bool leaf = n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
-    return leaf || (n->kernel && n->kernel != E->kernel);
+    while ((op_row[E->g->node[v].op].flags & OP_FLAG_VIEW) && !emit_is_stored(E, v))
+        v = E->g->node[v].in[0];
+    return emit_is_stored(E, v);
 }
 
 static Val emit_view(Emitter *E, Scope *at, ValueId v, const Env *env)
@@ -454,8 +452,7 @@ Val emit_value(Emitter *E, Scope *at, ValueId v, const Env *env_in)
     Val val;
     if (memo_find(home, v, &env, &val))
         return val;
-    bool is_leaf = n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
-    if (is_leaf || (n->kernel && n->kernel != E->kernel)) {
+    if (emit_is_stored(E, v)) {
         val = emit_load(E, home, v, &env);
     } else {
         val = emit_op(E, home, v, &env);

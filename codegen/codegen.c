@@ -1,0 +1,581 @@
+// Fused graph -> program.
+//
+// For each kernel of the graph, in an order that respects what reads what: find its structure, lower it if it is new,
+// and append its launches with this instance's buffers. New values of parameters and states are written straight into
+// the old ones' buffers where no later kernel reads the old value; elsewhere they are copied at the end.
+#include "codegen.h"
+
+#include "kernel_key.h"
+#include "lower.h"
+#include "prelude.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Known {                      // a lowered structure
+    const char *key; size_t n_key;
+    uint64_t    hash;
+    LowerLaunch *launch; size_t n_launches;  // value: index into the cone instead of an id
+    LowerWorkspace *workspace; size_t n_workspaces;
+} Known;
+
+typedef struct NamedLeaf {
+    const char *name;
+    ValueId     value;
+} NamedLeaf;
+
+typedef struct Codegen {
+    Arena        *arena;                    // of the program
+    Arena         scratch;
+    Diag         *diag;
+    const Graph  *g;
+    const Target *target;
+    Program      *program;
+    uint32_t     *buffer_of;                // [n_nodes] the buffer that holds the value; 0: none
+    uint32_t     *n_uses;                   // [n_nodes] see Lower
+    ConeScratch   cones;
+    Cone          cone;
+    ValueId      *member;                   // stored values by kernel: member[first[k]] .. member[first[k+1] - 1]
+    uint32_t     *first;                    // [n_kernels + 1]
+    uint32_t     *order; size_t n_order;    // kernels in order of execution
+    NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
+    bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
+    Known        *known; size_t n_known, known_capacity;
+    uint32_t     *slot; size_t n_slots;     // open addressing by hash; index into known + 1
+} Codegen;
+
+static bool is_leaf(const Node *n)
+{
+    return n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
+}
+
+// --- members and order
+
+static void find_members(Codegen *c)
+{
+    const Graph *g = c->g;
+    c->first = arena_array(&c->scratch, uint32_t, g->n_kernels + 2);
+    size_t n = 0;
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].kernel) {
+            c->first[g->node[v].kernel + 1]++;
+            n++;
+        }
+    for (size_t k = 1; k <= g->n_kernels; k++)
+        c->first[k] += c->first[k - 1];
+    c->member = arena_array(&c->scratch, ValueId, n + 1);
+    uint32_t *next = arena_array(&c->scratch, uint32_t, g->n_kernels + 1);
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].kernel) {
+            uint32_t k = g->node[v].kernel;
+            c->member[c->first[k] + next[k]++] = v;
+        }
+}
+
+static void find_cone(Codegen *c, uint32_t kernel)
+{
+    cone_find(&c->scratch, c->g, kernel, &c->member[c->first[kernel]], c->first[kernel + 1] - c->first[kernel], &c->cones,
+              c->n_uses, &c->cone);
+}
+
+typedef struct Edge {
+    uint32_t before, after, next;           // next: further edges of `before`; 0: none
+} Edge;
+
+typedef struct Order {
+    Edge     *edge; size_t n_edges, edge_capacity;
+    uint32_t *head, *n_before;              // [n_kernels]
+    uint32_t *heap; size_t n_heap;          // ready kernels, smallest first stored value on top
+} Order;
+
+static void add_edge(Codegen *c, Order *o, uint32_t before, uint32_t after)
+{
+    if (before == after)
+        return;
+    o->edge = arena_grow(&c->scratch, o->edge, o->n_edges, &o->edge_capacity, sizeof *o->edge);
+    o->edge[o->n_edges] = (Edge){before, after, o->head[before]};
+    o->head[before] = (uint32_t)o->n_edges++;
+    o->n_before[after]++;
+}
+
+static bool sooner(const Codegen *c, uint32_t a, uint32_t b)
+{
+    return c->member[c->first[a]] < c->member[c->first[b]];
+}
+
+static void heap_push(const Codegen *c, Order *o, uint32_t k)
+{
+    size_t i = o->n_heap++;
+    o->heap[i] = k;
+    while (i && sooner(c, o->heap[i], o->heap[(i - 1) / 2])) {
+        uint32_t t = o->heap[i];
+        o->heap[i] = o->heap[(i - 1) / 2];
+        o->heap[(i - 1) / 2] = t;
+        i = (i - 1) / 2;
+    }
+}
+
+static uint32_t heap_pop(const Codegen *c, Order *o)
+{
+    uint32_t top = o->heap[0];
+    o->heap[0] = o->heap[--o->n_heap];
+    for (size_t i = 0;;) {
+        size_t least = i;
+        for (size_t child = 2 * i + 1; child <= 2 * i + 2; child++)
+            if (child < o->n_heap && sooner(c, o->heap[child], o->heap[least]))
+                least = child;
+        if (least == i)
+            return top;
+        uint32_t t = o->heap[i];
+        o->heap[i] = o->heap[least];
+        o->heap[least] = t;
+        i = least;
+    }
+}
+
+// A new value can overwrite the old one while it is computed when each element is made from the same element only:
+// every stored value of the kernel has the same axes, and all between it and what is read is element by element.
+static bool is_elementwise(Codegen *c, uint32_t kernel)
+{
+    const Graph *g = c->g;
+    const Type *type = &g->node[c->member[c->first[kernel]]].type;
+    for (size_t i = 0; i < c->cone.n; i++) {
+        const Node *n = &g->node[c->cone.value[i]];
+        if (c->cone.is_read[i])
+            continue;
+        if (n->kernel == kernel && (n->type.n_axes != type->n_axes || memcmp(n->type.axis, type->axis, type->n_axes * sizeof(AxisId))))
+            return false;
+        if (!(op_row[n->op].flags & OP_FLAG_POINTWISE) && n->op != OP_EXPAND)
+            return false;
+    }
+    return g->kernel[kernel] == FAMILY_LOOP;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const NamedLeaf *)a)->name, ((const NamedLeaf *)b)->name);
+}
+
+static void find_leaves(Codegen *c)
+{
+    const Graph *g = c->g;
+    c->leaf = arena_array(&c->scratch, NamedLeaf, g->n_nodes);
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].op == OP_PARAM || g->node[v].op == OP_STATE)
+            c->leaf[c->n_leaves++] = (NamedLeaf){g->node[v].attr[0].name, v};
+    qsort(c->leaf, c->n_leaves, sizeof *c->leaf, by_name);
+}
+
+// The leaf that the output replaces; 0: none.
+static ValueId replaced_leaf(const Codegen *c, const Output *output)
+{
+    NamedLeaf key = {output->name, 0};
+    const NamedLeaf *found = bsearch(&key, c->leaf, c->n_leaves, sizeof key, by_name);
+    return found ? found->value : 0;
+}
+
+// old[v]: the leaf whose buffer the value v is to overwrite; 0: none.
+static ValueId *find_replacements(Codegen *c)
+{
+    const Graph *g = c->g;
+    ValueId *old = arena_array(&c->scratch, ValueId, g->n_nodes);
+    c->copied = arena_array(&c->scratch, bool, g->n_outputs + 1);
+    bool *is_result = arena_array(&c->scratch, bool, g->n_nodes);
+    for (size_t i = 0; i < g->n_outputs; i++)
+        if (g->output[i].role != OUTPUT_NEXT)
+            is_result[g->output[i].value] = true;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Output *o = &g->output[i];
+        if (o->role != OUTPUT_NEXT)
+            continue;
+        ValueId leaf = replaced_leaf(c, o);
+        const Node *n = &g->node[o->value];
+        bool same_type = leaf && type_equal(&n->type, &g->node[leaf].type);
+        c->copied[i] = true;
+        if (o->value == leaf)
+            c->copied[i] = false;
+        else if (leaf && n->kernel && same_type && !old[o->value] && !is_result[leaf] && !is_result[o->value]) {
+            old[o->value] = leaf;
+            c->copied[i] = false;
+        }
+    }
+    return old;
+}
+
+// Orders the kernels. `old` loses the entries that could not be honoured.
+static bool order_kernels(Codegen *c, ValueId *old)
+{
+    const Graph *g = c->g;
+    uint32_t *overwriter = arena_array(&c->scratch, uint32_t, g->n_nodes);   // by leaf: the kernel that overwrites it
+    for (uint32_t k = 1; k < g->n_kernels; k++) {
+        if (c->first[k] == c->first[k + 1])
+            continue;
+        bool any = false;
+        for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++)
+            any |= old[c->member[m]] != 0;
+        if (!any)
+            continue;
+        find_cone(c, k);
+        bool fits = is_elementwise(c, k);
+        for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
+            ValueId v = c->member[m];
+            if (!fits || (old[v] && overwriter[old[v]]))
+                old[v] = 0;
+            else if (old[v])
+                overwriter[old[v]] = k;
+        }
+    }
+    Order o = {.head = arena_array(&c->scratch, uint32_t, g->n_kernels), .n_before = arena_array(&c->scratch, uint32_t, g->n_kernels),
+               .heap = arena_array(&c->scratch, uint32_t, g->n_kernels), .n_edges = 1};
+    o.edge = arena_grow(&c->scratch, o.edge, 0, &o.edge_capacity, sizeof *o.edge);
+    for (uint32_t k = 1; k < g->n_kernels; k++) {
+        if (c->first[k] == c->first[k + 1])
+            continue;
+        find_cone(c, k);
+        for (size_t i = 0; i < c->cone.n; i++) {
+            ValueId v = c->cone.value[i];
+            if (c->cone.is_read[i] && g->node[v].kernel)
+                add_edge(c, &o, g->node[v].kernel, k);
+            if (c->cone.is_read[i] && overwriter[v])
+                add_edge(c, &o, k, overwriter[v]);
+        }
+    }
+    size_t n_kernels = 0;
+    c->n_order = 0;
+    for (uint32_t k = 1; k < g->n_kernels; k++)
+        if (c->first[k] < c->first[k + 1]) {
+            n_kernels++;
+            if (!o.n_before[k])
+                heap_push(c, &o, k);
+        }
+    while (o.n_heap) {
+        uint32_t k = heap_pop(c, &o);
+        c->order[c->n_order++] = k;
+        for (uint32_t e = o.head[k]; e; e = o.edge[e].next)
+            if (!--o.n_before[o.edge[e].after])
+                heap_push(c, &o, o.edge[e].after);
+    }
+    return c->n_order == n_kernels;
+}
+
+static bool make_order(Codegen *c, ValueId *old)
+{
+    c->order = arena_array(&c->scratch, uint32_t, c->g->n_kernels + 1);
+    if (order_kernels(c, old))
+        return true;
+    // Somebody reads an old value after its overwriter must have run: then nothing is overwritten.
+    memset(old, 0, c->g->n_nodes * sizeof *old);
+    if (order_kernels(c, old))
+        return true;
+    diag_error(c->diag, (Span){0}, NULL, "internal: the kernels of graph `%s` need each other's results in a circle", c->g->name);
+    return false;
+}
+
+// --- buffers
+
+static uint32_t add_buffer(Codegen *c, const char *name, BufferKind kind, ValueId v)
+{
+    const Graph *g = c->g;
+    const Type *type = &g->node[v].type;
+    Buffer b = {.name = name, .kind = kind, .dtype = type->dtype, .n_axes = type->n_axes, .value = v};
+    for (int i = 0; i < type->n_axes; i++) {
+        b.axis[i] = g->axis[type->axis[i]].name;
+        b.size[i] = graph_size(g, type->axis[i]);
+    }
+    if (!type_bytes(g, type, &b.bytes)) {
+        diag_error(c->diag, g->node[v].at, NULL, "value %%%u has a size that does not fit", v);
+        return 0;
+    }
+    return program_add_buffer(c->program, b);
+}
+
+static void add_leaf_buffers(Codegen *c)
+{
+    const Graph *g = c->g;
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        const Node *n = &g->node[v];
+        if (!is_leaf(n))
+            continue;
+        BufferKind kind = n->op == OP_ARG ? BUFFER_INPUT : n->op == OP_PARAM ? BUFFER_PARAM : BUFFER_STATE;
+        c->buffer_of[v] = add_buffer(c, n->attr[0].name, kind, v);
+    }
+}
+
+static const char *const output_prefix[OUTPUT_ROLE_COUNT] = {
+    [OUTPUT_RESULT] = "output", [OUTPUT_LOSS] = "loss", [OUTPUT_TERM] = "term", [OUTPUT_WATCH] = "watch",
+    [OUTPUT_NEXT] = "next", [OUTPUT_GRAD] = "grad",
+};
+
+// Every output but NEXT gets a buffer; the first name of a value is where its kernel writes.
+static void add_output_buffers(Codegen *c, const ValueId *old)
+{
+    const Graph *g = c->g;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Output *o = &g->output[i];
+        if (o->role == OUTPUT_NEXT)
+            continue;
+        uint32_t first = c->buffer_of[o->value];
+        const char *name = arena_printf(c->program->arena, "%s.%s", output_prefix[o->role], o->name);
+        uint32_t b = add_buffer(c, name, BUFFER_OUTPUT, o->value);
+        if (first)
+            c->program->buffer[b].same_as = first;
+        else
+            c->buffer_of[o->value] = b;
+    }
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        const Node *n = &g->node[v];
+        if (old[v])
+            c->buffer_of[v] = c->buffer_of[old[v]];
+        else if (n->kernel && !c->buffer_of[v])
+            c->buffer_of[v] = add_buffer(c, n->hint ? n->hint : op_row[n->op].text, BUFFER_TEMP, v);
+    }
+}
+
+static bool check_outputs(Codegen *c)
+{
+    const Graph *g = c->g;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Node *n = &g->node[g->output[i].value];
+        if (!n->kernel && !is_leaf(n)) {
+            diag_error(c->diag, n->at, NULL, "internal: no kernel stores the output `%s`; did the pass fuse_loops run?",
+                       g->output[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+// --- kernels
+
+static uint64_t hash_bytes(const char *s, size_t n)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
+    return h;
+}
+
+static void grow_slots(Codegen *c)
+{
+    if (c->n_known * 2 < c->n_slots)
+        return;
+    c->n_slots = c->n_slots ? 2 * c->n_slots : 256;
+    c->slot = arena_array(&c->scratch, uint32_t, c->n_slots);
+    for (uint32_t i = 0; i < c->n_known; i++) {
+        size_t s = c->known[i].hash % c->n_slots;
+        while (c->slot[s])
+            s = (s + 1) % c->n_slots;
+        c->slot[s] = i + 1;
+    }
+}
+
+static bool lower_family(Lower *L)
+{
+    switch (L->g->kernel[L->kernel]) {
+    case FAMILY_LOOP: return lower_loop(L);
+    case FAMILY_CONTRACT: return lower_contract(L);
+    case FAMILY_ROWS: return lower_rows(L);
+    case FAMILY_SCATTER: return lower_scatter(L);
+    case FAMILY_COUNT: break;
+    }
+    return false;
+}
+
+// The structure of the kernel in c->cone, lowered now if it is new. NULL after an error.
+static const Known *find_known(Codegen *c, uint32_t kernel)
+{
+    Text key = text_make(&c->scratch);
+    cone_key(c->g, kernel, &c->cone, &c->cones, &key);
+    uint64_t hash = hash_bytes(key.data, key.n);
+    grow_slots(c);
+    size_t s = hash % c->n_slots;
+    for (; c->slot[s]; s = (s + 1) % c->n_slots) {
+        const Known *k = &c->known[c->slot[s] - 1];
+        if (k->hash == hash && k->n_key == key.n && !memcmp(k->key, key.data, key.n))
+            return k;
+    }
+    Lower L = {.arena = &c->scratch, .diag = c->diag, .g = c->g, .target = c->target, .program = c->program, .kernel = kernel,
+               .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses};
+    if (!lower_family(&L))
+        return NULL;
+    for (size_t i = 0; i < L.n_launches; i++)
+        for (uint32_t a = 0; a < L.launch[i].n_args; a++)
+            if (!L.launch[i].workspace[a])
+                L.launch[i].value[a] = c->cones.local[L.launch[i].value[a]];
+    c->known = arena_grow(&c->scratch, c->known, c->n_known, &c->known_capacity, sizeof *c->known);
+    c->known[c->n_known] = (Known){key.data, key.n, hash, L.launch, L.n_launches, L.workspace, L.n_workspaces};
+    c->slot[s] = (uint32_t)++c->n_known;
+    return &c->known[c->n_known - 1];
+}
+
+static bool add_launches(Codegen *c, uint32_t kernel)
+{
+    find_cone(c, kernel);
+    const Known *known = find_known(c, kernel);
+    if (!known)
+        return false;
+    uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
+    for (size_t i = 1; i < known->n_workspaces; i++) {
+        const LowerWorkspace *w = &known->workspace[i];
+        size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
+        workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
+                                                               .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
+    }
+    const Node *n = &c->g->node[c->member[c->first[kernel + 1] - 1]];
+    for (size_t i = 0; i < known->n_launches; i++) {
+        const LowerLaunch *l = &known->launch[i];
+        Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
+                         .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
+        launch.buffer = arena_array(c->program->arena, uint32_t, l->n_args + 1);
+        for (uint32_t a = 0; a < l->n_args; a++) {
+            launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
+            assert(launch.buffer[a] && "an argument without a buffer");
+        }
+        program_add_launch(c->program, launch);
+    }
+    return true;
+}
+
+// --- copies
+
+enum { COPY_BYTES = 1 << 16 };              // per work item
+
+static uint32_t copy_kernel(Codegen *c, size_t bytes)
+{
+    Program *p = c->program;
+    const char *name = arena_printf(p->arena, "copy_%zu", bytes);
+    for (uint32_t k = 1; k < p->n_kernels; k++)
+        if (strcmp(p->kernel[k].name, name) == 0)
+            return k;
+    Text t = text_make(p->arena);
+    text_printf(&t, "// %zu bytes, as they are\nvoid %s(void *const *p, long begin, long end, void *scratch)\n{\n", bytes, name);
+    text_printf(&t, "    const char *x = p[0];\n    char *y = p[1];\n    (void)scratch;\n"
+                    "    for (long w = begin; w < end; w++) {\n        const long at = w*%d;\n"
+                    "        const long n = %zu - at < %d ? %zu - at : %d;\n"
+                    "        __builtin_memcpy(y + at, x + at, (unsigned long)n);\n    }\n}\n",
+                COPY_BYTES, bytes, COPY_BYTES, bytes, COPY_BYTES);
+    Text cuda = text_make(p->arena);
+    text_printf(&cuda, "// %zu bytes, as they are\nextern \"C\" __global__ void %s(const char *x, char *y)\n{\n", bytes, name);
+    text_printf(&cuda, "    for (long i = (long)blockIdx.x*%d + threadIdx.x; i < (blockIdx.x + 1L)*%d && i < %zuL; i += blockDim.x)\n"
+                       "        y[i] = x[i];\n}\n", COPY_BYTES, COPY_BYTES, bytes);
+    return program_add_kernel(p, (Kernel){.name = name, .family = FAMILY_LOOP, .text = text_str(&t), .cuda = text_str(&cuda),
+                                          .n_params = 2, .writes = 2, .cuda_threads = 256});
+}
+
+static void add_copy(Codegen *c, uint32_t from, uint32_t to, ValueId v)
+{
+    size_t bytes = c->program->buffer[to].bytes;
+    if (!bytes || !from)
+        return;
+    int64_t n = (int64_t)((bytes + COPY_BYTES - 1) / COPY_BYTES);
+    Launch launch = {.kernel = copy_kernel(c, bytes), .n_work = n, .grain = 1, .cuda_blocks = n, .bytes = 2 * (double)bytes,
+                     .at = c->g->node[v].at, .layer = c->g->node[v].layer};
+    launch.buffer = arena_array(c->program->arena, uint32_t, 2);
+    launch.buffer[0] = from;
+    launch.buffer[1] = to;
+    program_add_launch(c->program, launch);
+}
+
+// Outputs that are leaves are copied first, before anybody overwrites the leaf.
+static void copy_leaves(Codegen *c)
+{
+    for (size_t b = 1; b < c->program->n_buffers; b++) {
+        Buffer *buffer = &c->program->buffer[b];
+        if (buffer->kind == BUFFER_OUTPUT && is_leaf(&c->g->node[buffer->value])) {
+            buffer->same_as = 0;
+            add_copy(c, c->buffer_of[buffer->value], (uint32_t)b, buffer->value);
+        }
+    }
+}
+
+// New values that have a place of their own go home last. A value that is itself a leaf was saved by then: leaves that
+// replace each other in a circle would need a third place, so such a leaf is copied out first.
+static void copy_next(Codegen *c, const uint32_t *saved)
+{
+    const Graph *g = c->g;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Output *o = &g->output[i];
+        if (!c->copied[i])
+            continue;
+        ValueId leaf = replaced_leaf(c, o);
+        uint32_t to = leaf ? c->buffer_of[leaf] : add_buffer(c, o->name, BUFFER_PARAM, o->value);
+        add_copy(c, saved[i] ? saved[i] : c->buffer_of[o->value], to, o->value);
+    }
+}
+
+static uint32_t *save_leaves(Codegen *c)
+{
+    const Graph *g = c->g;
+    uint32_t *saved = arena_array(&c->scratch, uint32_t, g->n_outputs + 1);
+    for (size_t i = 0; i < g->n_outputs; i++)
+        if (c->copied[i] && is_leaf(&g->node[g->output[i].value]) && g->node[g->output[i].value].op != OP_ARG) {
+            saved[i] = add_buffer(c, "old", BUFFER_TEMP, g->output[i].value);
+            add_copy(c, c->buffer_of[g->output[i].value], saved[i], g->output[i].value);
+        }
+    return saved;
+}
+
+static void make_prelude(Codegen *c)
+{
+    PreludeUse c_use = {0}, cuda_use = {0};
+    Text c_text = text_make(c->program->arena), cuda_text = text_make(c->program->arena);
+    for (size_t k = 1; k < c->program->n_kernels; k++) {
+        prelude_scan(c->program->kernel[k].text, &c_use);
+        if (c->program->kernel[k].cuda)
+            prelude_scan(c->program->kernel[k].cuda, &cuda_use);
+    }
+    prelude_print(&c_use, c->target->vector_floats, &c_text);
+    prelude_print(&cuda_use, 0, &cuda_text);
+    c->program->prelude = text_str(&c_text);
+    c->program->cuda_prelude = text_str(&cuda_text);
+}
+
+Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target *target)
+{
+    Codegen c = {.arena = arena, .diag = diag, .g = g, .target = target, .program = program_make(arena, g->name)};
+    size_t errors = diag->n_errors;
+    c.scratch = (Arena){.out_of_memory = arena->out_of_memory, .user = arena->user};
+    c.buffer_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
+    c.n_uses = arena_array(&c.scratch, uint32_t, g->n_nodes);
+    c.cones = cone_scratch(&c.scratch, g);
+    find_members(&c);
+    find_leaves(&c);
+    bool good = check_outputs(&c);
+    ValueId *old = find_replacements(&c);
+    good = good && make_order(&c, old);
+    if (good) {
+        for (size_t i = 0; i < g->n_outputs; i++)
+            if (g->output[i].role == OUTPUT_NEXT && g->node[g->output[i].value].kernel)
+                c.copied[i] = !old[g->output[i].value] || strcmp(g->node[old[g->output[i].value]].attr[0].name, g->output[i].name) != 0;
+        add_leaf_buffers(&c);
+        add_output_buffers(&c, old);
+        copy_leaves(&c);
+        uint32_t *saved = save_leaves(&c);
+        for (size_t i = 0; i < c.n_order && good; i++)
+            good = add_launches(&c, c.order[i]);
+        copy_next(&c, saved);
+    }
+    good = good && diag->n_errors == errors;
+    if (good)
+        make_prelude(&c);
+    arena_free(&c.scratch);
+    return good ? c.program : NULL;
+}
+
+void codegen_emit_c(const Program *p, Text *out)
+{
+    text_printf(out, "// The kernels of `%s`. Each computes work items begin <= w < end.\n\n", p->name);
+    text_add(out, p->prelude);
+    for (size_t k = 1; k < p->n_kernels; k++)
+        text_printf(out, "%s%s", k > 1 ? "\n" : "", p->kernel[k].text);
+}
+
+void codegen_emit_cuda(const Program *p, Text *out)
+{
+    text_printf(out, "// The kernels of `%s` for CUDA. A block computes a work item.\n\n", p->name);
+    text_add(out, p->cuda_prelude);
+    for (size_t k = 1; k < p->n_kernels; k++)
+        if (p->kernel[k].cuda)
+            text_printf(out, "%s%s", k > 1 ? "\n" : "", p->kernel[k].cuda);
+}

@@ -1,0 +1,129 @@
+// What every lowering shares: emitters, workspaces, and the making of a kernel from a finished body.
+#include "lower.h"
+
+#include "emit_parts.h"
+
+#include <assert.h>
+#include <string.h>
+
+Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like)
+{
+    Emitter *E = emitter_make(L->arena, L->g, L->target, dialect, L->kernel);
+    E->n_uses = L->n_uses;
+    E->ready = L->ready;
+    E->n_ready = L->n_ready;
+    for (size_t i = 0; like && i < like->n_params; i++) {
+        const EmitParam *p = &like->param[i];
+        if (p->workspace)
+            emit_workspace(E, p->workspace, p->name, p->dtype, p->is_written);
+        else
+            emit_param(E, p->value, p->is_written);
+    }
+    return E;
+}
+
+uint32_t lower_workspace(Lower *L, const char *hint, DType dtype, int64_t count)
+{
+    if (!L->n_workspaces)
+        L->n_workspaces = 1;
+    L->workspace = arena_grow(L->arena, L->workspace, L->n_workspaces, &L->workspace_capacity, sizeof *L->workspace);
+    L->workspace[L->n_workspaces] = (LowerWorkspace){hint, dtype, count};
+    return (uint32_t)L->n_workspaces++;
+}
+
+void lower_describe(const Graph *g, ValueId v, Text *out)
+{
+    const Node *n = &g->node[v];
+    text_printf(out, "%s[", n->hint ? n->hint : op_row[n->op].text);
+    for (int i = 0; i < n->type.n_axes; i++)
+        text_printf(out, "%s%s = %lld", i ? ", " : "", g->axis[n->type.axis[i]].name,
+                    (long long)graph_size(g, n->type.axis[i]));
+    text_char(out, ']');
+}
+
+// A name that no kernel of the program has yet.
+static const char *kernel_name(Lower *L, const char *hint)
+{
+    Text base = text_make(L->arena);
+    for (const char *s = hint; *s; s++)
+        text_char(&base, (*s >= '0' && *s <= '9') || *s == '_' || (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') ? *s : '_');
+    return arena_printf(L->program->arena, "k%zu_%s", L->program->n_kernels, text_str(&base));
+}
+
+static void add_comment(const char *comment, Text *out)
+{
+    for (const char *s = comment; s && *s;) {
+        const char *end = strchr(s, '\n');
+        size_t n = end ? (size_t)(end - s) : strlen(s);
+        text_add(out, "// ");
+        text_add_n(out, s, n);
+        text_char(out, '\n');
+        s += n + (end != NULL);
+    }
+}
+
+static const char *const c_type[DTYPE_COUNT] = {
+#define DTYPE(id, text, bytes, c, cuda, st) [DTYPE_##id] = c,
+#include "dtypes.def"
+#undef DTYPE
+};
+
+static const char *c_function(Lower *L, const LowerText *t, const char *name)
+{
+    const Emitter *E = t->c;
+    Text out = text_make(L->program->arena);
+    add_comment(t->comment, &out);
+    text_printf(&out, "void %s(void *const *p, long begin, long end, void *scratch)\n{\n", name);
+    for (size_t i = 0; i < E->n_params; i++)
+        text_printf(&out, "    %s%s *%s = p[%zu];\n", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
+                    E->param[i].name, i);
+    if (!t->uses_scratch)
+        text_add(&out, "    (void)scratch;\n");
+    text_add(&out, text_str(&E->top->text));
+    text_add(&out, "}\n");
+    return text_str(&out);
+}
+
+static const char *cuda_function(Lower *L, const LowerText *t, const char *name)
+{
+    const Emitter *E = t->cuda;
+    Text out = text_make(L->program->arena);
+    add_comment(t->comment, &out);
+    text_printf(&out, "extern \"C\" __global__ void %s(", name);
+    for (size_t i = 0; i < E->n_params; i++)
+        text_printf(&out, "%s%s%s *%s", i ? ", " : "", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
+                    E->param[i].name);
+    text_add(&out, ")\n{\n");
+    if (strstr(text_str(&E->top->text), "shared"))
+        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)t->cuda_threads);
+    text_add(&out, text_str(&E->top->text));
+    text_add(&out, "}\n");
+    return text_str(&out);
+}
+
+void lower_launch(Lower *L, const LowerText *t)
+{
+    Program *p = L->program;
+    const char *name = kernel_name(L, t->hint);
+    const Emitter *E = t->c;
+    assert(!t->cuda || t->cuda->n_params == E->n_params);
+    Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .n_params = (uint32_t)E->n_params,
+                     .text = c_function(L, t, name), .cuda = t->cuda ? cuda_function(L, t, name) : NULL,
+                     .scratch_bytes = t->scratch_bytes, .cuda_threads = t->cuda_threads,
+                     .cuda_shared_bytes = t->cuda && strstr(text_str(&t->cuda->top->text), "shared") ? 4 * t->cuda_threads : 0};
+    LowerLaunch launch = {.n_args = (uint32_t)E->n_params, .n_work = t->n_work, .grain = t->grain,
+                          .cuda_blocks = t->cuda_blocks, .flops = t->flops, .bytes = t->bytes};
+    launch.value = arena_array(L->arena, ValueId, E->n_params);
+    launch.workspace = arena_array(L->arena, uint32_t, E->n_params);
+    for (size_t i = 0; i < E->n_params; i++) {
+        launch.value[i] = E->param[i].value;
+        launch.workspace[i] = E->param[i].workspace;
+        if (E->param[i].is_written) {
+            assert(i < 64 && "a kernel that writes more than 64 buffers");
+            kernel.writes |= (uint64_t)1 << i;
+        }
+    }
+    launch.kernel = program_add_kernel(p, kernel);
+    L->launch = arena_grow(L->arena, L->launch, L->n_launches, &L->launch_capacity, sizeof *L->launch);
+    L->launch[L->n_launches++] = launch;
+}

@@ -1,0 +1,59 @@
+// The parts of the LOOP lowering: how values are grouped (lower_loop.c) and the bodies of each shape (loop_bodies.c).
+#ifndef MIXC_LOWER_LOOP_H
+#define MIXC_LOWER_LOOP_H
+
+#include "lower.h"
+
+typedef enum LoopShape { LOOP_LANES, LOOP_ROWS, LOOP_TOTAL } LoopShape;
+
+enum { LOOP_MAX_MEMBERS = 24 };
+
+typedef struct LoopGroup {                  // one launch (and a second one for columns)
+    LoopShape shape;
+    AxisId    row[MAX_AXES]; size_t n_rows; // ROWS: the axes of a row's index
+    ValueId   member[LOOP_MAX_MEMBERS]; size_t n;
+    bool      is_column[LOOP_MAX_MEMBERS];  // a reduction over the rows: goes through a workspace
+    bool      has_columns;
+    uint32_t  part[LOOP_MAX_MEMBERS];       // columns: the workspace [chunks, columns]
+    int64_t   n_chunks, chunk;              // of rows, or of elements
+    int       n_flat;                       // LANES: so many innermost axes are run through as one
+    int64_t   lane_size, block, n_blocks;   // LANES: of the flattened axis; blocks of it are work items
+} LoopGroup;
+
+typedef void LoopBody(const Lower *L, const LoopGroup *group, Emitter *E);
+
+// Each plan fills in the group's sizes and returns the number of work items.
+int64_t lanes_plan(Lower *L, LoopGroup *group);
+int64_t rows_plan(Lower *L, LoopGroup *group);
+int64_t total_plan(Lower *L, LoopGroup *group);
+LoopBody lanes_body, rows_body, total_body;
+// The launches that add up the chunks.
+void    lower_finish(Lower *L, LoopGroup *group);
+
+// Pieces for other families' loops, in both dialects.
+
+// The scope of one work item; *out_item is its number. In C a loop over the kernel's range, in CUDA the block.
+Scope  *loop_items(Emitter *E, const char *hint, int64_t n_work, Ix *out_item);
+void    loop_items_end(Emitter *E, Scope *item);
+// Sets the indices of `axis`, the last one moving fastest, from a running number.
+void    loop_set(Emitter *E, Env *env, const AxisId *axis, size_t n, Ix number);
+
+typedef struct LoopSpan {                   // of a lane loop: [0, size), or the block [first, last) of it
+    const char *hint;
+    int64_t     size;
+    const char *first, *last;               // C variables; NULL: all
+} LoopSpan;
+
+typedef void LoopStep(Emitter *E, Scope *s, Ix at, void *user);
+
+// The lane loop, and in C a second loop over what is left after whole vectors; in CUDA the threads share it out.
+void    loop_lanes(Emitter *E, Scope *parent, const LoopSpan *span, LoopStep *step, void *user);
+// Declares first and last of block number `block` of `length` out of `size`.
+void    loop_block(Emitter *E, Scope *s, Ix block, int64_t length, int64_t size, LoopSpan *span);
+// Statements for one thread of the block only.
+Scope  *loop_single(Emitter *E, Scope *s);
+void    loop_single_end(Emitter *E, Scope *outer, Scope *s);
+
+int64_t loop_count(const Graph *g, const AxisId *axis, size_t n);
+
+#endif

@@ -1,0 +1,186 @@
+// SCATTER kernels: y[.., v, ..] = sum over the axes `over` of dy where index == v (the gradient of an embedding).
+//
+// A work item owns a range of v. It clears its part of y and then goes through all indices in order, adding those rows
+// that fall into its range: no two items write the same place, and the order of additions is that of the indices.
+#include "lower_loop.h"
+
+#include "emit_parts.h"
+
+#include <string.h>
+
+enum { RANGES = 32 };
+
+typedef struct Scatter {
+    ValueId  v;
+    AxisId   to;
+    AxisId   walked[MAX_AXES]; size_t n_walked;     // axes of the index: those summed and those paired
+    AxisId   feature[MAX_AXES]; size_t n_feature;   // the others of y but `to`
+    Env      env;                           // of the operands and of y
+    Ix       place;                         // index of `to`
+    bool     zero;
+} Scatter;
+
+static bool in_index(const Graph *g, const Node *n, AxisId axis)
+{
+    return type_has(&g->node[n->in[1]].type, axis);
+}
+
+static Scatter describe(const Graph *g, ValueId v)
+{
+    const Node *n = &g->node[v];
+    Scatter s = {.v = v, .to = n->attr[1].axis};
+    const Type *index = &g->node[n->in[1]].type;
+    for (int i = 0; i < index->n_axes; i++)
+        s.walked[s.n_walked++] = index->axis[i];
+    for (int i = 0; i < n->type.n_axes; i++)
+        if (n->type.axis[i] != s.to && !in_index(g, n, n->type.axis[i]))
+            s.feature[s.n_feature++] = n->type.axis[i];
+    return s;
+}
+
+// An environment with all axes of the operands and of y.
+static Env all_axes(Emitter *E, const Scatter *s)
+{
+    Env env = env_of(E, s->v);
+    for (size_t i = 0; i < s->n_walked; i++)
+        if (!env_get(&env, s->walked[i])) {
+            env.axis[env.n] = s->walked[i];
+            env.at[env.n++] = ix_const(E->ix, 0);
+        }
+    return env;
+}
+
+static const char *offset_text(Emitter *E, Scope *at, const Scatter *s, const char *lane)
+{
+    Env y = env_of(E, s->v);
+    for (int i = 0; i < y.n; i++)
+        env_set(&y, y.axis[i], y.axis[i] == s->to ? s->place : env_get(&s->env, y.axis[i]));
+    Text t = text_make(E->arena);
+    ix_print(E->ix, emit_offset(E, s->v, &y), false, at->lane, lane, &t);
+    return text_str(&t);
+}
+
+// y[place, features] = 0 or += dy at one place (or one vector of them).
+static void scatter_step(Emitter *E, Scope *at, Ix index, void *user)
+{
+    Scatter *s = user;
+    const Node *n = &E->g->node[s->v];
+    if (s->n_feature)
+        env_set(&s->env, s->feature[s->n_feature - 1], index);
+    const char *y = emit_param(E, s->v, true), *assign = s->zero ? "=" : "+=";
+    Val x = s->zero ? val_const(E, 0, VAL_FLOAT) : val_float(E, emit_value(E, at, n->in[0], &s->env));
+    if (at->lanes == 1) {
+        scope_line(at, "%s[%s] %s %s;", y, offset_text(E, at, s, NULL), assign, x.text);
+        return;
+    }
+    x = val_vector(E, x);
+    if (n->type.axis[n->type.n_axes - 1] == s->feature[s->n_feature - 1]) {
+        scope_line(at, "*(vf *)(%s + %s) %s %s;", y, offset_text(E, at, s, NULL), assign, x.text);
+        return;
+    }
+    x = val_named(E, at, x, "x");
+    scope_line(at, "for (int q = 0; q < %d; q++)", at->lanes);
+    scope_line(at, s->zero ? "    %s[%s] %s 0.0f;" : "    %s[%s] %s %s[q];", y, offset_text(E, at, s, "q"), assign, x.text);
+}
+
+static void feature_loops(Emitter *E, Scope *outer, Scatter *s)
+{
+    Scope *chain[MAX_AXES], *at = outer;
+    size_t depth = 0;
+    Ix index;
+    for (; depth + 1 < s->n_feature; depth++) {
+        at = chain[depth] = scope_loop(E, at, loop_hint(E, s->feature[depth]), 0, graph_size(E->g, s->feature[depth]), 1, &index);
+        env_set(&s->env, s->feature[depth], index);
+    }
+    if (s->n_feature) {
+        AxisId last = s->feature[s->n_feature - 1];
+        LoopSpan span = {.hint = loop_hint(E, last), .size = graph_size(E->g, last)};
+        loop_lanes(E, at, &span, scatter_step, s);
+    } else {
+        Scope *single = loop_single(E, at);
+        scatter_step(E, single, 0, s);
+        loop_single_end(E, at, single);
+    }
+    while (depth)
+        scope_close(E, chain[--depth]);
+}
+
+static Scope *walk(Emitter *E, Scope *at, Scatter *s, const AxisId *axis, size_t n, Scope **chain)
+{
+    for (size_t i = 0; i < n; i++) {
+        Ix index;
+        at = chain[i] = scope_loop(E, at, loop_hint(E, axis[i]), 0, graph_size(E->g, axis[i]), 1, &index);
+        env_set(&s->env, axis[i], index);
+    }
+    return at;
+}
+
+static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Emitter *E)
+{
+    Scatter s = *what;
+    const Node *n = &E->g->node[s.v];
+    int64_t size = graph_size(E->g, s.to);
+    Ix item;
+    Scope *range = loop_items(E, "range", n_work, &item), *chain[MAX_AXES];
+    LoopSpan span = {0};
+    loop_block(E, range, item, length, size, &span);
+    s.env = all_axes(E, &s);
+
+    AxisId paired[MAX_AXES];
+    size_t n_paired = 0;
+    for (size_t i = 0; i < s.n_walked; i++)
+        if (type_has(&n->type, s.walked[i]))
+            paired[n_paired++] = s.walked[i];
+    Scope *clear = walk(E, range, &s, paired, n_paired, chain);
+    Scope *each = scope_loop_text(E, clear, loop_hint(E, s.to), span.first, span.last, 1, 0, size - 1, &s.place);
+    s.zero = true;
+    feature_loops(E, each, &s);
+    scope_close(E, each);
+    while (n_paired)
+        scope_close(E, chain[--n_paired]);
+
+    Scope *inner = walk(E, range, &s, s.walked, s.n_walked, chain);
+    Val index = emit_value(E, inner, n->in[1], &s.env);
+    const char *name = scope_name(E, inner, "place");
+    scope_line(inner, "const long %s = %s;", name, index.text);
+    Scope *hit = scope_block(E, inner, arena_printf(E->arena, "if (%s >= %s && %s < %s) {", name, span.first, name, span.last));
+    s.place = scope_var(E, hit, name, 0, size - 1, 1);
+    s.zero = false;
+    feature_loops(E, hit, &s);
+    scope_close(E, hit);
+    for (size_t i = s.n_walked; i-- > 0;)
+        scope_close(E, chain[i]);
+    loop_items_end(E, range);
+}
+
+bool lower_scatter(Lower *L)
+{
+    for (size_t m = 0; m < L->n_members; m++) {
+        ValueId v = L->member[m];
+        if (L->g->node[v].op != OP_PUT_ADD || L->g->node[v].type.dtype != DTYPE_F32) {
+            diag_error(L->diag, L->g->node[v].at, NULL, "internal: a scatter kernel stores `%s`, which is no f32 put_add",
+                       op_row[L->g->node[v].op].text);
+            return false;
+        }
+        Scatter s = describe(L->g, v);
+        int64_t size = graph_size(L->g, s.to), length = (size + RANGES - 1) / RANGES;
+        int64_t n_work = length ? (size + length - 1) / length : 0;
+        Text comment = text_make(L->arena);
+        lower_describe(L->g, v, &comment);
+        text_printf(&comment, " = sum of dy where the index names the place; in order of the index");
+        LowerText t = {.hint = L->g->node[v].hint ? L->g->node[v].hint : "put_add", .comment = text_str(&comment), .n_work = n_work,
+                       .grain = 1, .cuda_blocks = n_work, .cuda_threads = 128};
+        t.c = lower_emitter(L, DIALECT_C, NULL);
+        scatter_body(&s, length, n_work, t.c);
+        t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
+        scatter_body(&s, length, n_work, t.cuda);
+        size_t bytes = 0;
+        if (type_bytes(L->g, &L->g->node[v].type, &bytes))
+            t.bytes = (double)bytes;
+        if (type_bytes(L->g, &L->g->node[L->g->node[v].in[0]].type, &bytes))
+            t.bytes += 2 * (double)bytes;
+        t.flops = t.bytes / 4;
+        lower_launch(L, &t);
+    }
+    return true;
+}
