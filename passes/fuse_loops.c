@@ -1,10 +1,244 @@
-// fuse_loops: leaves every graph as it is. Replaced by the pass itself.
+// fuse_loops: which values are stored, and which are stored by one kernel.
+//
+// Needs: fuse_rows and fuse_product have run: what they gave a kernel stays as it is. Keeps: every node.
+//
+// What a kernel of CONTRACT or ROWS reaches through values without a kernel, down to its products, is inside that kernel and stays
+// so. Everything else is decided from the outputs backwards. A value is stored when
+//   - it is an output, the result of a product that nobody claimed, or of a put_add;
+//   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
+//   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
+//   - a product reads it and it costs more than a few operations.
+// Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
 #include "pass.h"
+#include "rewrite.h"
+
+#include <string.h>
+
+enum {
+    CHEAP = 4, CHEAP_LOADS = 2,             // operations and operands up to which several readers compute a value again
+    CHEAP_FOR_PRODUCT = 6,                  // operations a product may repeat for each element of an operand
+    FREE_OF_MEMORY = 40,                    // the same for what reads no memory
+    MANY_ROWS = 64, FEW_ELEMENTS = 16384,   // a reduction inside another kernel: parallel enough, or small
+};
+
+typedef struct Fuse {
+    Graph      *g;                          // the copy that gets kernels
+    bool       *live, *is_output, *is_root;
+    bool       *has_contract;               // an unstored product is inside
+    uint16_t   *ops, *loads;                // to compute the value from what is stored or reduced
+    ValueId    *reader;                     // a stored value that needs it
+    uint8_t    *flags;
+    const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
+} Fuse;
+
+enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8 };
+
+static bool is_leaf(const Node *n)
+{
+    return n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
+}
+
+static bool is_view(const Node *n)
+{
+    return (op_row[n->op].flags & OP_FLAG_VIEW) != 0;
+}
+
+static bool is_sum(const Node *n)
+{
+    return n->op == OP_REDUCE || n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n);
+}
+
+static bool by_product_family(const Graph *g, ValueId root)
+{
+    KernelFamily family = g->kernel[g->node[root].kernel];
+    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS);
+}
+
+static unsigned act_ops(Act f)
+{
+    return f == ACT_RELU || f == ACT_ABS || f == ACT_SIGN || f == ACT_FLOOR || f == ACT_CEIL ? 1 : 8;
+}
+
+static unsigned own_ops(const Node *n)
+{
+    switch (n->op) {
+    case OP_MAP: return act_ops(n->attr[0].act);
+    case OP_SLOPE: return act_slope_uses_value[n->attr[0].act] ? 2 : act_ops(n->attr[0].act);
+    case OP_DIV: return 3;
+    case OP_POW: case OP_ATAN2: return 16;
+    case OP_MOD: return 4;
+    case OP_RANDOM: return 12;
+    case OP_TAKE: return 3;
+    case OP_CONST: case OP_INDEX: case OP_STOP: return 0;
+    default: return is_view(n) ? 0 : 1;
+    }
+}
+
+static uint16_t clamp16(unsigned v)
+{
+    return v > 10000 ? 10000 : (uint16_t)v;
+}
+
+// What it takes to compute each value in place, reductions and stored values counting as reads.
+static void estimate(Fuse *f)
+{
+    const Graph *g = f->g;
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        const Node *n = &g->node[v];
+        unsigned ops = own_ops(n), loads = 0;
+        if (is_leaf(n) || n->kernel || is_sum(n)) {
+            f->loads[v] = n->type.n_axes > 0;
+            f->has_contract[v] = n->op == OP_CONTRACT && !n->kernel;
+            for (int i = 0; i < n->n_in && !n->kernel; i++)
+                f->has_contract[v] |= f->has_contract[n->in[i]];
+            continue;
+        }
+        for (int i = 0; i < n->n_in; i++) {
+            ops += f->ops[n->in[i]];
+            loads += f->loads[n->in[i]];
+            f->has_contract[v] |= f->has_contract[n->in[i]];
+        }
+        f->ops[v] = clamp16(ops);
+        f->loads[v] = clamp16(loads);
+    }
+}
+
+static int64_t count_of(const Graph *g, const AxisId *axis, size_t n)
+{
+    int64_t count = 1;
+    for (size_t i = 0; i < n; i++)
+        count *= graph_size(g, axis[i]);
+    return count;
+}
+
+static bool axes_in(const AxisId *axis, size_t n, const Type *type)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!type_has(type, axis[i]))
+            return false;
+    return true;
+}
+
+// Whether the only reader of a reduction can make it itself, once per row.
+static bool fits_inside(Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[v];
+    ValueId root = f->reader[v];
+    const Node *r = &g->node[root];
+    if (n->op != OP_REDUCE || (f->flags[v] & (MANY | VIEWED | BY_PRODUCT)) || (r->kernel && g->kernel[r->kernel] != FAMILY_LOOP) ||
+        r->op == OP_CONTRACT || r->op == OP_PUT_ADD)
+        return false;
+    const Type *space = r->op == OP_REDUCE ? &g->node[r->in[0]].type : &r->type;
+    int64_t elements = 0;
+    if (!axes_in(n->type.axis, n->type.n_axes, space) || !type_count(g, &g->node[n->in[0]].type, &elements))
+        return false;
+    if (count_of(g, n->type.axis, n->type.n_axes) < MANY_ROWS && elements > FEW_ELEMENTS)
+        return false;
+    if (!f->row[root]) {
+        f->row[root] = n->type.axis;
+        f->n_row[root] = n->type.n_axes;
+        // A reduction that is stored runs over rows of its own, or over these.
+        bool own_rows = r->type.n_axes == n->type.n_axes && axes_in(r->type.axis, r->type.n_axes, &n->type);
+        bool over_these = true;
+        for (int i = 0; i < n->type.n_axes; i++)
+            over_these &= !type_has(&r->type, n->type.axis[i]);
+        if (r->op == OP_REDUCE && !own_rows && !over_these)
+            return false;
+    }
+    return f->n_row[root] == n->type.n_axes && axes_in(f->row[root], f->n_row[root], &n->type);
+}
+
+static bool is_stored(Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[v];
+    if (n->kernel || f->is_output[v])
+        return true;
+    if (f->flags[v] & INSIDE)
+        return false;
+    if (is_view(n) || n->op == OP_CONST || n->op == OP_INDEX)
+        return false;
+    if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n))
+        return true;
+    if (n->op == OP_REDUCE)
+        return !fits_inside(f, v);
+    if (f->loads[v] == 0 && f->ops[v] <= FREE_OF_MEMORY)
+        return false;
+    if (f->flags[v] & BY_PRODUCT)
+        return f->ops[v] > CHEAP_FOR_PRODUCT || ((f->flags[v] & MANY) && f->ops[v] > 1);
+    return (f->flags[v] & MANY) && (f->ops[v] > CHEAP || f->loads[v] > CHEAP_LOADS);
+}
+
+// `root` needs operand `in`, through `via`.
+static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[via];
+    if (f->reader[in] && f->reader[in] != root)
+        f->flags[in] |= MANY;
+    f->reader[in] = root;
+    bool changes_index = (is_view(n) && n->op != OP_EXPAND) || n->op == OP_TAKE || n->op == OP_PUT_ADD;
+    if (changes_index || (via != root && (f->flags[via] & VIEWED)))
+        f->flags[in] |= VIEWED;
+    if (by_product_family(g, root)) {
+        bool inside = via == root || (f->flags[via] & INSIDE);
+        if (inside && f->has_contract[in] && !g->node[in].kernel)
+            f->flags[in] |= INSIDE;
+        else
+            f->flags[in] |= BY_PRODUCT;
+    }
+    if (!f->is_root[via])
+        f->flags[in] |= f->flags[via] & MANY;
+}
+
+static void choose_stored(Fuse *f)
+{
+    const Graph *g = f->g;
+    for (ValueId v = (ValueId)g->n_nodes; v-- > 1;) {
+        const Node *n = &g->node[v];
+        if (!f->live[v] || is_leaf(n))
+            continue;
+        f->is_root[v] = is_stored(f, v);
+        for (int i = 0; i < n->n_in; i++)
+            add_reader(f, v, n->in[i], f->is_root[v] ? v : f->reader[v]);
+    }
+}
+
+static void fuse_graph(Graph *g, Arena *scratch)
+{
+    size_t n = g->n_nodes;
+    Fuse f = {.g = g, .live = arena_array(scratch, bool, n), .is_output = arena_array(scratch, bool, n),
+              .is_root = arena_array(scratch, bool, n), .has_contract = arena_array(scratch, bool, n),
+              .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
+              .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
+              .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};
+    graph_mark_live(g, f.live);
+    for (size_t i = 0; i < g->n_outputs; i++)
+        f.is_output[g->output[i].value] = !is_leaf(&g->node[g->output[i].value]);
+    estimate(&f);
+    choose_stored(&f);
+    for (ValueId v = 1; v < n; v++) {
+        Node *node = &g->node[v];
+        if (f.is_root[v] && !node->kernel)
+            node->kernel = graph_add_kernel(g, node->op == OP_PUT_ADD && node->attr[0].axes.n && node->type.dtype == DTYPE_F32
+                                                   ? FAMILY_SCATTER : FAMILY_LOOP);
+    }
+}
 
 bool pass_fuse_loops(PassContext *ctx, const Module *in, Module *out)
 {
-    (void)ctx;
-    for (size_t i = 0; i < in->n_graphs; i++)
-        module_add_graph(out, in->graph[i]);
+    for (size_t i = 0; i < in->n_graphs; i++) {
+        const Graph *old = in->graph[i];
+        if (strcmp(old->name, "init") == 0) {
+            module_add_graph(out, in->graph[i]);        // the evaluator runs it
+            continue;
+        }
+        Arena scratch = scratch_arena(ctx->arena);
+        Graph *g = graph_copy(ctx->arena, old, old->name, true);
+        fuse_graph(g, &scratch);
+        arena_free(&scratch);
+        module_add_graph(out, g);
+    }
     return true;
 }
