@@ -206,8 +206,10 @@ static void name_box(Maker *m, uint32_t b)
         text_add(&title, dot);
     else if (m->ops[b].n && m->ops[b].n < 24)
         text_printf(&title, "%s %s", last->hint ? last->hint : op_row[last->op].text, text_str(&m->ops[b]));
+    else if (last->hint)
+        text_printf(&title, "%s (%s)", last->hint, op_row[last->op].text);
     else
-        text_add(&title, last->hint ? last->hint : op_row[last->op].text);
+        text_add(&title, op_row[last->op].text);
     text_add(&detail, type_text(m, m->last_node[b]));
     if (m->parameters[b]) {
         text_add(&detail, "  ");
@@ -215,6 +217,60 @@ static void name_box(Maker *m, uint32_t b)
     }
     box->title = arena_strdup(m->view->arena, text_str(&title));
     box->detail = arena_strdup(m->view->arena, text_str(&detail));
+}
+
+// Is `b` the same repeat as `a`, in a later iteration? GPT.l0, GPT.l7
+static bool same_repeat(const char *a, const char *b)
+{
+    size_t na = strlen(a), nb = strlen(b);
+    while (na && isdigit((unsigned char)a[na - 1]))
+        na--;
+    while (nb && isdigit((unsigned char)b[nb - 1]))
+        nb--;
+    return na == nb && !strncmp(a, b, na);
+}
+
+// The newest iteration that a box reads from; NULL: none.
+static const char *group_before(const GraphView *view, uint32_t b)
+{
+    const char *group = NULL;
+    uint32_t newest = 0;
+    for (size_t i = 0; i < view->n_edges; i++) {
+        const ViewEdge *e = &view->edge[i];
+        if (e->to == b && view->box[e->from].group && e->from >= newest) {
+            newest = e->from;
+            group = view->box[e->from].group;
+        }
+    }
+    return group;
+}
+
+static bool is_read_in(const GraphView *view, uint32_t b, const char *group)
+{
+    for (size_t i = 0; i < view->n_edges; i++) {
+        const char *to = view->box[view->edge[i].to].group;
+        if (view->edge[i].from == b && to && (!strcmp(to, group) || same_repeat(to, group)))
+            return true;
+    }
+    return false;
+}
+
+// A model's own operations in the body of a repeat (residual sums) carry the model's path alone. They belong to the
+// iteration that they read from, when the repeat reads them too; in the last iteration, when they look like those.
+static void group_own_boxes(GraphView *view)
+{
+    for (uint32_t b = 0; b < view->n_boxes; b++) {
+        ViewBox *box = &view->box[b];
+        const char *group = box->is_end || box->group || strchr(box->key, '.') ? NULL : group_before(view, b);
+        bool belongs = group && is_read_in(view, b, group);
+        for (uint32_t c = 0; group && !belongs && c < b; c++) {
+            const ViewBox *other = &view->box[c];
+            belongs = other->group && same_repeat(other->group, group) && !strcmp(other->key, box->key) && !strcmp(other->title, box->title)
+                      && !strcmp(other->detail, box->detail);
+        }
+        if (belongs)
+            box->group = group;
+    }
 }
 
 // Boxes of one iteration, in order; `*out_n` of them.
@@ -227,17 +283,6 @@ static uint32_t *boxes_of(const GraphView *view, const char *group, size_t *out_
             list[n++] = b;
     *out_n = n;
     return list;
-}
-
-// Is `b` the same repeat as `a`, in a later iteration? GPT.l0, GPT.l7
-static bool same_repeat(const char *a, const char *b)
-{
-    size_t na = strlen(a), nb = strlen(b);
-    while (na && isdigit((unsigned char)a[na - 1]))
-        na--;
-    while (nb && isdigit((unsigned char)b[nb - 1]))
-        nb--;
-    return na == nb && !strncmp(a, b, na);
 }
 
 // Folds iterations that look like the first one into it. `into[b]`: the box that stands for b.
@@ -304,6 +349,7 @@ GraphView graph_view_make(Arena *arena, const Graph *g, bool each)
         place_node(&m, id);
     for (uint32_t b = 0; b < view.n_boxes; b++)
         name_box(&m, b);
+    group_own_boxes(&view);
     for (size_t i = 0; i < g->n_outputs; i++) {
         const Output *o = &g->output[i];
         if ((o->role != OUTPUT_RESULT && o->role != OUTPUT_LOSS) || !m.box_of[o->value])
