@@ -82,11 +82,14 @@ static Status open_temporary(StWriter *w, StatusText *why)
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (w->fd < 0)
         return status_fail(why, STATUS_IO, "'%s' cannot be made: %s", w->temporary, strerror(errno));
-    if (flock(w->fd, LOCK_EX | LOCK_NB) != 0)
+    // Where the file system has no locks, writing goes on without one.
+    if (flock(w->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return status_fail(why, STATUS_IO, "'%s' is being written by another process", w->path);
-    if (ftruncate(w->fd, 0) != 0)
-        return status_fail(why, STATUS_IO, "'%s' cannot be emptied: %s", w->temporary, strerror(errno));
-    return STATUS_OK;
+    if (ftruncate(w->fd, 0) == 0)
+        return STATUS_OK;
+    Status s = status_fail(why, STATUS_IO, "'%s' cannot be emptied: %s", w->temporary, strerror(errno));
+    unlink(w->temporary);
+    return s;
 }
 
 static void release(StWriter *w)
