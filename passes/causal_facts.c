@@ -337,7 +337,7 @@ static double most_of(const Node *n, const Reads *const *in)
         double low = in[i]->is_const && in[i]->value <= low_enough ? in[i]->value : in[i]->low_at_most;
         double other = n->n_in == 2 && in[1 - i]->is_const ? in[1 - i]->value : 1;
         if (n->op == OP_SUB)
-            low -= in[1 - i]->at_least;
+            low = i == 0 ? low - in[1]->at_least : -INFINITY;
         if (n->op == OP_MUL && other > 0)
             low *= other;
         if (n->op == OP_DIV && i == 0 && other > 0)
@@ -668,5 +668,11 @@ Reads reads_of_node(const Graph *g, const Node *n, const Reads *reads)
     for (size_t i = 0; i < n->n_in; i++)
         in[i] = &reads[n->in[i]];
     bool pointwise = op_row[n->op].flags & OP_FLAG_POINTWISE && n->n_in > 0 && n->op != OP_RANDOM;
-    return pointwise || n->op == OP_EXPAND ? reads_pointwise(n, in) : reads_other(g, n, in);
+    Reads out = pointwise || n->op == OP_EXPAND ? reads_pointwise(n, in) : reads_other(g, n, in);
+    unsigned known = 0;
+    for (size_t i = 0; i < out.n_facts; i++)
+        known |= out.fact[i].known;
+    if (!(known & KNOWN_LOW))
+        out.low_at_most = -INFINITY;
+    return out;
 }
