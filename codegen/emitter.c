@@ -178,7 +178,9 @@ Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int6
         *out_var = scope_var(E, s, name, lo, hi > lo ? hi - 1 : lo, 1);
         return s;
     }
-    Scope *s = scope_loop(E, parent, hint, lo, lo + (hi - lo) / E->vl * E->vl, E->vl, out_var);
+    // The variable stands for all lanes, so even a single round is no constant.
+    int64_t end = lo + (hi - lo) / E->vl * E->vl;
+    Scope *s = scope_loop_text(E, parent, hint, render_long(E, lo), render_long(E, end), E->vl, lo, end > lo ? end - 1 : lo, out_var);
     scope_set_lane(s, *out_var, E->vl);
     return s;
 }
