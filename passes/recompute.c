@@ -12,8 +12,15 @@
 // again from what went into it: all but those that a forward node outside the instance reads, which are kept. So one
 // layer's activations exist at a time in the backward part, made right before they are needed.
 //
+// A memory budget (PassContext.max_bytes). While parameters, states and what is kept exceed it, more is computed again:
+// first the elementwise values that cost next to nothing (recompute_cheap.c), then whole layers from the first one on,
+// as few as fit. Layers are the second step of the path ("GPT.l3"). What is kept is an upper bound, since fusion has not
+// run yet; the memory plan has the last word.
+//
 // The forward part is what a loss, a term or a result needs; the rest is the backward part, so no mark travels with the
 // graph. cse runs before this pass and not after it: it would merge the copies again.
+#include "recompute.h"
+#include "checked.h"
 #include "pass.h"
 #include "rewrite.h"
 
@@ -119,6 +126,78 @@ static void mark_layers(Recompute *r, const char *const *path, size_t n_paths)
         r->again[id] |= r->forward[id] && layer[id] && !kept[id] && op_row[g->node[id].op].n_in > 0;
 }
 
+// Marks anew: pairs of twins, the listed layers, and cheap values when wanted.
+static void mark(Recompute *r, const char *const *path, size_t n_paths, bool cheap)
+{
+    const Graph *g = r->rw.in;
+    for (ValueId id = 1; id < g->n_nodes; id++)
+        r->again[id] = r->forward[id] && op_row[g->node[id].op].n_in > 0 && holds_twins(g, &g->node[id].type);
+    mark_layers(r, path, n_paths);
+    if (cheap)
+        recompute_mark_cheap(g, r->forward, r->rw.scratch, r->again);
+}
+
+static size_t leaf_bytes(const Graph *g)
+{
+    size_t total = 0, bytes;
+    for (ValueId id = 1; id < g->n_nodes; id++) {
+        Op op = g->node[id].op;
+        if ((op == OP_ARG || op == OP_PARAM || op == OP_STATE) &&
+            (!type_bytes(g, &g->node[id].type, &bytes) || !checked_add(total, bytes, &total)))
+            return SIZE_MAX;
+    }
+    return total;
+}
+
+// The layers of the forward part, in order: the first two steps of the nodes' paths. The listed ones come first.
+static size_t find_layers(const Recompute *r, const Module *m, const char ***out_path)
+{
+    const Graph *g = r->rw.in;
+    const char **path = arena_array(r->rw.scratch, const char *, g->n_nodes + m->n_recompute);
+    size_t n = 0;
+    for (; n < m->n_recompute; n++)
+        path[n] = m->recompute[n];
+    for (ValueId id = 1; id < g->n_nodes; id++) {
+        const char *layer = r->forward[id] ? g->node[id].layer : NULL, *step = layer ? strchr(layer, '.') : NULL;
+        if (!step)
+            continue;
+        size_t length = (size_t)(step - layer) + 1 + strcspn(step + 1, ".");
+        if (n > m->n_recompute && strncmp(path[n - 1], layer, length) == 0 && path[n - 1][length] == 0)
+            continue;
+        path[n++] = arena_strndup(r->rw.scratch, layer, length);
+    }
+    *out_path = path;
+    return n;
+}
+
+static bool fits(const Recompute *r, size_t leaves, size_t max_bytes)
+{
+    size_t kept = recompute_kept_bytes(r->rw.in, r->forward, r->again, r->rw.scratch), total;
+    return checked_add(leaves, kept, &total) && total <= max_bytes;
+}
+
+static void choose(Recompute *r, const Module *m, size_t max_bytes)
+{
+    size_t leaves = leaf_bytes(r->rw.in);
+    mark(r, m->recompute, m->n_recompute, false);
+    if (max_bytes == 0 || fits(r, leaves, max_bytes))
+        return;
+    mark(r, m->recompute, m->n_recompute, true);
+    if (fits(r, leaves, max_bytes))
+        return;
+    const char **path;
+    size_t low = m->n_recompute, high = find_layers(r, m, &path);
+    while (low < high) {                                    // the smallest number of layers that fits, or all
+        size_t middle = low + (high - low) / 2;
+        mark(r, path, middle, true);
+        if (fits(r, leaves, max_bytes))
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    mark(r, path, low, true);
+}
+
 static Graph *rewrite_graph(PassContext *ctx, const Module *m, const Graph *in)
 {
     Arena scratch = scratch_arena(ctx->arena);
@@ -127,9 +206,7 @@ static Graph *rewrite_graph(PassContext *ctx, const Module *m, const Graph *in)
     r.again = arena_array(&scratch, bool, in->n_nodes);
     r.copy = arena_array(&scratch, ValueId, in->n_nodes);
     mark_forward(in, r.forward);
-    for (ValueId id = 1; id < in->n_nodes; id++)
-        r.again[id] = r.forward[id] && op_row[in->node[id].op].n_in > 0 && holds_twins(in, &in->node[id].type);
-    mark_layers(&r, m->recompute, m->n_recompute);
+    choose(&r, m, ctx->max_bytes);
     for (ValueId id = 1; id < in->n_nodes; id++) {
         const Node *n = &in->node[id];
         if (!r.rw.live[id])

@@ -227,6 +227,38 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+// A budget makes the backward part compute more again, as little as fits, and nothing changes in value.
+static void a_memory_budget_is_kept_by_computing_again(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Diag diag = diag_make(&arena, NULL);
+    Model x = make_model(&arena, &diag, &(Sizes){.batch = 2, .time = 3, .vocabulary = 5, .width = 4, .heads = 2, .layers = 3});
+    Values v = random_values(&arena, &x);
+    assert_true(grad_of_run(x.m, &(RunGradOptions){.with_loss = true}));
+    static const char *const names[] = {"fold", "cse", "recompute"};
+    static const size_t budget[4] = {0, 8000, 5000, 1};
+    const Graph *g[4];
+    EvalResult r[4];
+    for (int i = 0; i < 4; i++) {
+        PassContext ctx = {.arena = &arena, .diag = &diag, .max_bytes = budget[i]};
+        const Module *out = passes_run(&ctx, x.m, names, 3, &(PassHooks){.verify = true});
+        assert_non_null(out);
+        g[i] = module_graph(out, "main");
+        assert_int_equal(graph_eval(g[i], leaf_value, &v, &arena, &r[i], NULL), STATUS_OK);
+        for (size_t k = 0; k < g[i]->n_outputs; k++) {
+            ValueId a = g[0]->output[k].value, b = g[i]->output[k].value;
+            int64_t n;
+            assert_true(type_count(g[0], &g[0]->node[a].type, &n));
+            assert_memory_equal(r[0].value[a], r[i].value[b], (size_t)n * sizeof(double));
+        }
+    }
+    print_message("nodes without a budget %zu, then %zu, %zu, %zu\n", g[0]->n_nodes, g[1]->n_nodes, g[2]->n_nodes,
+                  g[3]->n_nodes);
+    assert_true(g[0]->n_nodes < g[1]->n_nodes && g[1]->n_nodes < g[2]->n_nodes && g[2]->n_nodes < g[3]->n_nodes);
+    arena_free(&arena);
+}
+
 typedef struct Timer {
     double last;
     bool   print;
@@ -274,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_the_model_match),
+        cmocka_unit_test(a_memory_budget_is_kept_by_computing_again),
         cmocka_unit_test(time_grows_with_the_graph_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
