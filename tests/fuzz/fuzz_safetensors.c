@@ -1,8 +1,5 @@
 // libFuzzer harness: any bytes as a safetensors file. Tensors that the reader accepts are read whole.
-//
-//   clang -g -O1 -fsanitize=fuzzer,address,undefined -Iir -Iir/base -Iruntime tests/fuzz/fuzz_safetensors.c
-//         runtime/safetensors.c runtime/safetensors_convert.c ir/tables.c ir/base/*.c -ljansson -lm -o fuzz_safetensors
-//   ./fuzz_safetensors -max_len=4096 -dict=tests/fuzz/safetensors.dict CORPUS
+// tests/fuzz/run_fuzz_safetensors.sh builds and runs it; tests/runtime/test_safetensors.c replays the corpus.
 #include "safetensors.h"
 
 #include <stdlib.h>

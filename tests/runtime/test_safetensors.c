@@ -373,6 +373,31 @@ static void test_mutations(void **state)
     print_message("%d of %d mutants were still good files\n", taken, total);
 }
 
+// What the fuzzer found interesting.
+static void test_corpus(void **state)
+{
+    (void)state;
+    const char *corpus = MIXC_TESTS "/fuzz/corpus_safetensors";
+    static unsigned char file[65536];
+    int files = 0;
+    DIR *dir = opendir(corpus);
+    assert_non_null(dir);
+    for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/%s", corpus, e->d_name);
+        FILE *f = e->d_name[0] == '.' ? NULL : fopen(path, "r");
+        if (!f)
+            continue;
+        size_t n = fread(file, 1, sizeof file, f);
+        fclose(f);
+        StatusText why = {0};
+        assert_true(open_copy(file, n, &why) == STATUS_OK || why.text[0]);
+        files++;
+    }
+    closedir(dir);
+    assert_true(files > 50);
+}
+
 static void test_goldens(void **state)
 {
     (void)state;
@@ -415,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_widening),
         cmocka_unit_test(test_writing_fails_whole_or_not_at_all),
         cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_corpus),
         cmocka_unit_test(test_goldens),
     };
     int failed = cmocka_run_group_tests_name("safetensors", tests, NULL, NULL);
