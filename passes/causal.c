@@ -85,8 +85,8 @@ static ValueId find_culprit(const Proof *p, const Claim *c, ValueId id, Breach b
     }
 }
 
-// The last layer name of a path: GPT.l3.LN.2 -> LN
-static const char *layer_name(Arena *arena, const char *path)
+// The last name of a path: GPT.l3.LN.2 -> LN
+static const char *last_name(Arena *arena, const char *path)
 {
     size_t end = path ? strlen(path) : 0;
     for (;;) {
@@ -124,13 +124,14 @@ static void label_culprit(const Proof *p, const Claim *c, const Node *n, Breach 
         diag_label(d, n->at, "reaches %lld position%s ahead", (long long)ahead, ahead == 1 ? "" : "s");
         return;
     }
+    const char *does = n->op == OP_REDUCE && n->attr[0].red != RED_SUM ? "looks at" : "sums over", *axis;
     switch ((int)n->op) {
-    case OP_CONTRACT:
-        diag_label(d, n->at, "sums over all %s, with nothing that keeps it at or before %s", summed_axis(p, n), T);
-        break;
-    case OP_REDUCE:
-        diag_label(d, n->at, n->attr[0].red == RED_SUM ? "sums over all %s, with nothing that keeps it at or before %s"
-                   : "looks at all %s, with nothing that keeps it at or before %s", summed_axis(p, n), T);
+    case OP_CONTRACT: case OP_REDUCE:
+        axis = summed_axis(p, n);
+        if (strcmp(axis, T) == 0)
+            diag_label(d, n->at, "%s all positions of %s", does, T);
+        else
+            diag_label(d, n->at, "%s all %s, with nothing that keeps %s at or before %s", does, axis, axis, T);
         break;
     case OP_SPLIT: case OP_MERGE: diag_label(d, n->at, "positions along %s lose their order here", T); break;
     case OP_REVERSE: diag_label(d, n->at, "turns %s round", T); break;
@@ -148,11 +149,12 @@ static void help_culprit(const Proof *p, const Claim *c, const Node *n, Breach b
     if (n->op == OP_CONTRACT) {
         for (size_t i = 0; i < n->n_in; i++)
             if (p->g->node[n->in[i]].op == OP_PARAM) {
-                diag_help(d, "store only the past: give `%s` the shape `lower(%s, %s)`",
-                          p->g->node[n->in[i]].hint ? p->g->node[n->in[i]].hint : "the parameter", T, summed_axis(p, n));
+                diag_help(d, "store only the past: `param %s[..] = .. with shape = lower(%s, %s)`",
+                          last_name(p->ctx->arena, p->g->node[n->in[i]].attr[0].name), T, summed_axis(p, n));
                 return;
             }
-        diag_help(d, "mask what is summed: `keep = index(%s) <= index(%s)`", summed_axis(p, n), T);
+        if (strcmp(summed_axis(p, n), T) != 0)
+            diag_help(d, "mask what is summed: `keep = index(%s) <= index(%s)`", summed_axis(p, n), T);
     } else if (n->op == OP_REDUCE && strcmp(summed_axis(p, n), T) != 0) {
         diag_help(d, "mask it first: `mask(.., keep = index(%s) <= index(%s))`", summed_axis(p, n), T);
     } else if (n->op == OP_WINDOW && breach == READS_AHEAD) {
@@ -198,7 +200,7 @@ static void report(Proof *p, const Claim *c, ValueId out, Breach breach)
     int64_t ahead = 0;
     for (size_t i = 0; i < at->n_bounds; i++)
         ahead = at->bound[i].shift > ahead ? at->bound[i].shift : ahead;
-    const char *layer = layer_name(p->ctx->arena, c->layer), *T = p->g->axis[c->axis].name;
+    const char *layer = last_name(p->ctx->arena, c->layer), *T = p->g->axis[c->axis].name;
     const char *seen = example(p, c, r, breach, ahead);
     Span place = n->at.file ? n->at : c->at;
     if (c->leak_allowed)
