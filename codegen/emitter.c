@@ -156,7 +156,7 @@ Scope *scope_loop_text(Emitter *E, Scope *parent, const char *hint, const char *
     const char *head = arena_printf(E->arena, "for (long %s = %s; %s < %s; %s) {", name, lo, name, hi, advance);
     Scope *s = open_scope(E, parent, head, true);
     s->name = name;
-    *out_var = scope_var(E, s, name, least, most, step > 1 && least % step == 0 ? step : 1);
+    *out_var = scope_var(E, s, name, least, most + step - 1, step > 1 && least % step == 0 ? step : 1);
     return s;
 }
 

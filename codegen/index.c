@@ -118,8 +118,10 @@ Ix ix_const(IxTable *t, int64_t value)
 
 Ix ix_var(IxTable *t, const char *name, int64_t lo, int64_t hi, int64_t multiple, int depth)
 {
-    return from_atom(t, add_atom(t, (Atom){.kind = ATOM_VAR, .name = name, .lo = lo, .hi = hi, .multiple = multiple,
-                                           .deps = (uint64_t)1 << depth}));
+    uint32_t atom = add_atom(t, (Atom){.kind = ATOM_VAR, .name = name, .lo = lo, .hi = hi, .multiple = multiple,
+                                       .deps = (uint64_t)1 << depth});
+    // A loop of steps stays a variable even if it takes one step: its lanes go on from there.
+    return multiple > 1 ? intern(t, &(Term){atom, 1}, 1, 0) : from_atom(t, atom);
 }
 
 Ix ix_value(IxTable *t, const char *name, int64_t lo, int64_t hi, uint64_t deps, bool is_vector)
@@ -251,7 +253,7 @@ Ix ix_mod(IxTable *t, Ix a, int64_t by)
     if (q == floor_div(ix_hi(t, rest), by))
         return ix_offset(t, rest, -q * by);
     int64_t g = gcd(ix_multiple(t, rest), by);
-    Atom atom = {.kind = ATOM_MOD, .e = rest, .by = by, .lo = 0, .hi = by - g, .deps = ix_deps(t, rest), .multiple = g};
+    Atom atom = {.kind = ATOM_MOD, .e = rest, .by = by, .lo = 0, .hi = by - 1, .deps = ix_deps(t, rest), .multiple = g};
     return from_atom(t, add_atom(t, atom));
 }
 

@@ -20,8 +20,8 @@ typedef struct IxTable IxTable;
 IxTable *ix_table(Arena *arena);
 
 Ix ix_const(IxTable *t, int64_t value);
-// A C variable `name` with lo <= value <= hi, always a multiple of `multiple`, that belongs to loop depth `depth`
-// (0..63). Each call makes a new variable.
+// A C variable `name`, always a multiple of `multiple`, that belongs to loop depth `depth` (0..63), with lo <= value <= hi;
+// for a lane variable hi counts the last lane. Each call makes a new variable.
 Ix ix_var(IxTable *t, const char *name, int64_t lo, int64_t hi, int64_t multiple, int depth);
 // The same for a computed index, which depends on the depths in `deps`. `is_vector`: one index per lane.
 Ix ix_value(IxTable *t, const char *name, int64_t lo, int64_t hi, uint64_t deps, bool is_vector);

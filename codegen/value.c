@@ -347,15 +347,15 @@ static Val emit_cast(Emitter *E, ValueId v, Val x)
 static Val emit_random(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
-    Env none = {0};
+    Env none = {0}, of_key = {.is_zero = true};     // no value is remembered under such an environment
     Val key;
-    if (!memo_find(E->top, v, &none, &key)) {
+    if (!memo_find(E->top, v, &of_key, &key)) {
         Val seed = emit_value(E, E->top, n->in[0], &none), step = emit_value(E, E->top, n->in[1], &none);
         const char *name = scope_name(E, E->top, "key");
         scope_line(E->top, "const unsigned %s = mix_s(mix_s(mix_s((unsigned)%s + 0x9e3779b9u) ^ (unsigned)%s) + %uu*0x85ebca6bu);",
                    name, val_text(E, seed, PREC_ATOM), val_text(E, step, PREC_ATOM), (unsigned)n->attr[0].i);
         key = val_name(name, VAL_INT, false);
-        memo_add(E, E->top, v, &none, key);
+        memo_add(E, E->top, v, &of_key, key);
     }
     Val element = index_value(E, at, emit_offset(E, v, env));
     if (element.is_vector)

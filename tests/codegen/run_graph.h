@@ -221,7 +221,7 @@ static Device *open_device(int threads)
 }
 
 // Compiles once, runs with one and with three threads: the same bits, and near the evaluator.
-static void check_graph(const char *text, double tolerance)
+static inline void check_graph(const char *text, double tolerance)
 {
     Ran r;
     Device *few = open_device(1), *many = open_device(3);
