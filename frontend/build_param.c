@@ -132,7 +132,7 @@ static ParamInfo *make_param(Build *b, const Stmt *stmt, const ParamDecl *d, con
                      .lr = NAN, .decay = NAN, .trust = NAN};
     p->type = type_make(is_int ? DTYPE_I32 : DTYPE_F32, stored.id, stored.n);
     if (is_int && p->role == PARAM_TRAINED)
-        if (report(b, d->at, "E0239", "a parameter is trained and must be float"))
+        if (report(b, d->at, "E0204", "a parameter is trained and must be float"))
             diag_help(b->diag, "whole numbers are kept in a `state`");
     read_options(b, d, p);
     b->g->at = d->name->at;

@@ -80,7 +80,7 @@ static Val select_one(Build *b, const Expr *e, const Sel *s, Val x)
         return val_error();
     }
     if (val_dtype(b, v) != DTYPE_I32) {
-        if (report(b, s->value->at, "E0239", "an index must be whole numbers (int), and this is float"))
+        if (report(b, s->value->at, "E0204", "an index must be whole numbers (int), and this is float"))
             label_axes(b, s->value->at, v);
         return val_error();
     }

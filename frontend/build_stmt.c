@@ -81,7 +81,7 @@ static void assign(Build *b, const Name *name, Val v, Span at)
         return;
     }
     if (carried && old->val.kind == VAL_TENSOR && v.kind == VAL_TENSOR && !same_axes(b, old->val, v) && !old->val.free) {
-        if (report(b, name->at, "E0406", "`%s` is carried round the repeat and must keep its axes", name->text)) {
+        if (report(b, name->at, "E0402", "`%s` is carried round the repeat and must keep its axes", name->text)) {
             diag_label(b->diag, at, "%s here", axes_text(b, v));
             diag_label(b->diag, old->at, "%s before", axes_text(b, old->val));
         }
