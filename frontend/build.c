@@ -272,6 +272,34 @@ static bool elaborate(Build *b)
     return b->diag->n_errors == errors;
 }
 
+// A layer that nothing calls can be checked alone when all it needs has a name in the file.
+static bool stands_alone(const Build *b, const Layer *layer)
+{
+    for (const Static *s = layer->decl->statics; s; s = s->next)
+        if (s->is_layer || (!s->value && !scope_here(b->file_scope, s->name->text)))
+            return false;
+    for (const Formal *f = layer->decl->inputs; f; f = f->next)
+        if (f->type.dtype && strcmp(f->type.dtype->text, "routing") == 0)
+            return false;
+    return true;
+}
+
+static void check_uncalled(Build *b, Shared *shared)
+{
+    for (size_t i = 0; i < b->n_layers; i++) {
+        Layer *layer = b->layer[i];
+        if (layer->is_called || !stands_alone(b, layer))
+            continue;
+        BuildOptions *options = arena_new(b->arena, BuildOptions);
+        *options = *b->options;
+        options->entry = layer->decl->name->text;
+        Build *alone = build_start(b->arena, b->diag, b->sources, b->ast, options, shared);
+        elaborate(alone);
+        for (size_t k = 0; k < b->n_layers && k < alone->n_layers; k++)
+            b->layer[k]->is_called = b->layer[k]->is_called || alone->layer[k]->is_called;
+    }
+}
+
 static bool has_open_range(const Build *b)
 {
     for (size_t i = 0; i < b->n_items; i++) {
@@ -296,7 +324,10 @@ Module *build_module(Arena *arena, Diag *diag, Sources *sources, const Ast *ast,
     if (diag->n_errors)
         return NULL;
     Build *b = build_start(arena, diag, sources, ast, options, &shared);
-    if (!elaborate(b))
+    bool ok = elaborate(b);
+    if (options->check_only && b->entry)
+        check_uncalled(b, &shared);
+    if (!ok || diag->n_errors)
         return NULL;
     for (size_t i = 0; i < b->n_layers; i++)
         if (b->layer[i]->is_scanned)

@@ -360,6 +360,27 @@ static Val eval_binary(Build *b, const Expr *e)
     return binary_op(b, e, e->op, x, y);
 }
 
+// Where the value of a name was made: the cause of what stands further down.
+static void note_origin(Build *b, const Expr *e, const char *axis)
+{
+    Symbol *sym = e->kind == EXPR_NAME ? scope_find(b->scope, e->text, NULL) : NULL;
+    if (sym && sym->at.file)
+        diag_note(b->diag, "`%s` is made on line %u and still counts by %s", e->text, line_of(b, sym->at), axis);
+    else
+        diag_note(b->diag, "it still counts by %s, the same axis under another name", axis);
+}
+
+// An edit that gives an operand's axis the name that is wanted.
+static void help_rename(Build *b, const Expr *e, const char *from, const char *to)
+{
+    const char *text = source_text(b, e->at);
+    bool is_plain = e->kind == EXPR_NAME || e->kind == EXPR_CALL || e->kind == EXPR_SELECT || e->parens;
+    if (e->parens && text[0] != '(')
+        is_plain = false;
+    const char *edit = arena_printf(b->arena, is_plain ? "%s.rename(%s -> %s)" : "(%s).rename(%s -> %s)", text, from, to);
+    diag_help_edit(b->diag, e->at, edit, "give it that name:  %s", edit);
+}
+
 static bool check_summed(Build *b, const Expr *e, const Name *n, AxisId id, Val x, Val y)
 {
     AxisList ax, ay;
@@ -378,9 +399,8 @@ static bool check_summed(Build *b, const Expr *e, const Name *n, AxisId id, Val 
     for (size_t i = 0; i < missing->n; i++) {
         AxisId other = missing->id[i];
         if (b->axis[other].root == b->axis[id].root && other != id) {
-            diag_note(b->diag, "the %s side still counts by %s, a twin of %s", left ? "right" : "left",
-                      axis_name(b, other), n->text);
-            diag_help(b->diag, "give it that name: `.rename(%s -> %s)`", axis_name(b, other), n->text);
+            note_origin(b, left ? e->b : e->a, axis_name(b, other));
+            help_rename(b, left ? e->b : e->a, axis_name(b, other), n->text);
             return false;
         }
         if (axis_size(b, other) == axis_size(b, id) && !axes_has(left ? &ax : &ay, other)) {

@@ -168,11 +168,28 @@ static void cut_claims(Cut *c)
     }
 }
 
-static void cut_main(Build *b)
+// Every value must have a size that memory can be asked for.
+static bool check_sizes(Build *b, const Cut *c)
+{
+    for (ValueId id = 1; id < c->from->n_nodes; id++) {
+        const Node *n = &c->from->node[id];
+        int64_t count;
+        if (!c->is_live[id] || (type_count(c->from, &n->type, &count) && count <= INT64_MAX / 64))
+            continue;
+        if (report(b, n->at, "E0112", "this value would have more numbers than can be counted"))
+            label_axes(b, n->at, val_tensor(id, false));
+        return false;
+    }
+    return true;
+}
+
+static bool cut_main(Build *b)
 {
     Cut c = cut_start(b, b, "main");
     for (size_t i = 0; i < b->g->n_outputs; i++)
         mark(&c, b, b->g->output[i].value);
+    if (!check_sizes(b, &c))
+        return false;
     copy_live(&c, b);
     for (size_t i = 0; i < b->g->n_outputs; i++) {
         const Output *o = &b->g->output[i];
@@ -190,6 +207,7 @@ static void cut_main(Build *b)
         m->param[m->n_params++] = param;
     }
     module_add_graph(m, c.to);
+    return true;
 }
 
 // An initial value must not depend on inputs or on other parameters.
@@ -247,10 +265,7 @@ static bool cut_init(Build *b, Build *of)
 
 bool build_cut(Build *b, Build *init_from)
 {
-    if (!cut_init(b, init_from))
-        return false;
-    cut_main(b);
-    return true;
+    return cut_init(b, init_from) && cut_main(b);
 }
 
 // ---- outputs of the elaboration, before the cut ----

@@ -134,6 +134,11 @@ static ParamInfo *make_param(Build *b, const Stmt *stmt, const ParamDecl *d, con
     if (is_int && p->role == PARAM_TRAINED)
         if (report(b, d->at, "E0204", "a parameter is trained and must be float"))
             diag_help(b->diag, "whole numbers are kept in a `state`");
+    int64_t n;
+    if (!type_count(b->g, &p->type, &n) || n > INT64_MAX / 64) {
+        report(b, d->name->at, "E0112", "`%s` would have more numbers than can be counted", d->name->text);
+        return NULL;
+    }
     read_options(b, d, p);
     b->g->at = d->name->at;
     p->leaf = graph_leaf(b->g, p->role == PARAM_STATE ? OP_STATE : OP_PARAM, path, p->type);
@@ -166,6 +171,8 @@ static void declare_one(Build *b, const Stmt *stmt, const ParamDecl *d)
     ParamInfo *p = map_get(&b->param_by_path, path);
     if (!p)
         p = make_param(b, stmt, d, path, &axes);
+    if (!p)
+        return;
     bool same = p->type.n_axes == axes.n;
     for (size_t i = 0; same && i < axes.n; i++)
         same = p->type.axis[i] == axis_stored(b, axes.id[i]);

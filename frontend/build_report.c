@@ -71,7 +71,8 @@ const char *axes_text(Build *b, Val v)
 
 void label_axes(Build *b, Span at, Val v)
 {
-    diag_label(b->diag, at, "%s", axes_text(b, v));
+    if (v.kind != VAL_ERROR)
+        diag_label(b->diag, at, "%s", axes_text(b, v));
 }
 
 size_t edit_distance(const char *a, const char *c, size_t most)
