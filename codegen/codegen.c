@@ -7,6 +7,7 @@
 
 #include "kernel_key.h"
 #include "lower.h"
+#include "lower_product.h"
 #include "prelude.h"
 
 #include <assert.h>
@@ -526,6 +527,7 @@ static void make_prelude(Codegen *c)
             prelude_scan(c->program->kernel[k].cuda, &cuda_use);
     }
     prelude_print(&c_use, c->target->vector_floats, &c_text);
+    product_prelude(c->program, c->target, &c_text);
     prelude_print(&cuda_use, 0, &cuda_text);
     c->program->prelude = text_str(&c_text);
     c->program->cuda_prelude = text_str(&cuda_text);

@@ -1,10 +1,210 @@
-// fuse_product: leaves every graph as it is. Replaced by the pass itself.
+// fuse-product: each big contract becomes the anchor of a kernel, with the elementwise values that follow it.
+//
+// Rule. A contract is an anchor when it is worth a register-tiled kernel: enough multiplications, rows and columns and
+// a sum of more than a few terms, and lanes that can run over columns. The rest is left to fuse_loops.
+//
+// A value may join the anchor's kernel when it has one element for each element of the anchor (elementwise, or a
+// one-to-one view), and every other operand is ready before the kernel runs. It does join
+//   - along a chain: while the value at hand has one user, that user joins and the value itself is not stored; or
+//   - for a goal: it must be stored in any case (a product, a gather or an output wants it), and then everything
+//     between the anchor and the goal joins.
+// What somebody outside the kernel reads is stored; a view is not, because its reader sees through it.
+//
+// No cycles: `ready` gives each value the time at which its kernel runs, where a contract or reduction runs after
+// everything it needs. A kernel runs at its anchor's time and reads only values with an earlier one.
+//
+// Needs: types with their final axis order. Keeps: nodes and ids; only `kernel` is set.
 #include "pass.h"
+#include "product.h"
+#include "rewrite.h"
+#include "users.h"
+
+#include <string.h>
+
+enum { MAX_JOINED = 96, MAX_SEEN = 512, MIN_FLOPS = 16384, MIN_ROWS = 4, MIN_COLS = 8, MIN_SUM = 4 };
+
+typedef struct Fuse {
+    Graph    *g;                            // being marked
+    Arena    *scratch;
+    Users     users;
+    ValueId  *ready;                        // [n_nodes] time at which the value can be read
+    uint8_t  *state;                        // [n_nodes] bits below, of the anchor at hand
+} Fuse;
+
+enum { JOINED = 1, KEPT = 2, SEEN = 4, OUTSIDE = 8 };
+
+static bool is_heavy(const Node *n)
+{
+    switch ((int)n->op) {
+    case OP_CONTRACT: case OP_REDUCE: case OP_TAKE: case OP_PUT_ADD: return true;
+    default: return false;
+    }
+}
+
+// The time of a kernel that exists already is that of its last value.
+static void find_ready(Fuse *f)
+{
+    const Graph *g = f->g;
+    ValueId *last = arena_array(f->scratch, ValueId, g->n_kernels + 1);
+    for (size_t id = 1; id < g->n_nodes; id++)
+        if (g->node[id].kernel != 0)
+            last[g->node[id].kernel] = (ValueId)id;
+    for (size_t id = 1; id < g->n_nodes; id++) {
+        const Node *n = &g->node[id];
+        ValueId time = 0;
+        for (size_t k = 0; k < n->n_in; k++)
+            if (f->ready[n->in[k]] > time)
+                time = f->ready[n->in[k]];
+        if (is_heavy(n) || n->kernel != 0) {
+            time++;
+            if (time < id)
+                time = (ValueId)id;
+            if (time < last[n->kernel])
+                time = last[n->kernel];
+        }
+        f->ready[id] = time;
+    }
+}
+
+// Somebody needs the value in memory: an output, or an op that reads it many times or by index.
+static bool is_goal(const Fuse *f, ValueId v, int depth)
+{
+    if (f->users.is_output[v])
+        return true;
+    for (size_t u = f->users.first[v]; u < f->users.first[v + 1]; u++) {
+        const Node *n = &f->g->node[f->users.user[u]];
+        if (n->op == OP_CONTRACT || n->op == OP_TAKE || n->op == OP_PUT_ADD)
+            return true;
+        if ((op_row[n->op].flags & OP_FLAG_VIEW) && depth < 8 && is_goal(f, f->users.user[u], depth + 1))
+            return true;
+    }
+    return false;
+}
+
+// Adds the users of v to the list of what may come next: sorted, the smallest id last.
+static void list_users(Fuse *f, ValueId v, ValueId *seen, size_t *n_seen)
+{
+    for (size_t u = f->users.first[v]; u < f->users.first[v + 1] && *n_seen < MAX_SEEN; u++) {
+        const ValueId user = f->users.user[u];
+        if (f->state[user] & SEEN)
+            continue;
+        f->state[user] |= SEEN;
+        size_t i = (*n_seen)++;
+        for (; i > 0 && seen[i - 1] < user; i--)
+            seen[i] = seen[i - 1];
+        seen[i] = user;
+    }
+}
+
+// All values that may join, by increasing id. Returns their number.
+static size_t find_joinable(Fuse *f, Space *space, ValueId *joined, ValueId *seen)
+{
+    const ValueId time = f->ready[space->anchor];
+    size_t n = 0, n_seen = 0, next = 0;     // next: of the joined values, the first whose users are not listed
+    joined[n++] = space->anchor;
+    f->state[space->anchor] = JOINED;
+    for (;;) {
+        for (; next < n; next++)
+            list_users(f, joined[next], seen, &n_seen);
+        if (n_seen == 0 || n == MAX_JOINED)
+            break;
+        const ValueId v = seen[--n_seen];
+        const Node *node = &f->g->node[v];
+        f->state[v] = 0;
+        bool fits = node->kernel == 0;
+        for (size_t k = 0; k < node->n_in && fits; k++)
+            fits = (f->state[node->in[k]] & JOINED) || f->ready[node->in[k]] < time;
+        if (fits && space_add(space, f->g, v)) {
+            f->state[v] = JOINED;
+            joined[n++] = v;
+        }
+    }
+    while (n_seen > 0)
+        f->state[seen[--n_seen]] = 0;
+    return n;
+}
+
+// The only user of v; 0 when there are several or none, or when v is an output.
+static ValueId only_user(const Fuse *f, ValueId v)
+{
+    ValueId one = 0;
+    for (size_t u = f->users.first[v]; u < f->users.first[v + 1]; u++) {
+        if (one != 0 && f->users.user[u] != one)
+            return 0;
+        one = f->users.user[u];
+    }
+    return f->users.is_output[v] ? 0 : one;
+}
+
+static void keep_chain(Fuse *f, ValueId anchor)
+{
+    for (ValueId v = anchor; v != 0 && (f->state[v] & JOINED); v = only_user(f, v))
+        f->state[v] |= KEPT;
+}
+
+static void mark_stored(Fuse *f, const ValueId *joined, size_t n, uint32_t kernel)
+{
+    Graph *g = f->g;
+    for (size_t i = n; i-- > 0;) {                          // paths to goals, from the back
+        const ValueId v = joined[i];
+        if (is_goal(f, v, 0))
+            f->state[v] |= KEPT;
+        for (size_t k = 0; (f->state[v] & KEPT) && k < g->node[v].n_in; k++)
+            if (f->state[g->node[v].in[k]] & JOINED)
+                f->state[g->node[v].in[k]] |= KEPT;
+    }
+    for (size_t i = n; i-- > 0;) {
+        const ValueId v = joined[i];
+        if (!(f->state[v] & KEPT))
+            continue;
+        for (size_t u = f->users.first[v]; u < f->users.first[v + 1]; u++)
+            if (!(f->state[f->users.user[u]] & KEPT))
+                f->state[v] |= OUTSIDE;
+        const bool is_view = (op_row[g->node[v].op].flags & OP_FLAG_VIEW) != 0;
+        if (f->users.is_output[v] || ((f->state[v] & OUTSIDE) && !is_view))
+            g->node[v].kernel = kernel;
+        else if (f->state[v] & OUTSIDE)
+            f->state[g->node[v].in[0]] |= OUTSIDE;
+    }
+}
+
+static bool is_anchor(const Graph *g, ValueId v)
+{
+    const Node *n = &g->node[v];
+    if (n->op != OP_CONTRACT || n->kernel != 0 || n->type.dtype == DTYPE_I32)
+        return false;
+    const Product p = product_of(g, v);
+    return !product_is_batch_inner(g, &p) && product_flops(&p) >= MIN_FLOPS && p.group[CLASS_ROW].size >= MIN_ROWS
+        && p.group[CLASS_COL].size >= MIN_COLS && p.group[CLASS_SUM].size >= MIN_SUM;
+}
+
+static Graph *fuse(PassContext *ctx, const Graph *in)
+{
+    Graph *g = graph_copy(ctx->arena, in, in->name, true);
+    Arena scratch = scratch_arena(ctx->arena);
+    bool *live = arena_array(&scratch, bool, g->n_nodes);
+    graph_mark_live(g, live);
+    Fuse f = {.g = g, .scratch = &scratch, .users = users_of(&scratch, g, live)};
+    f.ready = arena_array(&scratch, ValueId, g->n_nodes);
+    f.state = arena_array(&scratch, uint8_t, g->n_nodes);
+    find_ready(&f);
+    ValueId *joined = arena_array(&scratch, ValueId, MAX_JOINED), *seen = arena_array(&scratch, ValueId, MAX_SEEN + 1);
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        if (!live[v] || !is_anchor(g, v))
+            continue;
+        Space space = space_make(&scratch, g, v);
+        const size_t n = find_joinable(&f, &space, joined, seen);
+        const uint32_t kernel = graph_add_kernel(g, FAMILY_CONTRACT);
+        keep_chain(&f, v);
+        mark_stored(&f, joined, n, kernel);
+        for (size_t i = 0; i < n; i++)
+            f.state[joined[i]] = 0;
+    }
+    arena_free(&scratch);
+    return g;
+}
 
 bool pass_fuse_product(PassContext *ctx, const Module *in, Module *out)
 {
-    (void)ctx;
-    for (size_t i = 0; i < in->n_graphs; i++)
-        module_add_graph(out, in->graph[i]);
-    return true;
+    return pass_each_graph(ctx, in, out, fuse);
 }

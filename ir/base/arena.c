@@ -75,7 +75,7 @@ void *arena_grow(Arena *arena, void *array, size_t n, size_t *capacity, size_t i
     while (wanted <= n)
         wanted *= 2;
     void *bigger = arena_alloc(arena, wanted, item_size);
-    if (n)
+    if (array && n)
         memcpy(bigger, array, n * item_size);
     *capacity = wanted;
     return bigger;

@@ -1,0 +1,63 @@
+// Product kernels, inside: the tile, the plan of a product, its packing and its helpers. See lower_product.c.
+#ifndef MIXC_LOWER_PRODUCT_H
+#define MIXC_LOWER_PRODUCT_H
+
+#include "lower.h"
+#include "product.h"
+
+typedef struct Tile { int lanes, rows, vectors; } Tile;     // rows x (vectors*lanes) floats
+
+// The tile of the target; the same with a number of rows that wastes little of `n_rows`.
+Tile        tile_for(const Target *target);
+Tile        tile_fit(Tile tile, int64_t n_rows);
+int         tile_width(Tile tile);
+
+// Helper functions, as text.
+const char *tile_name(Arena *arena, Tile tile);                 // tile_14x32_v
+const char *turn_name(Arena *arena, Tile tile);                 // turn_16_v
+const char *copy_name(Arena *arena, int width);                 // copy_14_v
+void        tile_text(Arena *arena, Tile tile, Text *out);
+void        turn_text(Arena *arena, Tile tile, Text *out);
+void        copy_text(Arena *arena, int width, Text *out);
+// The helpers that the program's kernels call, for its prelude.
+void        product_prelude(const Program *p, const Target *target, Text *out);
+
+// How a product is cut. A block of c is rows x cols; the sum goes in blocks too, whose size depends on nothing but the
+// product and the caches, so that the bits do not depend on the number of threads.
+typedef struct Plan {
+    Tile    tile;
+    int64_t batch, rows, cols, sum;         // of the product
+    int64_t block_rows, block_cols, block_sum;
+    int64_t n_row_blocks, n_col_blocks, n_sum_blocks;
+    bool    ahead;                          // operand 1 is packed before, by a launch of its own
+} Plan;
+
+Plan    plan_product(const Product *p, const Target *target);
+int64_t plan_work(const Plan *plan);                        // work items of the main kernel
+int64_t plan_ahead_work(const Plan *plan);                  // of the launch that packs operand 1
+int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded up to tiles
+
+int64_t plan_packed_floats(const Plan *plan);               // of the workspace
+
+// One kernel while it is written.
+typedef struct ProductText {
+    Emitter *E;
+    Product  p;
+    Plan     plan;
+    Ix       batch;                         // linear index of the batch at hand
+    const char *scratch;                    // a place of its own for an unpacked strip
+} ProductText;
+
+// Packs rows (operand 0) or columns (operand 1) x0 <= x < x1 of terms k0 <= k < k0 + kn into panels of the tile's rows
+// or columns, [x][k][panel], from `to` on; the last panel is filled up with zeros. All but `operand` are C texts.
+typedef struct PackRange { const char *x0, *x1, *k0, *kn, *to; } PackRange;
+void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
+// Floats that pack_operand needs at P->scratch.
+size_t pack_scratch_floats(const ProductText *P, int operand);
+
+// C text of a - b for texts a and b, for use as a factor.
+const char *minus(Emitter *E, const char *a, const char *b);
+// Sets the axes of a group from their common row-major index.
+void   env_group(Emitter *E, Env *env, const AxisGroup *group, Ix linear);
+
+#endif

@@ -1,0 +1,262 @@
+// Packing: rows or columns of an operand into the panels that the micro-kernel reads front to back.
+//
+// An operand that is an affine view of stored floats is copied, transposed when its terms are contiguous. Any other
+// operand - an index map, an activation, a mask - is emitted in strips into scratch, with lanes along the axis that is
+// contiguous in it, and packed from there: this is where a product's prologue happens.
+#include "lower_product.h"
+
+#include <string.h>
+
+void env_group(Emitter *E, Env *env, const AxisGroup *group, Ix linear)
+{
+    for (int i = group->n - 1; i >= 0; i--) {
+        const int64_t size = graph_size(E->g, group->axis[i]);
+        env_set(env, group->axis[i], i == 0 ? linear : ix_mod(E->ix, linear, size));
+        if (i > 0)
+            linear = ix_div(E->ix, linear, size);
+    }
+}
+
+static const AxisGroup *outer_group(const ProductText *P, int operand)
+{
+    return &P->p.group[operand == 0 ? CLASS_ROW : CLASS_COL];
+}
+
+static int panel_width(const ProductText *P, int operand)
+{
+    return operand == 0 ? P->plan.tile.rows : tile_width(P->plan.tile);
+}
+
+typedef struct Raw {                        // an operand that is floats in memory
+    ValueId root;
+    int64_t row, step;                      // strides of its rows (or columns) and of its terms
+    Affine  affine;
+} Raw;
+
+static bool find_raw(const ProductText *P, int operand, Raw *out)
+{
+    const Graph *g = P->E->g;
+    const ValueId v = P->p.operand[operand];
+    Raw raw;
+    if (!value_affine(g, v, &raw.affine) || g->node[v].type.dtype != DTYPE_F32
+        || g->node[raw.affine.root].type.dtype != DTYPE_F32 || g->node[raw.affine.root].kernel == P->E->kernel
+        || !affine_collapse(g, v, &raw.affine, outer_group(P, operand), &raw.row)
+        || !affine_collapse(g, v, &raw.affine, &P->p.group[CLASS_SUM], &raw.step))
+        return false;
+    raw.root = raw.affine.root;
+    *out = raw;
+    return true;
+}
+
+// The first element of the batch at hand.
+static const char *raw_base(ProductText *P, int operand, const Raw *raw)
+{
+    Emitter *E = P->E;
+    const ValueId v = P->p.operand[operand];
+    Env env = env_of(E, v);
+    env_group(E, &env, &P->p.group[CLASS_BATCH], P->batch);
+    Ix at = ix_const(E->ix, raw->affine.offset);
+    for (int i = 0; i < env.n; i++)
+        at = ix_add(E->ix, at, ix_scale(E->ix, env_get(&env, E->g->node[v].type.axis[i]), raw->affine.stride[i]));
+    Text text = text_make(E->arena);
+    int64_t constant;
+    text_add(&text, emit_param(E, raw->root, false));
+    if (!ix_is_const(E->ix, at, &constant) || constant != 0) {
+        text_add(&text, " + ");
+        ix_print(E->ix, at, false, 0, NULL, &text);
+    }
+    return text_str(&text);
+}
+
+// Turns `width` rows of `from` at `stride` into one panel. Groups of lanes go from the last to the first, because each
+// writes a whole vector, over the front of the next term.
+static void turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
+                       const char *rows, const char *kn)
+{
+    const int lanes = P->plan.tile.lanes;
+    for (int first = (width - 1) / lanes * lanes; first >= 0; first -= lanes)
+        if (first == 0)
+            scope_line(at, "%s(%s, %d, %s, %s, %s, %s);", turn_name(P->E->arena, P->plan.tile), to, width, from, stride,
+                       rows, kn);
+        else
+            scope_line(at, "%s(%s + %d, %d, %s + %d*%s, %s, %s - %d, %s);", turn_name(P->E->arena, P->plan.tile), to, first,
+                       width, from, first, stride, stride, rows, first, kn);
+}
+
+static void copy_panel(ProductText *P, Scope *at, int operand, const char *to, const char *from, const char *row,
+                       const char *step, const char *rows, const char *kn)
+{
+    scope_line(at, "%s(%s, %s, %s, %s, %s, %s);", copy_name(P->E->arena, panel_width(P, operand)), to, from, row, step, rows,
+               kn);
+}
+
+static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, PackRange r)
+{
+    Arena *arena = P->E->arena;
+    const int width = panel_width(P, operand);
+    const char *x = emit_name(P->E, "x");
+    Scope *loop = scope_block(P->E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", x, r.x0, x, r.x1, x,
+                                                     width));
+    const char *to = arena_printf(arena, "%s + %s*%s", r.to, minus(P->E, x, r.x0), r.kn);
+    const char *from = arena_printf(arena, "%s + %s*%lld", raw_base(P, operand, raw), x, (long long)raw->row);
+    if (strcmp(r.k0, "0") != 0)
+        from = arena_printf(arena, "%s + %s*%lld", from, r.k0, (long long)raw->step);
+    const char *row = arena_printf(arena, "%lld", (long long)raw->row);
+    const char *rows = arena_printf(arena, "%s - %s", r.x1, x);
+    if (raw->step == 1 && raw->row != 1)
+        turn_panel(P, loop, width, to, from, row, rows, r.kn);
+    else
+        copy_panel(P, loop, operand, to, from, row, arena_printf(arena, "%lld", (long long)raw->step), rows, r.kn);
+    scope_close(P->E, loop);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// Operands that are computed
+
+static Env operand_env(ProductText *P, int operand, Ix x, Ix k)
+{
+    Env env = env_of(P->E, P->p.operand[operand]);
+    env_group(P->E, &env, &P->p.group[CLASS_BATCH], P->batch);
+    env_group(P->E, &env, outer_group(P, operand), x);
+    env_group(P->E, &env, &P->p.group[CLASS_SUM], k);
+    return env;
+}
+
+// One strip of the operand: `moving` goes from lo to hi (C texts) with lanes and then one by one; strip[moving - lo] is
+// its value. Lanes start at multiples of `multiple`.
+typedef struct Strip {
+    int         operand;
+    bool        over_sum;                   // the moving index is k, else x
+    Ix          still;
+    const char *lo, *hi, *strip;
+    int64_t     most, multiple;
+} Strip;
+
+static void emit_strip_loop(ProductText *P, Scope *at, const Strip *s, const char *name, bool vector)
+{
+    Emitter *E = P->E;
+    const int lanes = P->plan.tile.lanes;
+    Scope *loop = vector
+        ? scope_block(E, at, arena_printf(E->arena, "for (; %s + %d <= %s; %s += %d) {", name, lanes, s->hi, name, lanes))
+        : scope_block(E, at, arena_printf(E->arena, "for (; %s < %s; %s++) {", name, s->hi, name));
+    const bool aligned = s->multiple % lanes == 0;
+    const Ix move = scope_var(E, loop, name, 0, s->most > 1 ? s->most - 1 : 1, vector && aligned ? lanes : 1);
+    if (vector)
+        scope_set_lane(loop, move, lanes);
+    Env env = operand_env(P, s->operand, s->over_sum ? s->still : move, s->over_sum ? move : s->still);
+    Val val = val_float(E, emit_value(E, loop, P->p.operand[s->operand], &env));
+    if (vector)
+        scope_line(loop, "*(vf *)(%s + %s) = %s;", s->strip, minus(E, name, s->lo),
+                   val_text(E, val_vector(E, val), PREC_COMPARE));
+    else
+        scope_line(loop, "%s[%s] = %s;", s->strip, minus(E, name, s->lo), val_text(E, val, PREC_COMPARE));
+    scope_close(E, loop);
+}
+
+static void emit_strip(ProductText *P, Scope *at, const Strip *s)
+{
+    const int lanes = P->plan.tile.lanes;
+    const char *name = emit_name(P->E, s->over_sum ? "k" : "x");
+    scope_line(at, "long %s = %s;", name, s->lo);
+    if (s->most >= lanes)
+        emit_strip_loop(P, at, s, name, true);
+    if (s->most % lanes != 0 || s->multiple % lanes != 0)
+        emit_strip_loop(P, at, s, name, false);
+}
+
+// The operand's own innermost axis of more than one element is a term.
+static bool lanes_over_sum(const ProductText *P, int operand)
+{
+    const Graph *g = P->E->g;
+    const Type *type = &g->node[P->p.operand[operand]].type;
+    const AxisGroup *sum = &P->p.group[CLASS_SUM];
+    for (int i = type->n_axes - 1; i >= 0; i--) {
+        if (graph_size(g, type->axis[i]) == 1)
+            continue;
+        for (int k = 0; k < sum->n; k++)
+            if (sum->axis[k] == type->axis[i])
+                return true;
+        break;
+    }
+    return false;
+}
+
+static int64_t block_extent(const ProductText *P, int operand)
+{
+    return operand == 0 ? P->plan.block_rows : P->plan.block_cols;
+}
+
+size_t pack_scratch_floats(const ProductText *P, int operand)
+{
+    Raw raw;
+    if (find_raw(P, operand, &raw))
+        return 0;
+    const int lanes = P->plan.tile.lanes;
+    if (lanes_over_sum(P, operand))
+        return (size_t)((panel_width(P, operand) + lanes) * (P->plan.block_sum + lanes));
+    return (size_t)(block_extent(P, operand) + tile_width(P->plan.tile) + lanes);
+}
+
+// Strips along the terms: a panel's rows one after the other, then turned.
+static void pack_rows_emitted(ProductText *P, Scope *at, int operand, PackRange r)
+{
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const int width = panel_width(P, operand);
+    const int64_t stride = P->plan.block_sum, size = outer_group(P, operand)->size;
+    const char *panel = emit_name(E, "x0"), *x = emit_name(E, "x");
+    Scope *panels = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", panel, r.x0, panel,
+                                                    r.x1, panel, width));
+    Scope *rows = scope_block(E, panels, arena_printf(arena, "for (long %s = %s; %s < %s + %d && %s < %s; %s++) {", x, panel,
+                                                      x, panel, width, x, r.x1, x));
+    const Strip strip = {
+        .operand = operand, .over_sum = true, .still = scope_var(E, rows, x, 0, size - 1, 1), .lo = r.k0,
+        .hi = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn, .most = P->plan.sum,
+        .multiple = P->plan.n_sum_blocks > 1 ? P->plan.block_sum : P->plan.tile.lanes,
+        .strip = arena_printf(arena, "%s + (%s - %s)*%lld", P->scratch, x, panel, (long long)stride),
+    };
+    const char *row = emit_name(E, "strip");
+    scope_line(rows, "float *const %s = %s;", row, strip.strip);
+    Strip named = strip;
+    named.strip = row;
+    emit_strip(P, rows, &named);
+    scope_close(E, rows);
+    turn_panel(P, panels, width, arena_printf(arena, "%s + %s*%s", r.to, minus(E, panel, r.x0), r.kn), P->scratch,
+               arena_printf(arena, "%lld", (long long)stride), arena_printf(arena, "%s - %s", r.x1, panel), r.kn);
+    scope_close(E, panels);
+}
+
+// Strips along rows (or columns): one term of the whole block, then cut into the panels.
+static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange r)
+{
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const int width = panel_width(P, operand);
+    const char *k = emit_name(E, "k"), *panel = emit_name(E, "x0");
+    Scope *terms = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s + %s; %s++) {", k, r.k0, k, r.k0, r.kn,
+                                                   k));
+    const Strip strip = {
+        .operand = operand, .over_sum = false, .still = scope_var(E, terms, k, 0, P->plan.sum - 1, 1), .lo = r.x0,
+        .hi = r.x1, .most = outer_group(P, operand)->size, .strip = P->scratch, .multiple = block_extent(P, operand),
+    };
+    emit_strip(P, terms, &strip);
+    Scope *panels = scope_block(E, terms, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", panel, r.x0, panel,
+                                                       r.x1, panel, width));
+    copy_panel(P, panels, operand,
+               arena_printf(arena, "%s + %s*%s + %s*%d", r.to, minus(E, panel, r.x0), r.kn, minus(E, k, r.k0), width),
+               arena_printf(arena, "%s + %s", P->scratch, minus(E, panel, r.x0)), "1", "0",
+               arena_printf(arena, "%s - %s", r.x1, panel), "1");
+    scope_close(E, panels);
+    scope_close(E, terms);
+}
+
+void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
+{
+    Raw raw;
+    if (find_raw(P, operand, &raw))
+        pack_raw(P, at, operand, &raw, range);
+    else if (lanes_over_sum(P, operand))
+        pack_rows_emitted(P, at, operand, range);
+    else
+        pack_terms_emitted(P, at, operand, range);
+}
