@@ -300,9 +300,15 @@ static bool named_axes(Build *b, const TypeExpr *t, AxisList *out)
         if (strcmp(n->text, "..") == 0)
             continue;
         AxisId id = axis_find(b, n->text, n->at, true);
-        if (!id)
-            ok = false;
-        axes_add(out, id);
+        if (id && axes_has(out, id) && report(b, n->at, "E0103", "axis `%s` is held twice", n->text))
+            diag_help(b->diag, "a twin has the same size and another name: `%s'`", n->text);
+        if (id && !axes_has(out, id) && out->n == MAX_AXES) {
+            report(b, n->at, "E0108", "a value has at most %d axes", MAX_AXES);
+            return false;
+        }
+        ok &= id && !axes_has(out, id);
+        if (id && !axes_has(out, id))
+            axes_add(out, id);
     }
     return ok;
 }

@@ -1,8 +1,8 @@
 // mixc check and mixc fmt.
 #include "cli_engine.h"
+#include "fix.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 static bool same_item(const DiagItem *a, const DiagItem *b)
@@ -44,42 +44,16 @@ static void check_mode(Cli *cli, const Ast *ast, ModeName mode, bool check_only)
     passes_run(&ctx, module, &causal, 1, &hooks);
 }
 
-static int compare_edits(const void *a, const void *b)
-{
-    const DiagItem *x = *(const DiagItem *const *)a, *y = *(const DiagItem *const *)b;
-    return (x->edit_at.begin < y->edit_at.begin) - (x->edit_at.begin > y->edit_at.begin);
-}
-
-// Applies the edits of `help=` from the end of the file to its beginning; overlapping ones wait for the next time.
+// Makes the edits of `help=` in the file; those that touch another one wait for the next time.
 static int apply_edits(Cli *cli, const char *path, uint32_t file)
 {
-    const DiagItem **edit = arena_array(&cli->arena, const DiagItem *, cli->diag.n_items + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < cli->diag.n_items; i++)
-        if (cli->diag.item[i].help_is_edit && cli->diag.item[i].edit_at.file == file)
-            edit[n++] = &cli->diag.item[i];
+    Text text = text_make(&cli->arena);
+    size_t n = fix_apply(&cli->diag, file, &text);
     if (n == 0)
         return 0;
-    qsort(edit, n, sizeof *edit, compare_edits);
-    const SourceFile *f = &cli->sources.file[file];
-    char *data = arena_strndup(&cli->arena, f->data, f->n);
-    size_t size = f->n, before = f->n + 1, applied = 0;
-    for (size_t i = 0; i < n; i++) {
-        Span at = edit[i]->edit_at;
-        if (at.end > before || at.begin > at.end || at.end > f->n)
-            continue;
-        Text text = text_make(&cli->arena);
-        text_add_n(&text, data, at.begin);
-        text_add(&text, edit[i]->edit);
-        text_add_n(&text, data + at.end, size - at.end);
-        data = arena_strdup(&cli->arena, text_str(&text));
-        size = text.n;
-        before = at.begin;
-        applied++;
-    }
-    int code = cli_write(cli, path, data, size);
+    int code = cli_write(cli, path, text_str(&text), text.n);
     if (!code)
-        cli_note(cli, "%s: %zu edit%s applied; check again", path, applied, applied == 1 ? "" : "s");
+        cli_note(cli, "%s: %zu edit%s applied; check again", path, n, n == 1 ? "" : "s");
     return code;
 }
 

@@ -444,7 +444,6 @@ sel
 
 prim
     : ID                        { $$ = expr_leaf(p, EXPR_NAME, @$, $1->text, 0); }
-    | NEXT                      { $$ = expr_leaf(p, EXPR_NAME, @$, "next", 0); }   // windows = next(T)
     | NUM
     | STR
     | '(' expr ')'              { $$ = expr_parens(@$, $2); }

@@ -32,18 +32,6 @@ static const struct { const char *text; int token; Reserved where; } keyword[] =
     {"assign", ASSIGN, CLAUSE}, {"priority", PRIORITY, CLAUSE}, {"where", WHERE, CLAUSE}, {"pooled", POOLED, CLAUSE},
 };
 
-static int keyword_token(const Parse *p, const char *text)
-{
-    for (size_t i = 0; i < sizeof keyword / sizeof *keyword; i++) {
-        if (strcmp(keyword[i].text, text))
-            continue;
-        bool here = keyword[i].where == ANYWHERE || (keyword[i].where == OUTSIDE && p->n_brackets == 0) ||
-                    (keyword[i].where == CLAUSE && p->clauses_at == p->n_brackets + 1);
-        return here ? keyword[i].token : ID;
-    }
-    return ID;
-}
-
 // ---- looking ahead in the text -------------------------------------------------------------------------------------
 
 static bool is_name_char(char c)
@@ -83,6 +71,20 @@ static bool targets_follow(const Parse *p, uint32_t i)
             return false;
     }
     return single_equals(p, i);
+}
+
+// The token of a word that ends at `end`. `next` is also a function, `windows = next(T)`: there it is a name.
+static int keyword_token(const Parse *p, const char *text, uint32_t end)
+{
+    for (size_t i = 0; i < sizeof keyword / sizeof *keyword; i++) {
+        if (strcmp(keyword[i].text, text))
+            continue;
+        bool here = keyword[i].where == ANYWHERE || (keyword[i].where == OUTSIDE && p->n_brackets == 0) ||
+                    (keyword[i].where == CLAUSE && p->clauses_at == p->n_brackets + 1);
+        bool function = keyword[i].token == NEXT && p->text[skip_blanks(p, end)] == '(';
+        return here && !function ? keyword[i].token : ID;
+    }
+    return ID;
 }
 
 static bool starts_line(const Parse *p, uint32_t i)
@@ -228,7 +230,7 @@ static int classify(Parse *p, MIX_STYPE *value, Span *at)
         }
     } else if (token == ID) {
         const char *word = value->name->text;
-        token = keyword_token(p, word);
+        token = keyword_token(p, word, at->end);
         if (p->n_brackets > 0 && starts_item(p, word, *at)) {
             report_open(p, *at, arena_printf(p->arena, "this `%s`", word));
             make_up(p, p->n_brackets, ID, value, *at);
@@ -249,7 +251,7 @@ static int release_held(Parse *p, MIX_STYPE *value, Span *at)
     *at = p->held_at;
     if (token == ID) {
         value->name = p->held_name;
-        token = keyword_token(p, value->name->text);
+        token = keyword_token(p, value->name->text, at->end);
     }
     return token;
 }

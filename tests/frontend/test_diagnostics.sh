@@ -1,5 +1,6 @@
 #!/bin/bash
-# Every diagnostics/CODE*.mix gives exactly the text of CODE*.expected from `mixc check`, and names CODE in it.
+# Every diagnostics/CODE*.mix gives exactly the text of CODE*.expected from `mixc check`, and names CODE in it. CODE*.args,
+# where there is one, holds further arguments.
 # Every code in the sources of the front end and the passes has a row in codes.def, and a golden here.
 # `test_diagnostics.sh --update` writes the expected texts; read their diff.
 set -u
@@ -10,7 +11,9 @@ cd "$tests/frontend/diagnostics" || exit 1
 bad=0
 for f in *.mix; do
     name=${f%.mix} code=${f:0:5}
-    got=$("$mixc" check --color never "$f" 2>&1 >/dev/null)
+    args=()
+    [ -f "$name.args" ] && read -r -a args < "$name.args"
+    got=$("$mixc" check --color never "$f" "${args[@]}" 2>&1 >/dev/null)
     status=$?
     if [ "${1:-}" = --update ]; then
         printf '%s\n' "$got" > "$name.expected"
@@ -29,7 +32,7 @@ for f in *.mix; do
 done
 
 codes=$tests/../frontend/codes.def
-used=$(cd "$tests/.." && grep -hoE '"[EW]0[0-9]{3}"' frontend/*.c passes/*.c 2>/dev/null | tr -d '"' | sort -u)
+used=$(cd "$tests/.." && grep -hoE '"[EW]0[0-9]{3}"' frontend/*.c passes/*.c ir/*.c 2>/dev/null | tr -d '"' | sort -u)
 for code in $used; do
     grep -q "^CODE(\"$code\"" "$codes" || { echo "$code has no row in frontend/codes.def"; bad=1; }
     ls "$code"*.mix >/dev/null 2>&1 || grep -q "^$code " elsewhere || { echo "$code has no golden here"; bad=1; }

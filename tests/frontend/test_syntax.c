@@ -183,7 +183,8 @@ static void test_words_are_names_elsewhere(void **state)
                     "  y = route x by s to E experts top 2 noise gaussian(sample, where=top) in train each t { yield t }\n"
                     "  top = y\n"
                     "  yield top + size\n"
-                    "}\n");
+                    "}\n"
+                    "data d { windows = next(top) }\n");
     check_round_trip(&p);
     arena_free(&p.arena);
 }
@@ -214,6 +215,7 @@ static void test_recovery_goes_on(void **state)
         {"mix 1\nx = 3\nlayer L() -> [D] { yield 3 }\n}\nconst N = )\n", "2:E0001 4:E0004 5:E0004 5:E0011"},
         {"mix 1\nlayer L() -> [D] {\n  only a = 1 { b = 2 2 }\n  only a == 1 { b = 2 2 } else { c = }\n}\n",
          "3:E0015 4:E0013 4:E0011"},
+        {"mix 1\nlayer L(x: [D]) -> [D] {\n  state s[D]\n  y = x +\n  next s = y\n  yield y\n}\n", "4:E0011"},
     };
     for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
         Parsed p;
