@@ -101,6 +101,14 @@ Number const_force(Build *b, Symbol *lazy, bool *out_ok)
     return n;
 }
 
+ValueId spread(Build *b, ValueId x, const AxisId *to, size_t n)
+{
+    const Type *t = &b->g->node[x].type;
+    if (x && t->n_axes == n && (n == 0 || memcmp(t->axis, to, n * sizeof *to) == 0))
+        return x;
+    return graph_expand(b->g, x, to, n);
+}
+
 Val stand_in(Build *b, DType dtype, const AxisList *axes)
 {
     return val_tensor(graph_leaf(b->g, OP_ARG, "not-built", type_make(dtype, axes->id, axes->n)), false);

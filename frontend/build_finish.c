@@ -316,9 +316,9 @@ static ValueId in_written_order(Build *b, const Formal *r, Val v)
     b->frame = frame;
     b->scope = scope;
     const Type *t = &b->g->node[v.id].type;
-    if (!ok || want.n != t->n_axes || memcmp(want.id, t->axis, want.n * sizeof *want.id) == 0)
+    if (!ok || want.n != t->n_axes)
         return v.id;
-    return graph_expand(b->g, v.id, want.id, want.n);
+    return spread(b, v.id, want.id, want.n);
 }
 
 void build_outputs(Build *b, const Val *results)

@@ -212,7 +212,7 @@ Val fn_full(Build *b, const Expr *e, const Function *row)
     const Val none = val_error();
     if (!value_of_number(b, call_arg(e, 0)->value, &n) || !call_over(b, e, none, &over))
         return val_error();
-    return val_tensor(graph_expand(b->g, scalar(b, n.value), over.id, over.n), true);
+    return val_tensor(spread(b, scalar(b, n.value), over.id, over.n), true);
 }
 
 Val fn_linspace(Build *b, const Expr *e, const Function *row)
@@ -261,7 +261,7 @@ Val fn_stop(Build *b, const Expr *e, const Function *row)
 
 // ---- concat: which axis of each operand is laid along Z ----
 
-enum { CONCAT_MAX = 16 };
+enum { CONCAT_MAX = 16, CONCAT_TRIES = 100000 };
 
 typedef struct Concat {
     size_t   n;
@@ -269,6 +269,7 @@ typedef struct Concat {
     AxisId   odd[CONCAT_MAX];               // 0: none, size 1
     AxisId   to;
     int64_t  size;
+    unsigned tries;
 } Concat;
 
 // No operand's odd axis may stand among the axes that another one keeps.
@@ -294,6 +295,8 @@ static bool concat_choose(Build *b, Concat *c, size_t i, int64_t left)
 {
     if (i == c->n)
         return left == 0 && concat_agrees(c);
+    if (++c->tries > CONCAT_TRIES)
+        return false;
     for (int want = 3; want >= 0; want--) {
         if (want == 1) {                    // before batch and time: size 1
             c->odd[i] = 0;
@@ -323,13 +326,13 @@ static Val concat_add(Build *b, const Concat *c, size_t i, Val x, int64_t at, Va
         part = axis_make(b, arena_printf(b->arena, "%s.1", axis_name(b, c->to)), AXIS_FEATURE, 1, b->g->at);
         axes_of(b, x, &axes);
         axes_add(&axes, part);
-        id = graph_expand(b->g, id, axes.id, axes.n);
+        id = spread(b, id, axes.id, axes.n);
     }
     if (part != c->to || size != axis_size(b, c->to))
         id = graph_pad(b->g, id, part, at, c->to);
     axes_of(b, val_tensor(id, false), &axes);
     if (axes.n != result->n)
-        id = graph_expand(b->g, id, result->id, result->n);
+        id = spread(b, id, result->id, result->n);
     return val_tensor(sum ? graph_binary(b->g, OP_ADD, sum, id) : id, false);
 }
 

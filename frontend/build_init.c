@@ -289,5 +289,5 @@ ValueId init_value(Build *b, const Expr *e, const char *path, const Type *type)
         }
         return 0;
     }
-    return graph_expand(b->g, to_dtype(b, v, type->dtype).id, type->axis, type->n_axes);
+    return spread(b, to_dtype(b, v, type->dtype).id, type->axis, type->n_axes);
 }

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MAX_DEPTH = 64, MAX_INPUTS = 32 };
+enum { MAX_INPUTS = 32 };
 
 // ---- text order: the second LN of a body is LN.2 ----
 
@@ -386,7 +386,7 @@ static Val take_input(Build *b, const Formal *formal, Val v, Span at)
     if (v.free && have.n < want.n) {
         for (size_t i = 0; i < want.n; i++)
             axes_add(&have, want.id[i]);
-        v = val_tensor(graph_expand(b->g, v.id, have.id, have.n), true);
+        v = val_tensor(spread(b, v.id, have.id, have.n), true);
     }
     return v;
 }
@@ -427,7 +427,7 @@ static Val give_result(Build *b, const Formal *r, Val v, Span at)
         AxisList all = have;
         for (size_t i = 0; i < want.n; i++)
             axes_add(&all, want.id[i]);
-        return val_tensor(graph_expand(b->g, v.id, all.id, all.n), true);
+        return val_tensor(spread(b, v.id, all.id, all.n), true);
     }
     if (fits && have.n == want.n)
         return v;
@@ -453,7 +453,7 @@ static void collect_results(Build *b, Frame *f)
             continue;
         }
         f->result[i] = val_error();
-        if (!report(b, r->at, "E0502", "%s%s%s of `%s` is never assigned", r->name ? "`" : "the result",
+        if (b->is_stopped || !report(b, r->at, "E0502", "%s%s%s of `%s` is never assigned", r->name ? "`" : "the result",
                     r->name ? r->name->text : "", r->name ? "`" : "", d->name->text))
             continue;
         if (r->name)
@@ -570,6 +570,18 @@ static Val results_of(Build *b, Frame *f)
     return (Val){.kind = VAL_SEVERAL, .item = f->result, .n_items = f->n_results};
 }
 
+static bool calls_itself(Build *b, const Expr *e, const LayerDecl *d)
+{
+    for (const Frame *f = b->frame; f; f = f->caller) {
+        if (f->layer->decl != d)
+            continue;
+        if (report(b, e->at, "E0233", "`%s` calls itself: building it would never end", d->name->text))
+            diag_help(b->diag, "use `repeat` for a network that goes round");
+        return true;
+    }
+    return false;
+}
+
 Val layer_call(Build *b, const Expr *e, const LayerUse *use)
 {
     const LayerDecl *d = use->layer->decl;
@@ -584,10 +596,8 @@ Val layer_call(Build *b, const Expr *e, const LayerUse *use)
     }
     if (!ok)
         return val_error();
-    if (b->depth >= MAX_DEPTH) {
-        report(b, e->at, "E0233", "layers call each other without end: `%s` is %d deep", d->name->text, MAX_DEPTH);
+    if (calls_itself(b, e, d))
         return val_error();
-    }
     const char *path = use->path ? use->path : site_path(b, e, d->name->text, e->tied_over);
     if (e->tied_over) {
         const Space *s = b->frame ? b->frame->space : NULL;
@@ -599,7 +609,6 @@ Val layer_call(Build *b, const Expr *e, const LayerUse *use)
     }
     if (e->recompute || d->recompute)
         note_recompute(b, path);
-    b->depth++;
     Frame *f = enter(b, use->layer, path);
     ok = bind_statics(b, f, use, e->at);
     Frame *frame = b->frame;
@@ -619,7 +628,6 @@ Val layer_call(Build *b, const Expr *e, const LayerUse *use)
     b->scope = scope;
     if (ok)
         run_frame(b, f, in, n);
-    b->depth--;
     return ok ? results_of(b, f) : val_error();
 }
 

@@ -81,7 +81,7 @@ Val fn_logsumexp(Build *b, const Expr *e, const Function *row)
 ValueId keep_where(Build *b, ValueId keep, ValueId x, double other)
 {
     const Type type = b->g->node[x].type;
-    return graph_select(b->g, graph_expand(b->g, keep, type.axis, type.n_axes), x, scalar(b, other));
+    return graph_select(b->g, spread(b, keep, type.axis, type.n_axes), x, scalar(b, other));
 }
 
 // keep = index(T') <= index(T) leaves every row its own position.
@@ -340,7 +340,7 @@ static Val counted_mean(Build *b, const Expr *e, ValueId x)
             return val_error();
         }
     b->g->at = e->at;
-    ValueId full = graph_expand(b->g, to_float(b, w).id, axes.id, axes.n);
+    ValueId full = spread(b, to_float(b, w).id, axes.id, axes.n);
     ValueId some = graph_reduce(b->g, RED_SUM, graph_binary(b->g, OP_MUL, x, full), axes.id, axes.n);
     ValueId count = graph_reduce(b->g, RED_SUM, full, axes.id, axes.n);
     ValueId safe = graph_binary(b->g, OP_ADD, count, scalar(b, 1e-30));       // no position counted: 0, not NaN

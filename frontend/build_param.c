@@ -116,7 +116,7 @@ static ValueId first_value(Build *b, ParamInfo *p, const ParamDecl *d, const Axi
         if (p->type.axis[i] != axes->id[i])
             return 0;                       // at another size than stored: the build at the upper bounds gives it
     if (!d->init && p->role == PARAM_STATE) // states begin at 0, parameters at normal(0.02)
-        return graph_expand(b->g, graph_const(b->g, p->type.dtype, 0), p->type.axis, p->type.n_axes);
+        return spread(b, graph_const(b->g, p->type.dtype, 0), p->type.axis, p->type.n_axes);
     ValueId v = init_value(b, d->init, p->path, &p->type);
     return v && p->lower_row ? lower_part(b, v, p->lower_row, p->lower_col) : v;
 }
@@ -224,6 +224,6 @@ void assign_next(Build *b, const Stmt *s)
         return;
     }
     v = to_dtype(b, v, p->type.dtype);
-    p->next = graph_expand(b->g, v.id, p->type.axis, p->type.n_axes);
+    p->next = spread(b, v.id, p->type.axis, p->type.n_axes);
     p->next_at = s->at;
 }

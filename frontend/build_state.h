@@ -184,7 +184,8 @@ typedef struct Build {
     Map         fields;                     // name -> DataField
     Val         aux;                        // number 0 when there is none
     bool        aux_read;
-    unsigned    depth;                      // of layer calls
+    size_t      n_turns;                    // statements run; a bound keeps small texts from growing without end
+    bool        is_stopped;                 // by that bound
     bool        in_pooled;
 } Build;
 
@@ -236,6 +237,7 @@ Val     combine(Build *b, const Expr *e, Op op, Val x, Val y);            // one
 bool    fits_elementwise(Build *b, const Expr *e, Val x, Val y);
 Val     field_as(Build *b, Val field, DType dtype, const AxisList *axes);
 Val     lose_axes(Build *b, Val v, const AxisList *lost);
+ValueId spread(Build *b, ValueId x, const AxisId *to, size_t n);         // to exactly these axes; x itself if it has them
 Val     stand_in(Build *b, DType dtype, const AxisList *axes);            // count_only: a value of that type
 
 // build_select.c

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_TURNS = 100000 };
+enum { MAX_TURNS = 100000, MAX_STATEMENTS = 1000000, MAX_NODES = 4000000 };
 
 ModeName mode_named(const char *text)
 {
@@ -208,7 +208,7 @@ static void do_repeat(Build *b, const Stmt *s)
     }
     Scope *outer = b->scope;
     Space *space = b->frame->space;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count && !b->is_stopped; i++) {
         Space *turn = arena_new(b->arena, Space);
         const char *part = arena_printf(b->arena, "%s%lld", s->names->text, (long long)i);
         *turn = (Space){.parent = space, .repeat = s->names->text, .part = part,
@@ -288,8 +288,21 @@ static void run_stmt(Build *b, const Stmt *s)
     }
 }
 
+// A few nested repeats or layers that use each other twice ask for more than any machine holds.
+static bool is_too_long(Build *b, const Stmt *s)
+{
+    if (b->n_turns++ < MAX_STATEMENTS && b->g->n_nodes < MAX_NODES)
+        return false;
+    b->n_turns = MAX_STATEMENTS;
+    if (!b->is_stopped)
+        report(b, s->at, "E0233", "the model is too long: %d statements or %d operations, all layers and repeats written out",
+               MAX_STATEMENTS, MAX_NODES);
+    b->is_stopped = true;
+    return true;
+}
+
 void run_body(Build *b, const Stmt *body)
 {
-    for (const Stmt *s = body; s; s = s->next)
+    for (const Stmt *s = body; s && !b->is_stopped && !is_too_long(b, s); s = s->next)
         run_stmt(b, s);
 }
