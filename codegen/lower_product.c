@@ -307,7 +307,7 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, 
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
-    const char *k0, *kn, *b;
+    const char *k0, *kn, *b = NULL;
     const char *a = scratch_floats(E, E->top, "rows", plan->block_rows * plan->block_sum);
     const char *c = scratch_floats(E, E->top, "c", plan->block_rows * plan->block_cols);
     const size_t strip_a = pack_scratch_floats(P, 0), strip_b = plan->ahead ? 0 : pack_scratch_floats(P, 1);
