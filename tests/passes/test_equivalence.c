@@ -30,6 +30,7 @@ typedef struct Maker {
     AxisId  axis[N_AXES];                   // B T T' D H K P O J
     ValueId value[256];                     // floats of at most 4 axes
     size_t  n;
+    bool    smooth;                         // no `stop`: its gradient is meant to differ from its slope
 } Maker;
 
 enum { B, T, T2, D, H, K, P, O, J };
@@ -73,7 +74,7 @@ static void add_elementwise(Maker *m)
     ValueId a = any(m), b = pick(&m->r, 3) ? any(m) : whole_const(m), c = any(m);
     switch (pick(&m->r, 8)) {
     case 0:  keep(m, graph_unary(m->g, OP_NEG, a)); break;
-    case 1:  keep(m, graph_unary(m->g, OP_STOP, a)); break;
+    case 1:  keep(m, graph_unary(m->g, m->smooth ? OP_NEG : OP_STOP, a)); break;
     case 2:
         if (fits(m, a, b) && fits(m, graph_binary(m->g, OP_ADD, a, b), c))
             keep(m, graph_select(m->g, a, b, c));
@@ -174,9 +175,9 @@ static void add_sum(Maker *m)
     }
 }
 
-static Graph *random_graph(Arena *arena, Diag *diag, uint64_t seed)
+static Graph *random_graph(Arena *arena, Diag *diag, uint64_t seed, bool smooth)
 {
-    Maker m = {.r = {seed}, .g = graph_make(arena, diag, "main")};
+    Maker m = {.r = {seed}, .g = graph_make(arena, diag, "main"), .smooth = smooth};
     Graph *g = m.g;
     m.axis[B] = graph_axis(g, "B", AXIS_BATCH, 2, 0);
     m.axis[T] = graph_axis(g, "T", AXIS_TIME, 4, 0);
@@ -248,7 +249,7 @@ static void check_seed(uint64_t seed, bool with_gradients, const char *const *na
     Arena arena = {0};
     Diag diag = diag_make(&arena, NULL);
     Module *m = module_make(&arena, &diag);
-    Graph *g = random_graph(&arena, &diag, seed);
+    Graph *g = random_graph(&arena, &diag, seed, false);
     module_add_graph(m, g);
     double leaves[LEAF_STRIDE * N_LEAVES + 6 * 6 * 6 * 6];
     Random r = {seed};
@@ -276,6 +277,82 @@ static size_t how_many(void)
 {
     const char *text = getenv("MIXC_RANDOM_GRAPHS");
     return text ? (size_t)strtoul(text, NULL, 10) : 300;
+}
+
+// sum over the outputs of cotangent times y, as the definition says; the cotangents are the last two leaves.
+static double total(const Graph *g, double *leaves)
+{
+    Arena arena = {0};
+    EvalResult r;
+    assert_int_equal(graph_eval(g, leaf_value, leaves, &arena, &r, NULL), STATUS_OK);
+    double sum = 0;
+    for (int i = 0; i < 2; i++) {
+        ValueId y = graph_find_output(g, OUTPUT_RESULT, i ? "y1" : "y0");
+        int64_t n;
+        assert_true(type_count(g, &g->node[y].type, &n));
+        for (int64_t k = 0; k < n; k++)
+            sum += leaves[LEAF_STRIDE * (size_t)(4 + i) + (size_t)k] * r.value[y][k];
+    }
+    arena_free(&arena);
+    return sum;
+}
+
+// The slope along a random direction, from the gradient and from a difference. Random real leaves meet no kink but those
+// that are there by construction, where both sides move alike. True when the graph could be judged.
+static bool check_gradient(uint64_t seed)
+{
+    Arena arena = {0};
+    Diag diag = diag_make(&arena, NULL);
+    Module *m = module_make(&arena, &diag);
+    Graph *plain = random_graph(&arena, &diag, seed, true);
+    module_add_graph(m, plain);
+    enum { N = LEAF_STRIDE * N_LEAVES + 6 * 6 * 6 * 6 };
+    double leaves[N], direction[N], moved[N];
+    Random r = {seed + 1};
+    for (size_t i = 0; i < N; i++) {
+        leaves[i] = (double)pick(&r, 2000001) / 1e6 - 1;
+        direction[i] = i < LEAF_STRIDE * 4 ? (double)pick(&r, 2000001) / 1e6 - 1 : 0;
+    }
+    Param param[2] = {{.name = "x2"}, {.name = "x3"}};
+    m->param = param;
+    m->n_params = 2;
+    const char *const results[] = {"y0", "y1"};
+    assert_true(grad_of_run(m, &(RunGradOptions){.cotangent = results, .n_cotangents = 2}));
+    const Graph *g = module_graph(m, "main");
+    EvalResult e;
+    assert_int_equal(graph_eval(g, leaf_value, leaves, &arena, &e, NULL), STATUS_OK);
+    double slope = 0, h = 1e-6, side[2];
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Output *o = &g->output[i];
+        int64_t n;
+        if (o->role != OUTPUT_GRAD || o->name[6] == 'c')
+            continue;
+        assert_true(type_count(g, &g->node[o->value].type, &n));
+        size_t leaf = LEAF_STRIDE * (size_t)(o->name[strlen(o->name) - 1] - '0');
+        for (int64_t k = 0; k < n; k++)
+            slope += e.value[o->value][k] * direction[leaf + (size_t)k];
+    }
+    for (int s = 0; s < 2; s++) {
+        for (size_t i = 0; i < N; i++)
+            moved[i] = leaves[i] + (s ? -h : h) * direction[i];
+        side[s] = total(plain, moved);
+    }
+    double size = fabs(side[0]) + fabs(side[1]), quotient = (side[0] - side[1]) / (2 * h);
+    bool judged = isfinite(size) && size < 1e4 && fabs(slope) < 1e4;
+    arena_free(&arena);
+    // Rounding gives 1e-16 size/h; curvature h^2 times third derivatives, which powers of sums can make large.
+    if (judged && !(fabs(slope - quotient) <= 1e-6 * (1 + fabs(slope)) + 1e-9 * size))
+        fail_msg("graph %d: the slope is %.12g by the gradient and %.12g by a difference", (int)seed, slope, quotient);
+    return judged;
+}
+
+static void gradients_of_random_graphs_match_differences(void **state)
+{
+    (void)state;
+    size_t judged = 0;
+    for (uint64_t seed = 1; seed <= how_many(); seed++)
+        judged += check_gradient(seed);
+    assert_true(judged > how_many() / 2);
 }
 
 static void clean_up_keeps_values(void **state)
@@ -306,6 +383,7 @@ static void the_whole_pipeline_keeps_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_of_random_graphs_match_differences),
         cmocka_unit_test(clean_up_keeps_values),
         cmocka_unit_test(clean_up_keeps_gradients),
         cmocka_unit_test(the_whole_pipeline_keeps_values),
