@@ -1,0 +1,40 @@
+#!/bin/bash
+# Every example of docs/language.md is accepted by `mixc check`: blocks marked `mix` as they are, blocks marked `mix body`
+# inside the frame that the page gives. Their canonical form is accepted too.
+set -u
+tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
+mixc=${MIXC:-$tests/../build/mixc}
+[ -x "$mixc" ] || { echo "no mixc at $mixc"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# One file per block, named by the line it begins on.
+awk -v work="$work" '
+    /^```mix body$/ { file = work "/line" NR ".mix"; body = 1; close_body = 1; head(); next }
+    /^```mix$/      { file = work "/line" NR ".mix"; close_body = 0; printf "" > file; next }
+    /^```/ && file  { if (close_body) print "}\nmodel M(x: [B,T,D], tokens: int[B,T]) -> y: [B,T,D] { y = Example(x, tokens) }" > file
+                      close(file); file = ""; next }
+    file            { print > file }
+    function head() {
+        print "mix 1\nuse std.norm\nuse std.attention" > file
+        print "axis B : batch in 1..64, T : time in 1..128, D = 64, H = 4, K = D/H, F = 4*D, V = 256" > file
+        print "layer Example(x: [B,T,D], tokens: int[B,T]) -> [B,T,D] {" > file
+    }' "$tests/../docs/language.md"
+
+bad=0 n=0
+for f in "$work"/*.mix; do
+    name=$(basename "$f" .mix)
+    if ! "$mixc" check --color never "$f" > "$work/out" 2>&1 || grep -q 'error\[' "$work/out"; then
+        echo "docs/language.md, the block of ${name/line/line }:"
+        cat "$work/out"
+        bad=1
+    fi
+    "$mixc" fmt "$f" > /dev/null 2>&1
+    if ! "$mixc" check "$f" > /dev/null 2>&1 || ! "$mixc" fmt --check "$f" > /dev/null 2>&1; then
+        echo "docs/language.md, the block of ${name/line/line }: its canonical form is not accepted"
+        bad=1
+    fi
+    n=$((n + 1))
+done
+[ $n -ge 12 ] || { echo "only $n examples were found"; bad=1; }
+exit $bad
