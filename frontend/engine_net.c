@@ -167,7 +167,7 @@ static Status init_one(Net *net, const Graph *init, const Output *output, uint64
     one.n_outputs = 1;
     EvalResult result;
     InitLeaf leaf = {(double)seed};
-    Status status = graph_eval(&one, init_leaf, &leaf, &scratch, &result, why);
+    Status status = graph_eval_outputs(&one, init_leaf, &leaf, &scratch, &result, why);
     if (status == STATUS_OK) {
         const double *value = result.value[output->value];
         float *data = arena_array(&scratch, float, (size_t)slot->count + 1);

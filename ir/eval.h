@@ -17,6 +17,10 @@ typedef struct EvalResult {
 // Evaluates everything the outputs need. Results live in `arena`.
 Status graph_eval(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, EvalResult *out_result, StatusText *why);
 
+// The same, but keeps the values of outputs only; the memory of the others is used again as soon as it can be.
+Status graph_eval_outputs(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, EvalResult *out_result,
+                          StatusText *why);
+
 // One element: a function of acts.def, its derivative (of x or of y, as its row says), rounding to bf16.
 double act_value(Act f, double x);
 double act_slope(Act f, double x_or_y);

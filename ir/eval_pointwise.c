@@ -67,6 +67,7 @@ static Walk follow_operands(const Eval *e, const Node *n)
     Walk w = walk_over(e->g, &n->type);
     for (size_t i = 0; i < n->n_in; i++)
         walk_follow(&w, i, e->g, &e->g->node[n->in[i]].type);
+    walk_flatten(&w);
     return w;
 }
 

@@ -42,6 +42,8 @@ Walk walk_over(const Graph *g, const Type *type);
 void walk_follow(Walk *w, size_t k, const Graph *g, const Type *x);
 // Sets the stride of place k along one axis of the walk.
 void walk_stride(Walk *w, size_t k, AxisId axis, int64_t stride);
+// Joins axes that every place walks through as if they were one; afterwards the walk is not to be asked for an axis.
+void walk_flatten(Walk *w);
 // Goes to the next element; at the end, back to the first.
 void walk_next(Walk *w);
 

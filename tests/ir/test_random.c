@@ -43,6 +43,19 @@ static void texts_read_back(void **state)
             fail_msg("%s occurs only %zu times", op_row[op].text, n_seen[op]);
 }
 
+// Memory that is used again must not change an output.
+static void compare_with_reuse(Arena *arena, const Graph *g, const EvalResult *kept)
+{
+    EvalResult result;
+    assert_int_equal(graph_eval_outputs(g, random_leaf, arena, arena, &result, NULL), STATUS_OK);
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        ValueId v = g->output[i].value;
+        int64_t n;
+        assert_true(type_count(g, &g->node[v].type, &n));
+        assert_memory_equal(result.value[v], kept->value[v], (size_t)n * sizeof(double));
+    }
+}
+
 static void they_evaluate(void **state)
 {
     (void)state;
@@ -56,6 +69,8 @@ static void they_evaluate(void **state)
         Status status = graph_eval(g, random_leaf, &arena, &arena, &result, &why);
         if (status != STATUS_OK && !strstr(why.text, "is outside the axis"))
             fail_msg("seed %llu: %s", (unsigned long long)seed, why.text);
+        if (status == STATUS_OK)
+            compare_with_reuse(&arena, g, &result);
         arena_free(&arena);
     }
 }
