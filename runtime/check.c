@@ -82,9 +82,6 @@ static Status check_kernels(const Program *p, const char **name, StatusText *why
         if (!is_identifier(k->name))
             return status_fail(why, STATUS_INTERNAL, "kernel %zu is called '%s', which is not a C name", i,
                                k->name ? k->name : "");
-        if (k->n_params > 64)
-            return status_fail(why, STATUS_INTERNAL, "kernel '%s' has %u parameters; 64 are possible", k->name,
-                               k->n_params);
         name[i] = k->name;
     }
     if (p->n_kernels > 1)
