@@ -7,7 +7,8 @@
 //   - it is an output, the result of a product that nobody claimed, or of a put_add;
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
-//   - a product reads it and it costs more than a few operations.
+//   - a product reads it and it costs more than a few operations;
+//   - it would need more operands than a kernel may have.
 // Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
 #include "pass.h"
 #include "rewrite.h"
@@ -18,6 +19,7 @@ enum {
     CHEAP = 4, CHEAP_LOADS = 2,             // operations and operands up to which several readers compute a value again
     CHEAP_FOR_PRODUCT = 6,                  // operations a product may repeat for each element of an operand
     FREE_OF_MEMORY = 40,                    // the same for what reads no memory
+    MOST_READS = 40,                        // operands of a value that is computed in place
     MANY_ROWS = 64, FEW_ELEMENTS = 16384,   // a reduction inside another kernel: parallel enough, or small
 };
 
@@ -25,7 +27,8 @@ typedef struct Fuse {
     Graph      *g;                          // the copy that gets kernels
     bool       *live, *is_output, *is_root;
     bool       *has_contract;               // an unstored product is inside
-    uint16_t   *ops, *loads;                // to compute the value from what is stored or reduced
+    uint16_t   *ops, *loads, *reads;        // to compute the value from what is stored or reduced; loads: with axes
+    bool       *is_wide;                    // too many reads: stored
     ValueId    *reader;                     // a stored value that needs it
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
@@ -85,9 +88,10 @@ static void estimate(Fuse *f)
     const Graph *g = f->g;
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
-        unsigned ops = own_ops(n), loads = 0;
+        unsigned ops = own_ops(n), loads = 0, reads = 0;
         if (is_leaf(n) || n->kernel || is_sum(n)) {
             f->loads[v] = n->type.n_axes > 0;
+            f->reads[v] = 1;
             f->has_contract[v] = n->op == OP_CONTRACT && !n->kernel;
             for (int i = 0; i < n->n_in && !n->kernel; i++)
                 f->has_contract[v] |= f->has_contract[n->in[i]];
@@ -96,8 +100,16 @@ static void estimate(Fuse *f)
         for (int i = 0; i < n->n_in; i++) {
             ops += f->ops[n->in[i]];
             loads += f->loads[n->in[i]];
+            reads += f->reads[n->in[i]];
             f->has_contract[v] |= f->has_contract[n->in[i]];
         }
+        if (reads > MOST_READS) {
+            f->is_wide[v] = true;
+            f->loads[v] = n->type.n_axes > 0;
+            f->reads[v] = 1;
+            continue;
+        }
+        f->reads[v] = clamp16(reads);
         f->ops[v] = clamp16(ops);
         f->loads[v] = clamp16(loads);
     }
@@ -157,6 +169,8 @@ static bool is_stored(Fuse *f, ValueId v)
         return true;
     if (f->flags[v] & INSIDE)
         return false;
+    if (f->is_wide[v])
+        return true;
     if (is_view(n) || n->op == OP_CONST || n->op == OP_INDEX)
         return false;
     if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n))
@@ -211,6 +225,7 @@ static void fuse_graph(Graph *g, Arena *scratch)
     Fuse f = {.g = g, .live = arena_array(scratch, bool, n), .is_output = arena_array(scratch, bool, n),
               .is_root = arena_array(scratch, bool, n), .has_contract = arena_array(scratch, bool, n),
               .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
+              .reads = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
               .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
               .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};
     graph_mark_live(g, f.live);
