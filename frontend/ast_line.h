@@ -5,7 +5,7 @@
 
 #include "ast.h"
 
-enum { LINE_WIDTH = 100, INDENT = 2, CONTINUATION = 4 };
+enum { LINE_WIDTH = 110, INDENT = 2, CONTINUATION = 4 };
 
 typedef struct LineBreak {
     size_t at;                              // offset of a blank in `text`

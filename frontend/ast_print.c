@@ -2,8 +2,8 @@
 // LINE_WIDTH columns where they can be broken. A block of one statement stays on its head's line when it fits.
 //
 // Comments keep their places: on lines of their own before what they stood before, or at the end of the line of what
-// they stood behind; a comment inside a statement moves before it. Single blank lines are kept, and layers, models and
-// sections are set apart by one. Printing what was printed changes nothing.
+// they stood behind; a comment inside a statement moves before it. Blank lines are kept, of several one. Printing what
+// was printed changes nothing.
 #include "ast_line.h"
 
 #include <string.h>
@@ -37,33 +37,32 @@ static bool only_blanks_between(const AstPrinter *p, uint32_t from, uint32_t to)
     return from <= to;
 }
 
-static void separate(AstPrinter *p, uint32_t begin, bool apart)
+static void separate(AstPrinter *p, uint32_t begin)
 {
-    if (!p->fresh && (apart || newlines_between(p, p->done, begin) > 1))
+    if (!p->fresh && newlines_between(p, p->done, begin) > 1)
         text_char(p->out, '\n');
     p->fresh = false;
 }
 
 // Prints the comments up to the offset `limit`, each on its own line.
-static void print_comments(AstPrinter *p, uint32_t limit, bool *apart)
+static void print_comments(AstPrinter *p, uint32_t limit)
 {
     for (; p->comment && p->comment->at.begin < limit; p->comment = p->comment->next) {
-        separate(p, p->comment->at.begin, *apart);
-        *apart = false;
+        separate(p, p->comment->at.begin);
         text_printf(p->out, "%*s%s\n", p->indent, "", p->comment->text);
         p->done = p->comment->at.end;
     }
 }
 
 // What stands before a node: its comments (those inside its head too) and a blank line if there was one.
-static void begin_node(AstPrinter *p, uint32_t begin, uint32_t head_end, bool apart)
+static void begin_node(AstPrinter *p, uint32_t begin, uint32_t head_end)
 {
-    print_comments(p, begin, &apart);
+    print_comments(p, begin);
     if (p->comment && p->comment->at.begin < head_end) {
-        print_comments(p, head_end, &apart);
+        print_comments(p, head_end);
         p->done = begin;                    // no blank line between such a comment and its statement
     }
-    separate(p, begin > p->done ? begin : p->done, apart);
+    separate(p, begin > p->done ? begin : p->done);
 }
 
 // A comment that stands behind the offset `end` on the same line stays there.
@@ -331,8 +330,7 @@ static void print_block(AstPrinter *p, const Stmt *first, Span end)
     p->fresh = true;
     for (const Stmt *s = first; s; s = s->next)
         print_statement(p, s);
-    bool apart = false;
-    print_comments(p, end.begin, &apart);
+    print_comments(p, end.begin);
     p->indent -= INDENT;
     p->done = end.end;
     p->fresh = false;
@@ -368,12 +366,12 @@ static void print_statement(AstPrinter *p, const Stmt *s)
     Line line = line_make(p->out->arena);
     bool flat = print_flat(&line, s) && (int)line.text.n + p->indent <= LINE_WIDTH;
     if (!block.present || (flat && !has_comment_in(p, s->at))) {
-        begin_node(p, s->at.begin, s->at.end, false);
+        begin_node(p, s->at.begin, s->at.end);
         line_emit(&line, p->out, p->indent);
         end_of_line(p, s->at.end);
         return;
     }
-    begin_node(p, s->at.begin, head_end(s), false);
+    begin_node(p, s->at.begin, head_end(s));
     line = line_make(p->out->arena);
     print_head(&line, s);
     text_add(&line.text, " {");
@@ -462,7 +460,7 @@ static void print_prop(Line *line, const KeyValue *kv)
         text_printf(&line->text, " in %s", kv->mode->text);
 }
 
-// One key a line; `size` sections, and sections of one key, on a single line where they fit.
+// On a single line where it fits; else one key a line.
 static void print_section(AstPrinter *p, const Section *s)
 {
     static const char *const word[] = {"data", "train", "generate", "size"};
@@ -478,8 +476,7 @@ static void print_section(AstPrinter *p, const Section *s)
         print_prop(&flat, kv);
     }
     text_add(&flat.text, " }");
-    bool few = s->kind == SECTION_SIZE || !s->props || !s->props->next;
-    if (few && flat.text.n <= LINE_WIDTH && !has_comment_in(p, s->at)) {
+    if (flat.text.n <= LINE_WIDTH && !has_comment_in(p, s->at)) {
         text_add(p->out, text_str(&flat.text));
         return;
     }
@@ -488,7 +485,7 @@ static void print_section(AstPrinter *p, const Section *s)
     p->indent += INDENT;
     p->fresh = true;
     for (const KeyValue *kv = s->props; kv; kv = kv->next) {
-        begin_node(p, kv->at.begin, kv->at.end, false);
+        begin_node(p, kv->at.begin, kv->at.end);
         line = line_make(p->out->arena);
         print_prop(&line, kv);
         line_emit(&line, p->out, p->indent);
@@ -498,23 +495,12 @@ static void print_section(AstPrinter *p, const Section *s)
     print_block(p, NULL, s->body_end);
 }
 
-static bool stands_apart(const Item *item, const Item *before)
-{
-    bool block = item->kind == ITEM_LAYER || item->kind == ITEM_SECTION;
-    if (!before)
-        return block;
-    bool block_before = before->kind == ITEM_LAYER || before->kind == ITEM_SECTION;
-    bool both_sizes = item->kind == ITEM_SECTION && item->section->kind == SECTION_SIZE &&
-                      before->kind == ITEM_SECTION && before->section->kind == SECTION_SIZE;
-    return (block || block_before) && !both_sizes;
-}
-
-static void print_item(AstPrinter *p, const Item *item, const Item *before)
+static void print_item(AstPrinter *p, const Item *item)
 {
     uint32_t head = item->kind == ITEM_LAYER     ? item->layer->at.end
                     : item->kind == ITEM_SECTION ? item->section->name->at.end
                                                  : item->at.end;
-    begin_node(p, item->at.begin, head, stands_apart(item, before));
+    begin_node(p, item->at.begin, head);
     Line line = line_make(p->out->arena);
     switch (item->kind) {
     case ITEM_USE:
@@ -542,13 +528,11 @@ void ast_print(const Ast *ast, const Sources *sources, Text *out)
 {
     AstPrinter p = {.source = sources->file[ast->file].data, .comment = ast->comments, .out = out, .fresh = true};
     uint32_t begin = ast->edition ? ast->edition->at.begin : 0, end = ast->edition ? ast->edition->at.end : 0;
-    bool apart = false;
-    print_comments(&p, begin, &apart);
+    print_comments(&p, begin);
     text_printf(out, "mix %s", ast->edition ? ast->edition->text : "1");
     p.fresh = false;
     end_of_line(&p, end);
-    const Item *before = NULL;
-    for (const Item *item = ast->items; item; before = item, item = item->next)
-        print_item(&p, item, before);
-    print_comments(&p, UINT32_MAX, &apart);
+    for (const Item *item = ast->items; item; item = item->next)
+        print_item(&p, item);
+    print_comments(&p, UINT32_MAX);
 }
