@@ -95,7 +95,8 @@ static void statics_take_axes_by_place_by_name_and_from_the_caller(void **state)
         assert_string_equal(text_str(&t), want[i]);
     }
     const double x[6] = {1, 2, 3, 4, 5, 6}, w[8] = {1, 1, 1, 1, 1, 1, 1, 1};
-    Leaves leaves = {{"x", "w", "M.Times.g", "M.Times.2.g", "M.Times.3.g"}, {x, w, w, w, w}};
+    Leaves leaves = {{"x", "w", "M.Times.g", "M.Times.2.g", "M.Times.3.g", "M.LN.gain", "M.LN.bias"},
+                     {x, w, w, w, w, w, w}};
     assert_true(evaluate(&r, "main", OUTPUT_RESULT, "a", &leaves)[1] == 8);
     assert_true(evaluate(&r, "main", OUTPUT_RESULT, "c", &leaves)[0] == 10);
     finish(&r);
