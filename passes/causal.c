@@ -10,32 +10,51 @@
 typedef struct Proof {
     PassContext *ctx;
     const Graph *g;
-    const Reads *base;                      // [n_nodes]: when nothing is an input
-    Reads       *reads;                     // [n_nodes]: for the claim at hand
-    bool        *reached;                   // [n_nodes]: depends on the claim's inputs
+    const Reads  *base;                     // [n_nodes]: when nothing is an input
+    Reads        *own;                      // [n_nodes]: for the claim at hand, of values that its inputs reach
+    const Reads **reads;                    // [n_nodes]: one of the two
+    ValueId       first, last;              // of the nodes that the claim at hand looked at
     Span        *blamed;                    // places already reported
     size_t       n_blamed, blamed_capacity;
 } Proof;
 
+static bool is_reached(const Proof *p, ValueId id)
+{
+    return p->reads[id] != &p->base[id];
+}
+
+// Only the nodes between a claim's inputs and its outputs are looked at, so a deep model costs no more per layer.
 static void follow_claim(Proof *p, const Claim *c)
 {
     const Graph *g = p->g;
-    ValueId last = 0;
+    p->first = (ValueId)g->n_nodes;
+    p->last = 0;
     for (size_t i = 0; i < c->n_out; i++)
-        last = c->out[i] > last ? c->out[i] : last;
-    memset(p->reached, 0, g->n_nodes * sizeof *p->reached);
+        p->last = c->out[i] > p->last ? c->out[i] : p->last;
     for (size_t i = 0; i < c->n_in; i++)
-        p->reached[c->in[i]] = true;
-    for (ValueId id = 1; id <= last; id++) {
-        const Node *n = &g->node[id];
-        if (p->reached[id]) {
-            p->reads[id] = reads_input(g, &n->type, c->axis);
-            continue;
+        if (c->in[i]) {
+            p->first = c->in[i] < p->first ? c->in[i] : p->first;
+            p->own[c->in[i]] = reads_input(g, &g->node[c->in[i]].type, c->axis);
+            p->reads[c->in[i]] = &p->own[c->in[i]];
         }
+    for (ValueId id = p->first; id <= p->last; id++) {
+        const Node *n = &g->node[id];
+        bool reached = false;
         for (size_t i = 0; i < n->n_in; i++)
-            p->reached[id] |= p->reached[n->in[i]];
-        p->reads[id] = p->reached[id] ? reads_of_node(g, n, p->reads) : p->base[id];
+            reached |= is_reached(p, n->in[i]);
+        if (!reached || is_reached(p, id))  // an input is taken as it is, even where another one reaches it
+            continue;
+        p->own[id] = reads_of_node(g, n, p->reads);
+        p->reads[id] = &p->own[id];
     }
+}
+
+static void forget_claim(Proof *p, const Claim *c)
+{
+    for (size_t i = 0; i < c->n_in; i++)
+        p->reads[c->in[i]] = &p->base[c->in[i]];
+    for (ValueId id = p->first; id <= p->last; id++)
+        p->reads[id] = &p->base[id];
 }
 
 static bool is_twin(const Graph *g, AxisId a, AxisId b)
@@ -71,11 +90,11 @@ static ValueId find_culprit(const Proof *p, const Claim *c, ValueId id, Breach b
         const Node *n = &p->g->node[id];
         ValueId worse = 0;
         for (size_t i = 0; i < n->n_in && !worse; i++) {
-            const Reads *r = &p->reads[n->in[i]];
+            const Reads *r = p->reads[n->in[i]];
             bool ahead = false;
             for (size_t k = 0; k < r->n_bounds; k++)
                 ahead |= r->bound[k].shift > 0;
-            if (p->reached[n->in[i]] &&
+            if (is_reached(p, n->in[i]) &&
                 (breach == READS_ALL ? r->all : breach == READS_FIXED ? r->fixed >= c->after && r->fixed > 0 : ahead))
                 worse = n->in[i];
         }
@@ -107,7 +126,7 @@ static const char *summed_axis(const Proof *p, const Node *n)
     const Attr *over = n->op == OP_REDUCE ? &n->attr[1] : &n->attr[0];
     for (size_t i = 0; i < over->axes.n; i++)
         for (size_t k = 0; k < n->n_in; k++)
-            if (reads_shift(&p->reads[n->in[k]], over->axes.id[i]) != NOWHERE)
+            if (reads_shift(p->reads[n->in[k]], over->axes.id[i]) != NOWHERE)
                 return p->g->axis[over->axes.id[i]].name;
     return over->axes.n ? p->g->axis[over->axes.id[0]].name : "?";
 }
@@ -196,7 +215,7 @@ static void report(Proof *p, const Claim *c, ValueId out, Breach breach)
     const Node *n = &p->g->node[find_culprit(p, c, out, breach)];
     if (was_blamed(p, n->at))
         return;
-    const Reads *at = &p->reads[n - p->g->node], *r = &p->reads[out];
+    const Reads *at = p->reads[n - p->g->node], *r = p->reads[out];
     int64_t ahead = 0;
     for (size_t i = 0; i < at->n_bounds; i++)
         ahead = at->bound[i].shift > ahead ? at->bound[i].shift : ahead;
@@ -217,12 +236,13 @@ static void prove(Proof *p, const Claim *c)
 {
     follow_claim(p, c);
     for (size_t i = 0; i < c->n_out; i++) {
-        Breach breach = judge(p->g, c, &p->reads[c->out[i]], &p->g->node[c->out[i]].type);
+        Breach breach = judge(p->g, c, p->reads[c->out[i]], &p->g->node[c->out[i]].type);
         if (breach != KEPT) {
             report(p, c, c->out[i], breach);
-            return;
+            break;
         }
     }
+    forget_claim(p, c);
 }
 
 static Graph *prove_graph(PassContext *ctx, const Graph *g)
@@ -235,10 +255,13 @@ static Graph *prove_graph(PassContext *ctx, const Graph *g)
         return out;
     Arena scratch = scratch_arena(ctx->arena);
     Reads *base = arena_array(&scratch, Reads, g->n_nodes);
-    for (ValueId id = 1; id < g->n_nodes; id++)
-        base[id] = reads_of_node(g, &g->node[id], base);
-    Proof p = {.ctx = ctx, .g = g, .base = base, .reads = arena_array(&scratch, Reads, g->n_nodes),
-               .reached = arena_array(&scratch, bool, g->n_nodes)};
+    const Reads **reads = arena_array(&scratch, const Reads *, g->n_nodes);
+    for (ValueId id = 0; id < g->n_nodes; id++) {
+        reads[id] = &base[id];
+        if (id)
+            base[id] = reads_of_node(g, &g->node[id], reads);
+    }
+    Proof p = {.ctx = ctx, .g = g, .base = base, .own = arena_array(&scratch, Reads, g->n_nodes), .reads = reads};
     for (size_t i = 0; i < g->n_claims; i++)
         prove(&p, &g->claim[i]);
     arena_free(&scratch);

@@ -1,7 +1,7 @@
 // The rules of the causality proof, op by op. Each is an over-approximation: what is not listed reads everything. The
 // one thing taken on trust is that masked scores meet moderate numbers only: x + LOW is LOW, and 0*x is 0. A row in which
 // all scores may be LOW is not trusted: its largest score is LOW too, and then exp(LOW - LOW) is not 0.
-#include "causal_facts.h"
+#include "causal_rules.h"
 
 #include "eval.h"
 
@@ -10,7 +10,7 @@
 
 static const double low_enough = -1e9;      // exp of it is 0 in every element type, and stays so next to scores
 
-static const Reads nothing = {.fixed = NOWHERE, .at_least = ORDINARY, .low_at_most = -INFINITY};
+const Reads reads_nothing = {.fixed = NOWHERE, .at_least = ORDINARY, .low_at_most = -INFINITY};
 
 bool reads_depend(const Reads *r)
 {
@@ -25,13 +25,13 @@ int64_t reads_shift(const Reads *r, AxisId axis)
     return NOWHERE;
 }
 
-static int64_t max_i64(int64_t a, int64_t b)
+int64_t max_place(int64_t a, int64_t b)
 {
     return a > b ? a : b;
 }
 
 // NOWHERE stays nowhere; the sizes of a bound graph keep sums far from overflow, and what is not is taken for "all".
-static int64_t moved(int64_t place, int64_t by)
+int64_t place_moved(int64_t place, int64_t by)
 {
     int64_t sum;
     if (place == NOWHERE)
@@ -39,13 +39,13 @@ static int64_t moved(int64_t place, int64_t by)
     return __builtin_add_overflow(place, by, &sum) ? INT64_MAX : sum;
 }
 
-static void add_bound(Reads *r, AxisId axis, int64_t shift)
+void reads_add_bound(Reads *r, AxisId axis, int64_t shift)
 {
     if (shift == NOWHERE)
         return;
     for (size_t i = 0; i < r->n_bounds; i++)
         if (r->bound[i].axis == axis) {
-            r->bound[i].shift = max_i64(r->bound[i].shift, shift);
+            r->bound[i].shift = max_place(r->bound[i].shift, shift);
             return;
         }
     if (r->n_bounds == MAX_BOUNDS || shift == INT64_MAX) {
@@ -57,7 +57,7 @@ static void add_bound(Reads *r, AxisId axis, int64_t shift)
 }
 
 // Takes the bound along an axis away and returns it.
-static int64_t take_bound(Reads *r, AxisId axis)
+int64_t reads_take_bound(Reads *r, AxisId axis)
 {
     for (size_t i = 0; i < r->n_bounds; i++)
         if (r->bound[i].axis == axis) {
@@ -68,11 +68,11 @@ static int64_t take_bound(Reads *r, AxisId axis)
     return NOWHERE;
 }
 
-static void add_reads(Reads *r, const Reads *x)
+void reads_add(Reads *r, const Reads *x)
 {
     for (size_t i = 0; i < x->n_bounds; i++)
-        add_bound(r, x->bound[i].axis, x->bound[i].shift);
-    r->fixed = max_i64(r->fixed, x->fixed);
+        reads_add_bound(r, x->bound[i].axis, x->bound[i].shift);
+    r->fixed = max_place(r->fixed, x->fixed);
     r->all |= x->all;
 }
 
@@ -86,7 +86,7 @@ static bool region_within(const Region *small, const Region *large)
     if (small->a != large->a)
         return false;
     if (large->b == 0)                      // i_a > max(i_b + shift, floor) implies i_a > shift, as i_b >= 0
-        return large->floor <= max_i64(small->floor, small->b ? small->shift : NOWHERE);
+        return large->floor <= max_place(small->floor, small->b ? small->shift : NOWHERE);
     return small->b == large->b && large->shift <= small->shift && large->floor <= small->floor;
 }
 
@@ -99,8 +99,8 @@ static bool region_common(const Region *x, const Region *y, Region *out)
     }
     if (x->a != y->a || (x->b && y->b && x->b != y->b))
         return false;
-    *out = (Region){x->a, x->b ? x->b : y->b, NOWHERE, max_i64(x->floor, y->floor), false};
-    out->shift = max_i64(x->b ? x->shift : NOWHERE, y->b ? y->shift : NOWHERE);
+    *out = (Region){x->a, x->b ? x->b : y->b, NOWHERE, max_place(x->floor, y->floor), false};
+    out->shift = max_place(x->b ? x->shift : NOWHERE, y->b ? y->shift : NOWHERE);
     return true;
 }
 
@@ -109,7 +109,7 @@ static Region diagonal(AxisId a, AxisId b)
     return (Region){.a = a, .b = b, .floor = NOWHERE, .on_diagonal = true};
 }
 
-static void add_fact(Reads *r, Region where, unsigned known)
+void reads_add_fact(Reads *r, Region where, unsigned known)
 {
     if (known & (KNOWN_ZERO | KNOWN_ONE))
         known |= KNOWN_SAME;
@@ -242,7 +242,7 @@ static void combine_facts(const Node *n, const Reads *const *in, size_t n_in, Re
                 continue;
             unsigned known = n_in == 3 ? known_select(in[0], in[1], in[2], &where)
                            : n_in == 2 ? known_binary(n, in[0], in[1], &where) : known_unary(n, in[0], &where);
-            add_fact(out, where, known);
+            reads_add_fact(out, where, known);
         }
 }
 
@@ -267,7 +267,7 @@ static bool linear_sum(const Reads *x, const Reads *y, bool minus, Reads *out)
 // Comparing index expressions: x <= y is i_p - i_q + c <= 0, which is 0 where i_p > i_q - c and 1 where i_q >= i_p + c.
 static void compare_facts(const Node *n, const Reads *x, const Reads *y, Reads *out)
 {
-    Reads d = nothing;
+    Reads d = reads_nothing;
     if (!linear_sum(x, y, true, &d) || (!d.plus && !d.minus))
         return;
     int64_t c = d.offset;
@@ -276,13 +276,13 @@ static void compare_facts(const Node *n, const Reads *x, const Reads *y, Reads *
     if (n->op == OP_LT)                     // whole numbers: d < 0 is d + 1 <= 0
         c++;
     if (d.plus)
-        add_fact(out, (Region){d.plus, d.minus, d.minus ? -c : NOWHERE, d.minus ? NOWHERE : -c, false}, above);
+        reads_add_fact(out, (Region){d.plus, d.minus, d.minus ? -c : NOWHERE, d.minus ? NOWHERE : -c, false}, above);
     bool holds = n->op == OP_EQ ? c == 0 : n->op == OP_NE ? c != 0 : c <= 0;
     if (d.plus && d.minus)
-        add_fact(out, diagonal(d.plus, d.minus), holds ? KNOWN_ONE | KNOWN_FAIR : KNOWN_ZERO | KNOWN_FAIR);
+        reads_add_fact(out, diagonal(d.plus, d.minus), holds ? KNOWN_ONE | KNOWN_FAIR : KNOWN_ZERO | KNOWN_FAIR);
     int64_t from = equal ? c : c - 1;
     if (d.minus)
-        add_fact(out, (Region){d.minus, d.plus, d.plus ? from : NOWHERE, d.plus ? NOWHERE : from, false}, below);
+        reads_add_fact(out, (Region){d.minus, d.plus, d.plus ? from : NOWHERE, d.plus ? NOWHERE : from, false}, below);
 }
 
 static void linear_of(const Node *n, const Reads *const *in, Reads *out)
@@ -291,7 +291,7 @@ static void linear_of(const Node *n, const Reads *const *in, Reads *out)
     case OP_ADD: linear_sum(in[0], in[1], false, out); break;
     case OP_SUB: linear_sum(in[0], in[1], true, out); break;
     case OP_NEG: {
-        Reads zero = nothing;
+        Reads zero = reads_nothing;
         zero.is_linear = true;
         linear_sum(&zero, in[0], true, out);
         break;
@@ -358,7 +358,7 @@ static bool is_binary(const Node *n, const Reads *const *in)
     return is_comparison(n->op) || (keeps && binary) || inverts;
 }
 
-static void set_const(Reads *r, double value)
+void reads_set_const(Reads *r, double value)
 {
     r->at_least = value < ORDINARY ? value : ORDINARY;
     r->is_binary = value == 0 || value == 1;
@@ -370,19 +370,19 @@ static void set_const(Reads *r, double value)
     }
 }
 
-static Reads reads_pointwise(const Node *n, const Reads *const *in)
+Reads reads_pointwise(const Node *n, const Reads *const *in)
 {
-    Reads out = nothing;
+    Reads out = reads_nothing;
     for (size_t i = 0; i < n->n_in; i++)
-        add_reads(&out, in[i]);
+        reads_add(&out, in[i]);
     double value;
     if (n->n_in == 2 && in[0]->is_const && in[1]->is_const && scalar_op(n->op, in[0]->value, in[1]->value, &value)) {
-        set_const(&out, value);
+        reads_set_const(&out, value);
         return out;
     }
     if (n->n_in == 1 && in[0]->is_const && (n->op == OP_NEG || n->op == OP_MAP || n->op == OP_CAST || n->op == OP_STOP ||
                                             n->op == OP_EXPAND)) {
-        set_const(&out, n->op == OP_NEG ? -in[0]->value : n->op == OP_MAP ? act_value(n->attr[0].act, in[0]->value)
+        reads_set_const(&out, n->op == OP_NEG ? -in[0]->value : n->op == OP_MAP ? act_value(n->attr[0].act, in[0]->value)
                                                                           : in[0]->value);
         return out;
     }
@@ -394,285 +394,5 @@ static Reads reads_pointwise(const Node *n, const Reads *const *in)
     if (is_comparison(n->op))
         compare_facts(n, in[0], in[1], &out);
     linear_of(n, in, &out);
-    return out;
-}
-
-// Sums
-
-// Zero above the middle and the middle zero above the last: so the product of two lower triangles is one.
-static void chain_facts(Reads *out, const Reads *x, AxisId middle)
-{
-    for (size_t i = 0; i < x->n_facts; i++)
-        for (size_t k = 0; k < x->n_facts; k++) {
-            const Region *u = &x->fact[i].where, *v = &x->fact[k].where;
-            if (!(x->fact[i].known & x->fact[k].known & KNOWN_ZERO) || u->b != middle || v->a != middle ||
-                u->on_diagonal || v->on_diagonal)
-                continue;
-            Region where = {u->a, v->b, v->b ? moved(u->shift, v->shift) : NOWHERE,
-                            max_i64(u->floor, moved(v->floor, u->shift)), false};
-            add_fact(out, where, KNOWN_ZERO);
-        }
-}
-
-// Sums (or takes the largest or smallest) along one axis. Elements that are zero, or the same whatever the inputs are,
-// tell the result nothing of them.
-static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
-{
-    Reads out = *x;
-    out.n_facts = 0;
-    out.is_linear = out.is_const = false;
-    out.is_binary &= f != RED_SUM;
-    if (f == RED_SUM && out.at_least < ORDINARY)
-        out.at_least = -INFINITY;
-    unsigned silent = f == RED_MAX ? KNOWN_SAME | KNOWN_LOW : KNOWN_SAME;
-    int64_t shift = take_bound(&out, axis);
-    const Region *best = NULL;
-    for (size_t i = 0; i < x->n_facts; i++) {
-        const Fact *fact = &x->fact[i];
-        bool touched = fact->where.a == axis || fact->where.b == axis;
-        if (fact->where.on_diagonal && touched) {   // every row has an element that is not LOW
-            AxisId other = fact->where.a == axis ? fact->where.b : fact->where.a;
-            if (f == RED_MAX && fact->known & KNOWN_FAIR && graph_size(g, axis) >= graph_size(g, other))
-                out.at_least = ORDINARY;
-            continue;
-        }
-        if (fact->where.a == axis && fact->known & silent && (!best || fact->where.shift < best->shift))
-            best = &fact->where;
-        if (!touched)
-            add_fact(&out, fact->where, f == RED_SUM ? fact->known & ~(unsigned)KNOWN_ONE : fact->known);
-    }
-    if (f == RED_SUM)
-        chain_facts(&out, x, axis);
-    if (shift == NOWHERE)
-        return out;
-    if (!best) {
-        out.all = true;
-        return out;
-    }
-    if (best->b)
-        add_bound(&out, best->b, moved(shift, best->shift));
-    out.fixed = max_i64(out.fixed, moved(best->floor, shift));
-    return out;
-}
-
-static Reads reads_reduce(const Graph *g, const Reads *x, const Attr *over, Red f)
-{
-    Reads out = *x;
-    for (size_t i = 0; i < over->axes.n; i++)
-        out = reads_reduced(g, &out, over->axes.id[i], f);
-    out.is_linear = out.is_const = false;
-    return out;
-}
-
-static Reads reads_contract(const Graph *g, const Node *n, const Reads *const *in)
-{
-    Node product = {.op = OP_MUL, .n_in = 2};
-    Reads both = reads_pointwise(&product, in);
-    return reads_reduce(g, &both, &n->attr[0], RED_SUM);
-}
-
-// What is put where a zero is, adds nothing, wherever it is put.
-static Reads reads_put_add(const Graph *g, const Node *n, const Reads *const *in)
-{
-    Reads both = *in[0];
-    both.n_facts = 0;
-    add_reads(&both, in[1]);
-    for (size_t i = 0; i < in[0]->n_facts; i++)
-        add_fact(&both, in[0]->fact[i].where,
-                 in[0]->fact[i].known & (KNOWN_ZERO | (reads_depend(in[1]) ? 0u : KNOWN_SAME)));
-    return reads_reduce(g, &both, &n->attr[0], RED_SUM);
-}
-
-// Views
-
-// The place along `axis` becomes `to` with i_axis = i_to + by (for a window: between by_low and by_high). `lost` is what
-// no longer holds where the result has zeros of its own.
-static Reads reads_shifted(const Reads *x, AxisId axis, AxisId to, int64_t by_low, int64_t by_high, unsigned lost)
-{
-    Reads out = *x;
-    out.n_facts = 0;
-    out.is_linear = out.is_const = false;
-    add_bound(&out, to, moved(take_bound(&out, axis), by_high));
-    for (size_t i = 0; i < x->n_facts; i++) {
-        Region where = x->fact[i].where;
-        if (where.on_diagonal && (where.a == axis || where.b == axis))
-            continue;
-        if (where.a == axis) {              // i_to + by > i_b + shift
-            where.a = to;
-            where.shift = where.b ? moved(where.shift, -by_low) : NOWHERE;
-            where.floor = moved(where.floor, -by_low);
-        } else if (where.b == axis) {       // i_a > i_to + by + shift
-            where.b = to;
-            where.shift = moved(where.shift, by_high);
-        }
-        add_fact(&out, where, x->fact[i].known & ~lost);
-    }
-    return out;
-}
-
-static AxisId renamed(const Node *n, AxisId axis)
-{
-    const Attr *from = &n->attr[0], *to = &n->attr[1];
-    for (size_t k = 0; k < from->axes.n; k++)
-        if (from->axes.id[k] == axis)
-            return to->axes.id[k];
-    return axis;
-}
-
-static Reads reads_rename(const Node *n, const Reads *x)
-{
-    Reads out = *x;
-    out.n_facts = 0;
-    for (size_t i = 0; i < x->n_bounds; i++)
-        out.bound[i].axis = renamed(n, x->bound[i].axis);
-    for (size_t i = 0; i < x->n_facts; i++) {
-        Region where = x->fact[i].where;
-        where.a = renamed(n, where.a);
-        where.b = renamed(n, where.b);
-        add_fact(&out, where, x->fact[i].known);
-    }
-    out.plus = renamed(n, x->plus);
-    out.minus = renamed(n, x->minus);
-    return out;
-}
-
-// One place along an axis: a bound along it becomes a fixed one.
-static Reads reads_at(const Reads *x, AxisId axis, int64_t index)
-{
-    Reads out = *x;
-    out.n_facts = 0;
-    out.is_linear = out.is_const = false;
-    out.fixed = max_i64(out.fixed, moved(take_bound(&out, axis), index));
-    for (size_t i = 0; i < x->n_facts; i++) {
-        Region where = x->fact[i].where;
-        if (where.a == axis || (where.on_diagonal && where.b == axis))
-            continue;
-        if (where.b == axis) {
-            where.floor = max_i64(where.floor, moved(where.shift, index));
-            where.b = 0;
-            where.shift = NOWHERE;
-        }
-        add_fact(&out, where, x->fact[i].known);
-    }
-    return out;
-}
-
-// Position along these axes loses its meaning: whatever reads along them reads everything.
-static Reads reads_scrambled(const Reads *x, const AxisId *axes, size_t n)
-{
-    Reads out = *x;
-    out.n_facts = 0;
-    out.is_linear = out.is_const = false;
-    for (size_t i = 0; i < n; i++)
-        out.all |= take_bound(&out, axes[i]) != NOWHERE;
-    for (size_t k = 0; k < x->n_facts; k++) {
-        bool touched = false;
-        for (size_t i = 0; i < n; i++)
-            touched |= x->fact[k].where.a == axes[i] || x->fact[k].where.b == axes[i];
-        if (!touched)
-            add_fact(&out, x->fact[k].where, x->fact[k].known);
-    }
-    return out;
-}
-
-// y = x[axis = index]: an index that is itself a position plus a constant is a shift; any other may point anywhere.
-static Reads reads_take(const Node *n, const Reads *const *in)
-{
-    AxisId axis = n->attr[0].axis;
-    int64_t shift = reads_shift(in[0], axis);
-    Reads out = reads_scrambled(in[0], &axis, 1);
-    if (shift != NOWHERE && in[1]->is_linear && !in[1]->minus) {
-        out.all = in[0]->all;
-        if (in[1]->plus)
-            add_bound(&out, in[1]->plus, moved(shift, in[1]->offset));
-        else
-            out.fixed = max_i64(out.fixed, moved(shift, in[1]->offset));
-    }
-    add_reads(&out, in[1]);
-    if (reads_depend(in[1]))
-        for (size_t i = 0; i < out.n_facts; i++)
-            out.fact[i].known &= KNOWN_LOW | KNOWN_ZERO | KNOWN_ONE;
-    return out;
-}
-
-static Reads reads_window(const Graph *g, const Node *n, const Reads *x)
-{
-    AxisId axis = n->attr[0].axis;
-    const AxisId *to = n->attr[1].axes.id;
-    int64_t stride = n->attr[2].i, left = n->attr[3].i;
-    if (stride != 1)
-        return reads_scrambled(x, &axis, 1);
-    return reads_shifted(x, axis, to[0], -left, graph_size(g, to[1]) - 1 - left, KNOWN_LOW | KNOWN_ONE);
-}
-
-// y[i, j] = x[(i + left - j)/stride, j], at most x[i + left, j]
-static Reads reads_unwindow(const Node *n, const Reads *x)
-{
-    AxisId o = n->attr[0].axes.id[0];
-    int64_t shift = reads_shift(x, o);
-    Reads out = reads_scrambled(x, &o, 1);
-    out.all = x->all;
-    add_bound(&out, n->attr[1].axis, moved(shift, n->attr[3].i));
-    for (size_t i = 0; i < out.n_facts; i++)
-        out.fact[i].known &= KNOWN_SAME | KNOWN_ZERO;
-    return out;
-}
-
-Reads reads_input(const Graph *g, const Type *type, AxisId axis)
-{
-    Reads r = nothing;
-    for (size_t i = 0; i < type->n_axes; i++) {
-        AxisId a = type->axis[i];
-        if (a == axis || g->axis[a].twin_of == axis || (g->axis[axis].twin_of && g->axis[axis].twin_of == a))
-            add_bound(&r, a, 0);
-    }
-    return r;
-}
-
-static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
-{
-    Reads out = nothing;
-    switch ((int)n->op) {
-    case OP_ARG: case OP_PARAM: case OP_STATE: case OP_RANDOM: return out;
-    case OP_CONST:
-        set_const(&out, n->attr[0].f);
-        return out;
-    case OP_INDEX:
-        out.is_linear = true;
-        out.plus = n->attr[0].axis;
-        return out;
-    case OP_CONTRACT: return reads_contract(g, n, in);
-    case OP_REDUCE:   return reads_reduce(g, in[0], &n->attr[1], n->attr[0].red);
-    case OP_RENAME:   return reads_rename(n, in[0]);
-    case OP_SPLIT:    return reads_scrambled(in[0], &n->attr[0].axis, 1);
-    case OP_MERGE:    return reads_scrambled(in[0], n->attr[0].axes.id, n->attr[0].axes.n);
-    case OP_AT:       return reads_at(in[0], n->attr[0].axis, n->attr[1].i);
-    case OP_SLICE:    return reads_shifted(in[0], n->attr[0].axis, n->attr[2].axis, n->attr[1].i, n->attr[1].i, 0);
-    case OP_PAD:
-        return reads_shifted(in[0], n->attr[0].axis, n->attr[2].axis, -n->attr[1].i, -n->attr[1].i, KNOWN_LOW | KNOWN_ONE);
-    case OP_REVERSE:  return reads_scrambled(in[0], &n->attr[0].axis, 1);
-    case OP_WINDOW:   return reads_window(g, n, in[0]);
-    case OP_UNWINDOW: return reads_unwindow(n, in[0]);
-    case OP_TAKE:     return reads_take(n, in);
-    case OP_PUT_ADD:  return reads_put_add(g, n, in);
-    default:
-        for (size_t i = 0; i < n->n_in; i++)
-            out.all |= reads_depend(in[i]);
-        return out;
-    }
-}
-
-Reads reads_of_node(const Graph *g, const Node *n, const Reads *reads)
-{
-    const Reads *in[OP_ANY];
-    for (size_t i = 0; i < n->n_in; i++)
-        in[i] = &reads[n->in[i]];
-    bool pointwise = op_row[n->op].flags & OP_FLAG_POINTWISE && n->n_in > 0 && n->op != OP_RANDOM;
-    Reads out = pointwise || n->op == OP_EXPAND ? reads_pointwise(n, in) : reads_other(g, n, in);
-    unsigned known = 0;
-    for (size_t i = 0; i < out.n_facts; i++)
-        known |= out.fact[i].known;
-    if (!(known & KNOWN_LOW))
-        out.low_at_most = -INFINITY;
     return out;
 }

@@ -53,7 +53,7 @@ bool    reads_depend(const Reads *r);
 int64_t reads_shift(const Reads *r, AxisId axis);       // NOWHERE: no bound along it
 // A claim's input: position t along `axis` (or a twin of it) reads position t.
 Reads   reads_input(const Graph *g, const Type *type, AxisId axis);
-// From the operands of n, whose facts are in `reads` by id.
-Reads   reads_of_node(const Graph *g, const Node *n, const Reads *reads);
+// From the operands of n; `reads` holds what is known of each, by id.
+Reads   reads_of_node(const Graph *g, const Node *n, const Reads *const *reads);
 
 #endif
