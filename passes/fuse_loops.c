@@ -2,8 +2,8 @@
 //
 // Needs: fuse_rows and fuse_product have run: what they gave a kernel stays as it is. Keeps: every node.
 //
-// What a kernel of CONTRACT or ROWS reaches through values without a kernel, down to its products, is inside that kernel and stays
-// so. Everything else is decided from the outputs backwards. A value is stored when
+// What a kernel of CONTRACT or ROWS reaches through values without a kernel, down to its products or to other values
+// that it stores, is inside that kernel and stays so. Everything else is decided from the outputs backwards. A value is stored when
 //   - it is an output, the result of a product that nobody claimed, or of a put_add;
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
@@ -32,6 +32,7 @@ typedef struct Fuse {
     ValueId    *reader;                     // a stored value that needs it
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
+    uint32_t   *asked; bool *answer;        // of reaches(): the kernel last asked for, and whether
 } Fuse;
 
 enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8 };
@@ -184,6 +185,22 @@ static bool is_stored(Fuse *f, ValueId v)
     return (f->flags[v] & MANY) && (f->ops[v] > CHEAP || f->loads[v] > CHEAP_LOADS);
 }
 
+// Does an unstored value need one that the kernel stores? Then it lies between two of its stored values.
+static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
+{
+    const Node *n = &f->g->node[v];
+    if (n->kernel || is_leaf(n) || is_sum(n))
+        return n->kernel == kernel;
+    if (f->asked[v] == kernel)
+        return f->answer[v];
+    bool yes = false;
+    for (int i = 0; i < n->n_in && !yes; i++)
+        yes = reaches(f, n->in[i], kernel);
+    f->asked[v] = kernel;
+    f->answer[v] = yes;
+    return yes;
+}
+
 // `root` needs operand `in`, through `via`.
 static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
 {
@@ -197,7 +214,7 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {
         bool inside = via == root || (f->flags[via] & INSIDE);
-        if (inside && f->has_contract[in] && !g->node[in].kernel)
+        if (inside && !g->node[in].kernel && (f->has_contract[in] || reaches(f, in, g->node[root].kernel)))
             f->flags[in] |= INSIDE;
         else
             f->flags[in] |= BY_PRODUCT;
@@ -227,6 +244,7 @@ static void fuse_graph(Graph *g, Arena *scratch)
               .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
               .reads = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
               .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
+              .asked = arena_array(scratch, uint32_t, n), .answer = arena_array(scratch, bool, n),
               .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};
     graph_mark_live(g, f.live);
     for (size_t i = 0; i < g->n_outputs; i++)
