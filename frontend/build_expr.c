@@ -22,8 +22,8 @@ Val val_tensor(ValueId id, bool is_free)
 DType val_dtype(Build *b, Val v)
 {
     int64_t whole;
-    if (v.kind == VAL_NUMBER)
-        return number_whole(v.number, &whole) ? DTYPE_I32 : DTYPE_F32;
+    if (v.kind == VAL_NUMBER)               // what no int can hold is a float
+        return number_whole(v.number, &whole) && whole >= INT32_MIN && whole <= INT32_MAX ? DTYPE_I32 : DTYPE_F32;
     return v.kind == VAL_TENSOR && v.id ? b->g->node[v.id].type.dtype : DTYPE_F32;
 }
 
