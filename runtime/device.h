@@ -34,6 +34,11 @@ typedef struct DeviceOps {
     // from the program's prelude and kernel texts. The program must outlive what is loaded.
     Status (*load)(Device *device, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     void   (*unload)(LoadedProgram *loaded);
+    // The same, beside a program that is loaded on the same device and outlives it, for evaluation and sampling while
+    // training: parameters and states that `p` only reads are those of `other` (same kind, name, type and order of
+    // axes), and what only a run needs lies where `other` keeps such things. So a run of either spoils what the last run
+    // of the other left in its TEMP and OUTPUT buffers: read outputs first. NULL: not offered.
+    Status (*load_beside)(LoadedProgram *other, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     // Host access to a buffer's bytes, whole.
     Status (*write)(LoadedProgram *loaded, uint32_t buffer, const void *data, size_t bytes, StatusText *why);
     Status (*read)(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why);

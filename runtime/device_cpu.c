@@ -10,6 +10,7 @@
 #include "check.h"
 #include "compile.h"
 #include "memory.h"
+#include "place.h"
 #include "pool.h"
 #include "proc.h"
 
@@ -49,6 +50,7 @@ struct LoadedProgram {
     const Program *program;                 // borrowed
     Arena          arena;
     Block          memory, scratch;
+    Placement      place;
     size_t         scratch_stride;          // bytes for each thread
     Unit          *unit;
     int            n_units;
@@ -256,29 +258,30 @@ static Status build(LoadedProgram *l, KernelFunction **function, StatusText *why
     return s;
 }
 
-static Status allocate(LoadedProgram *l, StatusText *why)
+// `beside` NULL: everything in memory of its own, as planned.
+static Status allocate(LoadedProgram *l, const Placement *beside, StatusText *why)
 {
     const Program *p = l->program;
     Pool *pool = l->device->pool;
-    size_t scratch = 1;                     // never empty, so that every pointer handed out is real
+    PlacePlan plan = beside ? place_plan(&l->arena, p, beside) : (PlacePlan){.bytes = p->arena_bytes};
+    size_t bytes = plan.bytes ? plan.bytes : 1;              // never empty, so that every pointer handed out is real
+    size_t scratch = 1;
     for (size_t k = 1; k < p->n_kernels; k++)
         if (p->kernel[k].scratch_bytes > scratch)
             scratch = p->kernel[k].scratch_bytes;
     l->scratch_stride = (scratch + 127) / 128 * 128;         // two lines: neighbours are fetched in pairs
     double begin = proc_now_s();
-    Status s = block_map(&l->memory, p->arena_bytes ? p->arena_bytes : 1, "the program's memory", true, pool, why);
+    Status s = block_map(&l->memory, bytes, "the program's memory", true, pool, why);
     if (s == STATUS_OK)
         s = block_map(&l->scratch, l->scratch_stride * (size_t)pool_threads(pool), "the threads' scratch memory", true,
                       pool, why);
     l->stats.touch_s = proc_now_s() - begin;
-    l->stats.arena_bytes = p->arena_bytes;
+    l->stats.arena_bytes = plan.bytes;
     l->stats.scratch_bytes = l->scratch.bytes;
+    if (s == STATUS_OK)
+        l->place = beside ? place_beside(&l->arena, p, &plan, beside, l->memory.data)
+                          : place_at(&l->arena, p, l->memory.data);
     return s;
-}
-
-static unsigned char *buffer_data(const LoadedProgram *l, uint32_t buffer)
-{
-    return l->memory.data + l->program->buffer[program_storage(l->program, buffer)].offset;
 }
 
 // Everything a run needs, so that it only walks an array.
@@ -295,7 +298,7 @@ static void prepare(LoadedProgram *l, KernelFunction *const *function)
                           .grain = small ? from->n_work : from->grain,
                           .argument = arena_array(&l->arena, void *, n + 1)};
         for (uint32_t a = 0; a < n; a++)
-            to->argument[a] = buffer_data(l, from->buffer[a]);
+            to->argument[a] = l->place.address[from->buffer[a]];
     }
 }
 
@@ -310,7 +313,7 @@ static void cpu_unload(LoadedProgram *l)
     free(l);
 }
 
-static Status cpu_load(Device *d, const Program *p, LoadedProgram **out_loaded, StatusText *why)
+static Status load(Device *d, const Placement *beside, const Program *p, LoadedProgram **out_loaded, StatusText *why)
 {
     Status s = program_check(p, why);
     if (s != STATUS_OK)
@@ -326,7 +329,7 @@ static Status cpu_load(Device *d, const Program *p, LoadedProgram **out_loaded, 
     s = build(l, function, why);
     l->stats.compile_s = proc_now_s() - begin;
     if (s == STATUS_OK)
-        s = allocate(l, why);
+        s = allocate(l, beside, why);
     if (s != STATUS_OK) {
         cpu_unload(l);
         return s;
@@ -334,6 +337,16 @@ static Status cpu_load(Device *d, const Program *p, LoadedProgram **out_loaded, 
     prepare(l, function);
     *out_loaded = l;
     return STATUS_OK;
+}
+
+static Status cpu_load(Device *d, const Program *p, LoadedProgram **out_loaded, StatusText *why)
+{
+    return load(d, NULL, p, out_loaded, why);
+}
+
+static Status cpu_load_beside(LoadedProgram *other, const Program *p, LoadedProgram **out_loaded, StatusText *why)
+{
+    return load(other->device, &other->place, p, out_loaded, why);
 }
 
 static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
@@ -351,7 +364,7 @@ static Status cpu_write(LoadedProgram *l, uint32_t buffer, const void *data, siz
 {
     Status s = check_access(l, buffer, bytes, why);
     if (s == STATUS_OK && bytes)
-        memcpy(buffer_data(l, buffer), data, bytes);
+        memcpy(l->place.address[buffer], data, bytes);
     return s;
 }
 
@@ -359,7 +372,7 @@ static Status cpu_read(LoadedProgram *l, uint32_t buffer, void *data, size_t byt
 {
     Status s = check_access(l, buffer, bytes, why);
     if (s == STATUS_OK && bytes)
-        memcpy(data, buffer_data(l, buffer), bytes);
+        memcpy(data, l->place.address[buffer], bytes);
     return s;
 }
 
@@ -400,5 +413,6 @@ static void cpu_stats(const LoadedProgram *l, LoadStats *out_stats)
 
 const DeviceOps device_cpu = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .target = cpu_target, .load = cpu_load, .unload = cpu_unload,
-    .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed, .stats = cpu_stats,
+    .load_beside = cpu_load_beside, .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed,
+    .stats = cpu_stats,
 };

@@ -241,6 +241,84 @@ static void test_cost_of_a_launch(void **state)
     }
 }
 
+// y = w * x with a temporary; `counter` is a state that `update` adds to. w: 1, x: 2, t: 3, y: 4, counter: 5.
+static Program *make_scale(Arena *arena, const char *name, bool update, int64_t n)
+{
+    Program *p = program_make(arena, name);
+    size_t row = (size_t)(n * 4 + 63) / 64 * 64;
+    uint32_t w = add_buffer(p, "w", BUFFER_PARAM, 8, 0), x = add_buffer(p, "x", BUFFER_INPUT, n, 128);
+    uint32_t t = add_buffer(p, "t", BUFFER_TEMP, n, 128 + row), y = add_buffer(p, "output.y", BUFFER_OUTPUT, n, 128 + 2 * row);
+    uint32_t c = add_buffer(p, "counter", BUFFER_STATE, 1, 64);
+    uint32_t k1 = add_kernel(p, "scale",
+        "void scale(void *const *p, long begin, long end, void *scratch)\n"
+        "{\n    const float *w = p[0], *x = p[1];\n    float *y = p[2];\n    (void)scratch;\n"
+        "    for (long i = begin; i < end; i++) y[i] = w[i % 8] * x[i];\n}\n", 3, 0);
+    uint32_t k2 = add_kernel(p, "add",
+        "void add(void *const *p, long begin, long end, void *scratch)\n"
+        "{\n    const float *x = p[0];\n    const float *c = p[1];\n    float *y = p[2];\n    (void)scratch;\n"
+        "    for (long i = begin; i < end; i++) y[i] = x[i] + c[0];\n}\n", 3, 0);
+    p->kernel[k1].writes = p->kernel[k2].writes = 4;
+    add_launch(p, k1, (uint32_t[]){w, x, t}, n, 1);
+    add_launch(p, k2, (uint32_t[]){t, c, y}, n, 1);
+    if (update)
+        add_launch(p, k2, (uint32_t[]){c, c, c}, 1, 1);      // doubles
+    return p;
+}
+
+static float run_scale(LoadedProgram *l, int64_t n)
+{
+    static float x[4096], y[4096];
+    StatusText why = {0};
+    for (int i = 0; i < n; i++)
+        x[i] = (float)i;
+    assert_int_equal(device_cpu.write(l, 2, x, (size_t)n * 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.run(l, &why), STATUS_OK);
+    assert_int_equal(device_cpu.read(l, 4, y, (size_t)n * 4, &why), STATUS_OK);
+    for (int64_t i = 8; i < n; i++)         // w is 1 .. 8 times something
+        assert_true((y[i] - y[0]) * 2 == (y[1] - y[0]) * (float)((i % 8 + 1) * i));
+    return y[0];
+}
+
+// A second program uses the parameters and the room of the first, unless it writes them.
+static void test_loading_beside(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    StatusText why = {0};
+    DeviceOptions options = {.threads = 2, .cache_dir = ""};
+    Device *d = NULL;
+    LoadedProgram *train = NULL, *eval = NULL, *large = NULL;
+    LoadStats stats;
+    float w[8] = {1, 2, 3, 4, 5, 6, 7, 8}, one = 1, count;
+    assert_int_equal(device_cpu.open(&options, &d, &why), STATUS_OK);
+    assert_int_equal(device_cpu.load(d, make_scale(&arena, "train", true, 1000), &train, &why), STATUS_OK);
+    assert_int_equal(device_cpu.load_beside(train, make_scale(&arena, "eval", false, 500), &eval, &why), STATUS_OK);
+    assert_int_equal(device_cpu.load_beside(train, make_scale(&arena, "large", true, 3000), &large, &why), STATUS_OK);
+    device_cpu.stats(eval, &stats);
+    assert_int_equal(stats.arena_bytes, 2048);               // x alone, rounded up
+    device_cpu.stats(large, &stats);
+    assert_int_equal(stats.arena_bytes, 12032 + 64 + 2 * 12032);     // x, its own counter, and what does not fit
+    assert_int_equal(device_cpu.write(train, 1, w, sizeof w, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(train, 5, &one, 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(large, 5, &one, 4, &why), STATUS_OK);
+    for (int round = 1; round <= 4; round++) {
+        float expected = (float)(1 << (round - 1));
+        assert_true(run_scale(eval, 500) == expected);       // sees what training left
+        assert_true(run_scale(large, 3000) == expected);     // counts for itself
+        assert_true(run_scale(train, 1000) == expected);
+        assert_int_equal(device_cpu.read(train, 5, &count, 4, &why), STATUS_OK);
+        assert_true(count == 2 * expected);
+        for (int i = 0; i < 8; i++)
+            w[i] += (float)(i + 1);
+        assert_int_equal(device_cpu.write(train, 1, w, sizeof w, &why), STATUS_OK);
+    }
+    device_cpu.unload(large);
+    device_cpu.unload(eval);
+    device_cpu.unload(train);
+    device_cpu.close(d);
+    arena_free(&arena);
+}
+
 static void test_words_in_cc(void **state)
 {
     (void)state;
@@ -259,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_finds_what_it_compiled),
         cmocka_unit_test(test_says_what_is_wrong_with_the_compiler),
         cmocka_unit_test(test_a_refused_kernel_is_our_fault),
+        cmocka_unit_test(test_loading_beside),
         cmocka_unit_test(test_words_in_cc),
         cmocka_unit_test(test_cost_of_a_launch),
         cmocka_unit_test(test_temporary_files_are_gone),
