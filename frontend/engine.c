@@ -115,5 +115,5 @@ Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *modul
     if (engine->options.max_bytes && p->arena_bytes > engine->options.max_bytes)
         return status_fail(why, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget (--max-mem) is %.1f MiB",
                            (double)p->arena_bytes / 1048576, (double)engine->options.max_bytes / 1048576);
-    return net_make_program(arena, engine->ops, engine->device, p, out_net, why);
+    return net_make_program(arena, engine->ops, engine->device, p, options->beside, out_net, why);
 }

@@ -40,6 +40,8 @@ typedef struct LoadOptions {
     bool             train;                 // the graph `step`, else `main`
     const PassHooks *hooks;                 // NULL: none
     const Target    *target;                // NULL: the device's; another one for engine_program only
+    Net             *beside;                // share this net's parameters and working memory (device.h, load_beside), which
+                                            // must outlive the new one: read the outputs of one before running the other
 } LoadOptions;
 
 // The pipeline up to the planned program. Returns NULL after an error in diag. Works on the device "eval" too.

@@ -17,7 +17,8 @@ static bool host_kind(BufferKind kind)
     return kind == BUFFER_INPUT || kind == BUFFER_PARAM || kind == BUFFER_STATE || kind == BUFFER_OUTPUT;
 }
 
-Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net **out_net, StatusText *why)
+Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside, Net **out_net,
+                        StatusText *why)
 {
     Net *net = calloc(1, sizeof *net);
     if (!net)
@@ -41,6 +42,7 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, cons
     if (most_half)
         net->half = malloc((size_t)most_half * sizeof *net->half);
     Status status = most_half && !net->half ? status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for a net")
+             : beside && ops->load_beside   ? ops->load_beside(beside->loaded, p, &net->loaded, why)
                                             : ops->load(device, p, &net->loaded, why);
     if (status != STATUS_OK) {
         net_free(net);

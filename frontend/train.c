@@ -115,9 +115,9 @@ static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
     const TrainJob *job = t->job;
     Status status = engine_load(job->engine, t->arena, diag, job->train, &(LoadOptions){.train = true}, &t->net, why);
     if (status == STATUS_OK && job->eval)
-        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){0}, &t->eval_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){.beside = t->net}, &t->eval_net, why);
     if (status == STATUS_OK && job->generate)
-        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){0}, &t->generate_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){.beside = t->net}, &t->generate_net, why);
     return status;
 }
 
