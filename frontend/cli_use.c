@@ -1,4 +1,5 @@
 // mixc eval and mixc generate: what a trained model is used for.
+#include "clock.h"
 #include "cli_trained.h"
 
 #include <errno.h>
@@ -63,19 +64,22 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
 {
     StatusText why = {0};
     Dataset *data = NULL;
-    double loss = 0;
+    double loss = 0, begin = 0, seconds = 0;
     int64_t batches = 0;
     if (!cli_int(cli, OPT_STEPS, 1, INT64_MAX, &batches))
         return status_exit_code(STATUS_BAD_USAGE);
     DataOptions options = {.path = cli->value[OPT_DATA], .base = trained->base, .state = about->data_state, .seed = about->seed};
     Status status = data_open(&cli->arena, m->data, m->n_data, &options, &data, &why);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
+        begin = clock_seconds();
         status = eval_loss(net, data, batches, &loss, &why);
+        seconds = clock_seconds() - begin;
+    }
     if (status == STATUS_OK) {
         int64_t all = data_batches(data, DATA_VAL), used = batches && batches < all ? batches : all;
         if (cli_has(cli, OPT_JSON))
-            printf("{\"loss\": %.9g, \"perplexity\": %.9g, \"batches\": %lld, \"step\": %lld}\n", loss, exp(loss), (long long)used,
-                   (long long)about->step);
+            printf("{\"loss\": %.9g, \"perplexity\": %.9g, \"batches\": %lld, \"seconds\": %.6f, \"step\": %lld}\n", loss, exp(loss),
+                   (long long)used, seconds, (long long)about->step);
         else
             printf("loss %.5f   perplexity %.4g   %lld batches%s\n", loss, exp(loss), (long long)used,
                    about->step ? arena_printf(&cli->arena, "   after step %lld", (long long)about->step) : "");

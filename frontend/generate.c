@@ -1,4 +1,5 @@
 // See generate.h.
+#include "clock.h"
 #include "generate.h"
 
 #include "rng.h"
@@ -105,20 +106,13 @@ static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOpt
     return c[i].token;
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options, GenerateEach *each,
                      void *user, StatusText *why)
 {
     int64_t have = (int64_t)n_prompt < g->window ? (int64_t)n_prompt : g->window;
     memset(g->row, 0, (size_t)g->tokens->count * sizeof *g->row);
     memcpy(g->row, prompt + (n_prompt - (size_t)have), (size_t)have * sizeof *g->row);
-    double begin = now_s();
+    double begin = clock_seconds();
     uint32_t key = rng_key(options->seed, 0, 0x9e4e7a7eu);
     for (int64_t i = 0; i < options->n_tokens; i++) {
         Status status = net_write(g->net, g->tokens, g->row, why);
@@ -141,7 +135,7 @@ Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const
         else
             have++;
         g->row[have - 1] = token;
-        if (options->limit_s > 0 && now_s() - begin > options->limit_s)
+        if (options->limit_s > 0 && clock_seconds() - begin > options->limit_s)
             break;
     }
     return STATUS_OK;

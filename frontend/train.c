@@ -1,4 +1,5 @@
 // See train.h: the step loop.
+#include "clock.h"
 #include "train.h"
 
 #include "generations.h"
@@ -36,13 +37,6 @@ typedef struct Trainer {
     int64_t     n_summed;
     double      last_norm, last_good;
 } Trainer;
-
-static double now_s(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 double run_number(const Module *m, const char *key, double otherwise)
 {
@@ -306,7 +300,7 @@ static double read_scalar(Trainer *t, const Slot *slot)
 static Status one_step(Trainer *t, StatusText *why)
 {
     int64_t parts = t->spec->grad_accum > 1 ? t->spec->grad_accum : 1;
-    double begin = now_s(), loss = 0, aux = 0;
+    double begin = clock_seconds(), loss = 0, aux = 0;
     Status status = net_write_float(t->net, "lr", t->spec->lr * schedule_factor(t->spec, t->at.step + 1), why);
     for (int64_t k = 0; k < parts && status == STATUS_OK; k++) {
         int64_t number = t->at.step * parts + k;
@@ -323,7 +317,7 @@ static Status one_step(Trainer *t, StatusText *why)
     if (status != STATUS_OK)
         return status;
     t->at.step++;
-    t->busy_s += now_s() - begin;
+    t->busy_s += clock_seconds() - begin;
     t->last_norm = read_scalar(t, t->norm);
     if (!isfinite(loss))
         return not_finite(t, loss, why);
@@ -370,7 +364,7 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
     arena_free(&scratch);
     if (!written)
         return status_fail(why, STATUS_IO, "%s/log.jsonl: %s", t->job->folder, strerror(errno));
-    progress_row(&t->progress, &row, now_s() - t->start_s, last);
+    progress_row(&t->progress, &row, clock_seconds() - t->start_s, last);
     if (row.sample && t->progress.kind != PROGRESS_JSON)
         progress_say(&t->progress, "---- sample after step %lld\n%s\n----", (long long)row.step, row.sample);
     return STATUS_OK;
@@ -442,7 +436,7 @@ static void say_start(Trainer *t)
 
 Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
 {
-    Trainer t = {.job = job, .arena = arena, .spec = &job->train->train, .last_good = NAN, .last_norm = NAN, .start_s = now_s()};
+    Trainer t = {.job = job, .arena = arena, .spec = &job->train->train, .last_good = NAN, .last_norm = NAN, .start_s = clock_seconds()};
     t.at = (Checkpoint){.seed = job->seed};
     t.log = run_log_make(arena);
     Status status = open_nets(&t, diag, why);
