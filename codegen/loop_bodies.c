@@ -203,8 +203,8 @@ static size_t inner_axes(const Graph *g, const LoopGroup *group, ValueId v, Axis
     const Type *type = &g->node[v].type;
     for (int i = 0; i < type->n_axes; i++) {
         bool is_row = false;
-        for (size_t k = 0; k < group->n_rows; k++)
-            is_row |= group->row[k] == type->axis[i];
+        for (size_t k = 0; k < group->wish.n_rows; k++)
+            is_row |= group->wish.row[k] == type->axis[i];
         if (!is_row)
             out[n++] = type->axis[i];
     }
@@ -214,7 +214,7 @@ static size_t inner_axes(const Graph *g, const LoopGroup *group, ValueId v, Axis
 int64_t rows_plan(Lower *L, LoopGroup *group)
 {
     enum { MOST_CHUNKS = 64 };
-    int64_t rows = loop_count(L->g, group->row, group->n_rows);
+    int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
     if (!group->has_columns)
         return rows;
     group->chunk = (rows + MOST_CHUNKS - 1) / MOST_CHUNKS;
@@ -275,7 +275,7 @@ static void rows_lane_step(Emitter *E, Scope *s, Ix at, void *user)
         if (!step->in_nest[m] || step->zero)
             continue;
         ValueId v = group->member[m];
-        val[m] = group->is_column[m] ? val_float(E, emit_reduction_part(E, s, v, &env, group->row, group->n_rows))
+        val[m] = group->is_column[m] ? val_float(E, emit_reduction_part(E, s, v, &env, group->wish.row, group->wish.n_rows))
                                      : val_named(E, s, emit_value(E, s, v, &env), "y");
     }
     for (size_t m = 0; m < group->n; m++) {
@@ -326,7 +326,7 @@ static void row_scalar(Emitter *E, Scope *row, RowsStep *step, size_t m)
     const LoopGroup *group = step->group;
     ValueId v = group->member[m];
     if (group->is_column[m]) {
-        Val x = emit_reduction_part(E, row, v, &step->rows, group->row, group->n_rows);
+        Val x = emit_reduction_part(E, row, v, &step->rows, group->wish.row, group->wish.n_rows);
         scope_line(row, "%s += %s;", step->total[m].text, val_float(E, x).text);
         return;
     }
@@ -367,14 +367,14 @@ static void rows_stages(Emitter *E, Scope *row, RowsStep *step, bool zero)
 
 void rows_body(const Lower *L, const LoopGroup *group, Emitter *E)
 {
-    int64_t rows = loop_count(L->g, group->row, group->n_rows);
+    int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
     RowsStep step = {.group = group};
-    step.rows.n = (uint8_t)group->n_rows;
-    memcpy(step.rows.axis, group->row, sizeof step.rows.axis);
+    step.rows.n = (uint8_t)group->wish.n_rows;
+    memcpy(step.rows.axis, group->wish.row, sizeof step.rows.axis);
     Ix item, row_at;
     if (!group->has_columns) {
         Scope *row = loop_items(E, "row", rows, &item);
-        loop_set(E, &step.rows, group->row, group->n_rows, item);
+        loop_set(E, &step.rows, group->wish.row, group->wish.n_rows, item);
         rows_stages(E, row, &step, false);
         loop_items_end(E, row);
         return;
@@ -390,7 +390,7 @@ void rows_body(const Lower *L, const LoopGroup *group, Emitter *E)
             scope_line(chunk, "float %s = 0.0f;", step.total[m].text);
         }
     Scope *row = scope_loop_text(E, chunk, "row", span.first, span.last, 1, 0, rows ? rows - 1 : 0, &row_at);
-    loop_set(E, &step.rows, group->row, group->n_rows, row_at);
+    loop_set(E, &step.rows, group->wish.row, group->wish.n_rows, row_at);
     rows_stages(E, row, &step, false);
     scope_close(E, row);
     for (size_t m = 0; m < group->n; m++)

@@ -2,15 +2,13 @@
 #ifndef MIXC_LOWER_LOOP_H
 #define MIXC_LOWER_LOOP_H
 
+#include "loop_shape.h"
 #include "lower.h"
-
-typedef enum LoopShape { LOOP_LANES, LOOP_ROWS, LOOP_TOTAL } LoopShape;
 
 enum { LOOP_MAX_MEMBERS = 24 };
 
 typedef struct LoopGroup {                  // one launch (and a second one for columns)
-    LoopShape shape;
-    AxisId    row[MAX_AXES]; size_t n_rows; // ROWS: the axes of a row's index
+    LoopWish  wish;
     ValueId   member[LOOP_MAX_MEMBERS]; size_t n;
     bool      is_column[LOOP_MAX_MEMBERS];  // a reduction over the rows: goes through a workspace
     bool      has_columns;

@@ -9,7 +9,11 @@
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
 //   - a product reads it and it costs more than a few operations;
 //   - it would need more operands than a kernel may have.
+// Those stored values that can share loops then share a kernel (fuse_group.c).
+//
 // Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
+#include "fuse_group.h"
+#include "loop_shape.h"
 #include "pass.h"
 #include "rewrite.h"
 
@@ -45,11 +49,6 @@ static bool is_leaf(const Node *n)
 static bool is_view(const Node *n)
 {
     return (op_row[n->op].flags & OP_FLAG_VIEW) != 0;
-}
-
-static bool is_sum(const Node *n)
-{
-    return n->op == OP_REDUCE || n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n);
 }
 
 static bool by_product_family(const Graph *g, ValueId root)
@@ -90,7 +89,7 @@ static void estimate(Fuse *f)
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
         unsigned ops = own_ops(n), loads = 0, reads = 0;
-        if (is_leaf(n) || n->kernel || is_sum(n)) {
+        if (is_leaf(n) || n->kernel || loop_is_reduction(n)) {
             f->loads[v] = n->type.n_axes > 0;
             f->reads[v] = 1;
             f->has_contract[v] = n->op == OP_CONTRACT && !n->kernel;
@@ -100,7 +99,8 @@ static void estimate(Fuse *f)
         }
         for (int i = 0; i < n->n_in; i++) {
             ops += f->ops[n->in[i]];
-            loads += f->loads[n->in[i]];
+            // What is smaller than the value is read once for many elements.
+            loads += g->node[n->in[i]].type.n_axes < n->type.n_axes && f->ops[n->in[i]] == 0 ? 0 : f->loads[n->in[i]];
             reads += f->reads[n->in[i]];
             f->has_contract[v] |= f->has_contract[n->in[i]];
         }
@@ -209,8 +209,7 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
     if (f->reader[in] && f->reader[in] != root)
         f->flags[in] |= MANY;
     f->reader[in] = root;
-    bool changes_index = (is_view(n) && n->op != OP_EXPAND) || n->op == OP_TAKE || n->op == OP_PUT_ADD;
-    if (changes_index || (via != root && (f->flags[via] & VIEWED)))
+    if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {
         bool inside = via == root || (f->flags[via] & INSIDE);
@@ -251,12 +250,7 @@ static void fuse_graph(Graph *g, Arena *scratch)
         f.is_output[g->output[i].value] = !is_leaf(&g->node[g->output[i].value]);
     estimate(&f);
     choose_stored(&f);
-    for (ValueId v = 1; v < n; v++) {
-        Node *node = &g->node[v];
-        if (f.is_root[v] && !node->kernel)
-            node->kernel = graph_add_kernel(g, node->op == OP_PUT_ADD && node->attr[0].axes.n && node->type.dtype == DTYPE_F32
-                                                   ? FAMILY_SCATTER : FAMILY_LOOP);
-    }
+    fuse_group(g, scratch, f.is_root);
 }
 
 bool pass_fuse_loops(PassContext *ctx, const Module *in, Module *out)
