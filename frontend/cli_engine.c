@@ -19,27 +19,6 @@ int cli_engine_open(Cli *cli, Engine **out_engine)
     return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
 }
 
-int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
-{
-    int code = status_exit_code(STATUS_BAD_USAGE);
-    CliModel model = {.engine = NULL};
-    model.ast = cli_parse(cli, path, &code);
-    if (!model.ast)
-        return code;
-    bool has_train = cli_has_section(model.ast, SECTION_TRAIN);
-    if (!cli_build_options(cli, has_train ? MODE_TRAIN : MODE_EVAL, &model.options))
-        return status_exit_code(STATUS_BAD_USAGE);
-    model.options.with_loss = has_train && model.options.mode != MODE_GENERATE && !model.options.entry;
-    model.train = model.options.with_loss && model.options.mode == MODE_TRAIN;
-    model.module = cli_build_ast(cli, model.ast, &model.options, &code);
-    if (!model.module)
-        return code;
-    code = cli_engine_open(cli, &model.engine);
-    if (!code)
-        *out_model = model;
-    return code;
-}
-
 void cli_model_close(CliModel *model)
 {
     engine_close(model->engine);

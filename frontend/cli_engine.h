@@ -16,7 +16,8 @@ typedef struct CliModel {
 bool cli_has_section(const Ast *ast, SectionKind kind);
 // Opens the device of --device. Returns 0 or an exit code.
 int  cli_engine_open(Cli *cli, Engine **out_engine);
-// Parses, builds and opens the device: in --mode, else train when the file has a train section, else eval.
+// Parses, builds and opens the device: in --mode, else train when the file has a train section, else eval; with as many
+// rows in a batch as training has (one when generating).
 int  cli_model_open(Cli *cli, const char *path, CliModel *out_model);
 void cli_model_close(CliModel *model);
 // The planned program; `target` NULL: the device's. NULL: `*out_exit` says why, everything is printed.

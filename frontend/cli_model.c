@@ -23,6 +23,9 @@ int cli_diagnostics(Cli *cli)
         diag_print(&cli->diag, &text, cli->colour_err);
         print_all(text_str(&text), stderr);
     }
+    for (size_t i = 0; i < cli->diag.n_items; i++)
+        if (!strncmp(cli->diag.item[i].message, "internal:", 9))
+            return status_exit_code(STATUS_INTERNAL);
     return cli->diag.n_errors ? status_exit_code(STATUS_BAD_MODEL) : 0;
 }
 

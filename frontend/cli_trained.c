@@ -6,6 +6,27 @@
 #include <string.h>
 #include <sys/stat.h>
 
+int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
+{
+    int code = status_exit_code(STATUS_BAD_USAGE);
+    CliModel model = {.engine = NULL};
+    model.ast = cli_parse(cli, path, &code);
+    if (!model.ast)
+        return code;
+    bool has_train = cli_has_section(model.ast, SECTION_TRAIN);
+    if (!cli_build_options(cli, has_train ? MODE_TRAIN : MODE_EVAL, &model.options))
+        return status_exit_code(STATUS_BAD_USAGE);
+    ModeName mode = model.options.mode;
+    model.train = has_train && mode == MODE_TRAIN && !model.options.entry;
+    model.module = cli_build_mode(cli, model.ast, mode, mode == MODE_GENERATE && cli_has_section(model.ast, SECTION_GENERATE), &code);
+    if (!model.module)
+        return code;
+    code = cli_engine_open(cli, &model.engine);
+    if (!code)
+        *out_model = model;
+    return code;
+}
+
 // The first axis of kind batch that the file declares; NULL: none.
 static const char *batch_axis(const Ast *ast)
 {
@@ -49,7 +70,7 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     if (!cli_build_options(cli, mode, &options))
         return NULL;
     options.mode = mode;
-    options.with_loss = mode != MODE_GENERATE && cli_has_section(ast, SECTION_TRAIN);
+    options.with_loss = mode != MODE_GENERATE && !options.entry && cli_has_section(ast, SECTION_TRAIN);
     const char *axis = batch_axis(ast);
     if (rows && axis)
         bind_also(cli, &options, axis, rows);
