@@ -29,8 +29,10 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
     out.n_facts = 0;
     out.is_linear = out.is_const = false;
     out.is_binary &= f != RED_SUM;
-    if (f == RED_SUM && out.at_least < ORDINARY)
-        out.at_least = -INFINITY;
+    if (f == RED_SUM && out.least < -ORDINARY)
+        out.least = -INFINITY;
+    if (f == RED_SUM && out.most > ORDINARY)
+        out.most = INFINITY;
     unsigned silent = f == RED_MAX ? KNOWN_SAME | KNOWN_LOW : KNOWN_SAME;
     int64_t shift = reads_take_bound(&out, axis);
     const Region *best = NULL;
@@ -40,7 +42,7 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
         if (fact->where.on_diagonal && touched) {   // every row has an element that is not LOW
             AxisId other = fact->where.a == axis ? fact->where.b : fact->where.a;
             if (f == RED_MAX && fact->known & KNOWN_FAIR && graph_size(g, axis) >= graph_size(g, other))
-                out.at_least = ORDINARY;
+                out.least = -ORDINARY;
             continue;
         }
         if (fact->where.a == axis && fact->known & silent && (!best || fact->where.shift < best->shift))
@@ -277,8 +279,11 @@ Reads reads_of_node(const Graph *g, const Node *n, const Reads *const *reads)
     bool pointwise = op_row[n->op].flags & OP_FLAG_POINTWISE && n->n_in > 0 && n->op != OP_RANDOM;
     Reads out = pointwise || n->op == OP_EXPAND ? reads_pointwise(n, in) : reads_other(g, n, in);
     unsigned known = 0;
-    for (size_t i = 0; i < out.n_facts; i++)
+    for (size_t i = 0; i < out.n_facts; i++) {
+        if (out.low_at_most > LOW_ENOUGH)
+            out.fact[i].known &= ~(unsigned)KNOWN_LOW;
         known |= out.fact[i].known;
+    }
     if (!(known & KNOWN_LOW))
         out.low_at_most = -INFINITY;
     return out;

@@ -8,9 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-static const double low_enough = -1e9;      // exp of it is 0 in every element type, and stays so next to scores
-
-const Reads reads_nothing = {.fixed = NOWHERE, .at_least = ORDINARY, .low_at_most = -INFINITY};
+const Reads reads_nothing = {.fixed = NOWHERE, .least = -ORDINARY, .most = ORDINARY, .low_at_most = -INFINITY};
 
 bool reads_depend(const Reads *r)
 {
@@ -129,12 +127,12 @@ void reads_add_fact(Reads *r, Region where, unsigned known)
 static unsigned known_constant(double value)
 {
     return (value == 0 ? KNOWN_ZERO : 0u) | (value == 1 ? KNOWN_ONE : 0u) |
-           (value <= low_enough ? KNOWN_LOW : value < -low_enough ? KNOWN_FAIR : 0u);
+           (value <= LOW_ENOUGH ? KNOWN_LOW : value < -LOW_ENOUGH ? KNOWN_FAIR : 0u);
 }
 
 static unsigned known_at(const Reads *r, const Region *where)
 {
-    unsigned known = (reads_depend(r) ? 0u : KNOWN_SAME) | (r->at_least >= ORDINARY ? KNOWN_FAIR : 0u);
+    unsigned known = (reads_depend(r) ? 0u : KNOWN_SAME) | (r->least >= -ORDINARY ? KNOWN_FAIR : 0u);
     if (r->is_const)
         known |= known_constant(r->value);
     for (size_t i = 0; i < r->n_facts; i++)
@@ -177,7 +175,10 @@ static bool scalar_op(Op op, double a, double b, double *out)
 
 static unsigned known_binary(const Node *n, const Reads *x, const Reads *y, const Region *where)
 {
-    unsigned a = known_at(x, where), b = known_at(y, where), known = a & b & (KNOWN_SAME | KNOWN_FAIR);
+    unsigned a = known_at(x, where), b = known_at(y, where), known = a & b & KNOWN_SAME;
+    bool fair = n->op == OP_ADD || n->op == OP_MAX || n->op == OP_MIN || (x->most <= ORDINARY && y->most <= ORDINARY);
+    if (fair)
+        known |= a & b & KNOWN_FAIR;
     double va, vb, value;
     if (value_at(x, where, &va) && value_at(y, where, &vb) && scalar_op(n->op, va, vb, &value))
         known |= known_constant(value);
@@ -185,7 +186,7 @@ static unsigned known_binary(const Node *n, const Reads *x, const Reads *y, cons
     bool positive_x = (x->is_const && x->value > 0) || a & KNOWN_ONE;
     switch ((int)n->op) {
     case OP_ADD: known |= (a | b) & KNOWN_LOW; break;
-    case OP_SUB: known |= x->low_at_most - y->at_least <= low_enough ? a & KNOWN_LOW : 0; break;
+    case OP_SUB: known |= a & KNOWN_LOW; break;
     case OP_MUL:
         known |= (a | b) & KNOWN_ZERO;
         known |= (positive_y ? a & KNOWN_LOW : 0) | (positive_x ? b & KNOWN_LOW : 0);
@@ -212,14 +213,14 @@ static unsigned known_select(const Reads *c, const Reads *x, const Reads *y, con
 
 static unsigned known_unary(const Node *n, const Reads *x, const Region *where)
 {
-    unsigned a = known_at(x, where), known = a & (KNOWN_SAME | KNOWN_FAIR);
+    unsigned a = known_at(x, where), known = a & (x->most <= ORDINARY ? KNOWN_SAME | KNOWN_FAIR : KNOWN_SAME);
     switch ((int)n->op) {
     case OP_NEG:  return known | (a & KNOWN_ZERO);
     case OP_CAST: case OP_STOP: case OP_EXPAND: return a;
     case OP_MAP:
         if (a & KNOWN_ZERO)
             known |= known_constant(act_value(n->attr[0].act, 0));
-        if (a & KNOWN_LOW && act_value(n->attr[0].act, low_enough) == 0)
+        if (a & KNOWN_LOW && act_value(n->attr[0].act, LOW_ENOUGH) == 0)
             known |= KNOWN_ZERO;
         return known;
     default: return known;
@@ -306,42 +307,89 @@ static void linear_of(const Node *n, const Reads *const *in, Reads *out)
     }
 }
 
-// The least that the result can be. Ordinary numbers stay ordinary; what becomes of low ones is worked out where masks
-// and softmax need it, and is anything (-inf) elsewhere.
-static double least_of(const Node *n, const Reads *const *in)
+typedef struct Range { double least, most; } Range;
+
+static const Range ordinary = {-ORDINARY, ORDINARY}, unknown = {-INFINITY, INFINITY};
+
+static bool is_ordinary(const Reads *r)
 {
-    double x = n->op == OP_SELECT ? in[1]->at_least : in[0]->at_least;
-    double y = n->op == OP_SELECT ? in[2]->at_least : n->n_in > 1 ? in[1]->at_least : ORDINARY;
-    Act f = n->op == OP_MAP ? n->attr[0].act : ACT_COUNT;
-    if ((x >= ORDINARY && y >= ORDINARY) || is_comparison(n->op) ||
-        f == ACT_EXP || f == ACT_SIGMOID || f == ACT_TANH || f == ACT_RELU || f == ACT_ABS)
-        return ORDINARY;
+    return r->least >= -ORDINARY && r->most <= ORDINARY;
+}
+
+static Range range_scaled(const Reads *x, double by)
+{
+    return by > 0 ? (Range){x->least * by, x->most * by} : (Range){x->most * by, x->least * by};
+}
+
+static Range range_of_map(Act f, const Reads *x)
+{
+    switch ((int)f) {
+    case ACT_SIGMOID: case ACT_TANH: case ACT_SIGN: case ACT_ERF: case ACT_SIN: case ACT_COS: return ordinary;
+    case ACT_EXP:  return (Range){-ORDINARY, x->most > ORDINARY ? INFINITY : ORDINARY};
+    case ACT_RELU: return (Range){-ORDINARY, x->most};
+    case ACT_ABS:  return (Range){-ORDINARY, fmax(x->most, -x->least)};
+    default:       return is_ordinary(x) ? ordinary : unknown;
+    }
+}
+
+static Range range_of(const Node *n, const Reads *const *in)
+{
+    const Reads *x = in[n->op == OP_SELECT], *y = n->n_in > 1 ? in[n->op == OP_SELECT ? 2 : 1] : x;
     switch ((int)n->op) {
-    case OP_MAX:  return fmax(x, y);
-    case OP_MIN:  case OP_SELECT: return fmin(x, y);
-    case OP_ADD:  return fmin(x, 0) + fmin(y, 0);
-    case OP_SUB:  return y >= ORDINARY ? x : -INFINITY;
-    case OP_MUL:  return in[1]->is_const && in[1]->value > 0 ? x * in[1]->value
-                       : in[0]->is_const && in[0]->value > 0 ? y * in[0]->value : -INFINITY;
-    case OP_DIV:  return in[1]->is_const && in[1]->value > 0 ? x / in[1]->value : -INFINITY;
-    case OP_CAST: case OP_STOP: case OP_EXPAND: return x;
-    default:      return -INFINITY;
+    case OP_LT: case OP_LE: case OP_EQ: case OP_NE: return ordinary;
+    case OP_ADD: return (Range){x->least + y->least, x->most + y->most};
+    case OP_SUB: return (Range){x->least - y->most, x->most - y->least};
+    case OP_NEG: return range_scaled(x, -1);
+    case OP_MAX: return (Range){fmax(x->least, y->least), fmax(x->most, y->most)};
+    case OP_MIN: return (Range){fmin(x->least, y->least), fmin(x->most, y->most)};
+    case OP_SELECT: return (Range){fmin(x->least, y->least), fmax(x->most, y->most)};
+    case OP_CAST: case OP_STOP: case OP_EXPAND: return (Range){x->least, x->most};
+    case OP_MAP: return range_of_map(n->attr[0].act, x);
+    case OP_MUL:
+        if (x->is_const || x->is_binary)
+            return x->is_const && x->value != 0 ? range_scaled(y, x->value)
+                   : (Range){fmin(y->least, -ORDINARY), fmax(y->most, ORDINARY)};
+        if (y->is_const && y->value != 0)
+            return range_scaled(x, y->value);
+        break;
+    case OP_DIV:
+        if (y->is_const && y->value != 0)
+            return range_scaled(x, 1 / y->value);
+        break;
+    default: break;
+    }
+    return is_ordinary(x) && is_ordinary(y) && is_ordinary(in[0]) ? ordinary : unknown;
+}
+
+// Usual numbers stay usual through any number of sums and products; only what masks put in stands out.
+static void set_range(Reads *out, Range range)
+{
+    out->least = range.least >= LOW_ENOUGH ? -ORDINARY : range.least;
+    out->most = range.most <= -LOW_ENOUGH ? ORDINARY : range.most;
+    if (isnan(out->least) || isnan(out->most)) {
+        out->least = unknown.least;
+        out->most = unknown.most;
     }
 }
 
 // The most that a LOW element of the result can be.
-static double most_of(const Node *n, const Reads *const *in)
+static double low_of(const Node *n, const Reads *const *in)
 {
     double most = -INFINITY;
     for (size_t i = 0; i < n->n_in; i++) {
-        double low = in[i]->is_const && in[i]->value <= low_enough ? in[i]->value : in[i]->low_at_most;
-        double other = n->n_in == 2 && in[1 - i]->is_const ? in[1 - i]->value : 1;
-        if (n->op == OP_SUB)
-            low = i == 0 ? low - in[1]->at_least : -INFINITY;
-        if (n->op == OP_MUL && other > 0)
-            low *= other;
-        if (n->op == OP_DIV && i == 0 && other > 0)
-            low /= other;
+        double low = in[i]->is_const && in[i]->value <= LOW_ENOUGH ? in[i]->value : in[i]->low_at_most;
+        const Reads *other = n->n_in == 2 ? in[1 - i] : NULL;
+        double factor = other && other->is_const && other->value > 0 ? other->value : 1;
+        if (low == -INFINITY || (n->op == OP_SUB && i == 1))
+            continue;
+        if (n->op == OP_ADD)
+            low += other->most;
+        else if (n->op == OP_SUB)
+            low -= other->least;
+        else if (n->op == OP_MUL)
+            low *= factor;
+        else if (n->op == OP_DIV)
+            low /= factor;
         most = low > most ? low : most;
     }
     return most;
@@ -360,7 +408,8 @@ static bool is_binary(const Node *n, const Reads *const *in)
 
 void reads_set_const(Reads *r, double value)
 {
-    r->at_least = value < ORDINARY ? value : ORDINARY;
+    r->least = fmin(value, -ORDINARY);
+    r->most = fmax(value, ORDINARY);
     r->is_binary = value == 0 || value == 1;
     r->is_const = true;
     r->value = value;
@@ -386,8 +435,8 @@ Reads reads_pointwise(const Node *n, const Reads *const *in)
                                                                           : in[0]->value);
         return out;
     }
-    out.at_least = least_of(n, in);
-    out.low_at_most = most_of(n, in);
+    set_range(&out, range_of(n, in));
+    out.low_at_most = low_of(n, in);
     out.is_binary = is_binary(n, in);
     if (n->n_in <= 3)
         combine_facts(n, in, n->n_in, &out);

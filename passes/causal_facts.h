@@ -7,7 +7,8 @@
 
 enum { MAX_BOUNDS = 6, MAX_FACTS = 8 };
 #define NOWHERE INT64_MIN                   // before every position
-#define ORDINARY (-1e8)                     // what scores, weights and sums stay above
+#define ORDINARY 1e8                        // scores, weights and sums stay between -ORDINARY and ORDINARY
+#define LOW_ENOUGH (-1e9)                   // exp of it is 0 in every element type, also next to usual numbers
 
 // The elements with i_a > max(i_b + shift, floor). b = 0: with i_a > floor. floor may be NOWHERE.
 // Or, on_diagonal: those with i_a = i_b.
@@ -42,7 +43,7 @@ typedef struct Reads {
     bool    is_linear;                      // the value is i_plus - i_minus + offset (either axis may be 0)
     AxisId  plus, minus;
     int64_t offset;
-    double  at_least;                       // no element is less; ORDINARY for numbers as they usually are
+    double  least, most;                    // bounds of all elements; -ORDINARY and ORDINARY for usual numbers
     double  low_at_most;                    // the LOW elements are not more than this
     bool    is_binary;                      // every element is 0 or 1
     bool    is_const;                       // every element is `value`
