@@ -456,9 +456,10 @@ Val emit_value(Emitter *E, Scope *at, ValueId v, const Env *env_in)
         val = emit_load(E, home, v, &env);
     } else {
         val = emit_op(E, home, v, &env);
-        bool once = E->n_uses && E->n_uses[v] == 1 && home == at && !n->hint && strlen(val.text) < 48;
+        bool once = E->n_uses && E->n_uses[v] == 1 && !n->kernel && home == at && !n->hint && strlen(val.text) < 48;
         bool view = (op_row[n->op].flags & OP_FLAG_VIEW) || n->op == OP_STOP;
-        if (once || (view && n->op != OP_PAD))
+        bool is_name = val.prec == PREC_ATOM && !strpbrk(val.text, "([");
+        if (!is_name && (once || (view && n->op != OP_PAD)))
             return val;
         val = val_named(E, home, val, n->hint ? n->hint : op_row[n->op].text);
     }

@@ -189,7 +189,7 @@ static bool is_stored(Fuse *f, ValueId v)
 static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
 {
     const Node *n = &f->g->node[v];
-    if (n->kernel || is_leaf(n) || is_sum(n))
+    if (n->kernel || is_leaf(n) || loop_is_reduction(n))
         return n->kernel == kernel;
     if (f->asked[v] == kernel)
         return f->answer[v];
