@@ -17,7 +17,7 @@ enum { MAX_MEMBERS = 512 };
 #define N(x) ((long long)(x))
 
 // A number, or the C text of a bounded one.
-static const char *number(Emitter *E, int64_t value)
+const char *product_number(Emitter *E, int64_t value)
 {
     return arena_printf(E->arena, "%lld", N(value));
 }
@@ -30,7 +30,7 @@ const char *minus(Emitter *E, const char *a, const char *b)
 
 // The last index of an axis, for a loop variable. Never 0: what depends on the variable must stay inside its loop, and
 // the emitter knows a variable that cannot move to be a constant.
-static int64_t top_index(int64_t size)
+int64_t product_top_index(int64_t size)
 {
     return size > 1 ? size - 1 : 1;
 }
@@ -39,14 +39,14 @@ static int64_t top_index(int64_t size)
 static const char *block_end(Emitter *E, const char *from, int64_t block, int64_t size)
 {
     if (block >= size)
-        return number(E, size);
+        return product_number(E, size);
     if (size % block == 0)
         return arena_printf(E->arena, "%s + %lld", from, N(block));
     return arena_printf(E->arena, "%s + %lld < %lld ? %s + %lld : %lld", from, N(block), N(size), from, N(block), N(size));
 }
 
 // Declares `name` in the scope and returns it; a literal needs no declaration.
-static const char *declare(Emitter *E, Scope *at, const char *hint, const char *text)
+const char *product_declare(Emitter *E, Scope *at, const char *hint, const char *text)
 {
     bool literal = true;
     for (const char *s = text; *s; s++)
@@ -69,7 +69,7 @@ static const char *part(Emitter *E, Scope *at, const char *hint, const char *w, 
         text_printf(&text, " / %lld", N(after));
     if (!first)
         text_printf(&text, " %% %lld", N(size));
-    return declare(E, at, hint, text_str(&text));
+    return product_declare(E, at, hint, text_str(&text));
 }
 
 static Ix index_of(Emitter *E, Scope *at, const char *name, int64_t size)
@@ -122,7 +122,7 @@ static void epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row
 }
 
 // One row: columns from j0 to j1 in vectors, then one by one. `acc` is the C text of column j0's address.
-static void epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
+void product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
                          const char *acc)
 {
     Emitter *E = P->E;
@@ -133,7 +133,7 @@ static void epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, 
         const char *head = vector ? arena_printf(E->arena, "for (; %s + %d <= %s; %s += %d) {", j, lanes, j1, j, lanes)
                                   : arena_printf(E->arena, "for (; %s < %s; %s++) {", j, j1, j);
         Scope *loop = scope_block(E, at, head);
-        const Ix col = scope_var(E, loop, j, 0, top_index(P->plan.cols), vector ? lanes : 1);
+        const Ix col = scope_var(E, loop, j, 0, product_top_index(P->plan.cols), vector ? lanes : 1);
         const char *y = emit_name(E, "y");
         if (vector) {
             scope_set_lane(loop, col, lanes);
@@ -222,10 +222,10 @@ static Item open_item(ProductText *P, Scope *at, const char *w)
     const char *batch = part(E, at, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
     const char *jb = part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, plan->batch == 1);
     const char *ib = part(E, at, "ib", w, plan->n_row_blocks, 1, plan->batch * plan->n_col_blocks == 1);
-    item.i0 = plan->n_row_blocks == 1 ? "0" : declare(E, at, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
-    item.j0 = plan->n_col_blocks == 1 ? "0" : declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
-    item.i1 = declare(E, at, "i1", block_end(E, item.i0, plan->block_rows, plan->rows));
-    item.j1 = declare(E, at, "j1", block_end(E, item.j0, plan->block_cols, plan->cols));
+    item.i0 = plan->n_row_blocks == 1 ? "0" : product_declare(E, at, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
+    item.j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
+    item.i1 = product_declare(E, at, "i1", block_end(E, item.i0, plan->block_rows, plan->rows));
+    item.j1 = product_declare(E, at, "j1", block_end(E, item.j0, plan->block_cols, plan->cols));
     P->batch = index_of(E, at, batch, plan->batch);
     return item;
 }
@@ -237,7 +237,7 @@ static Scope *open_sum_block(ProductText *P, Scope *at, const char **out_k0, con
     const Plan *plan = &P->plan;
     if (plan->n_sum_blocks == 1) {
         *out_k0 = "0";
-        *out_kn = number(E, plan->sum);
+        *out_kn = product_number(E, plan->sum);
         return at;
     }
     const char *k0 = emit_name(E, "k0");
@@ -245,13 +245,13 @@ static Scope *open_sum_block(ProductText *P, Scope *at, const char **out_k0, con
                                                   N(plan->sum), k0, N(plan->block_sum)));
     *out_k0 = k0;
     *out_kn = plan->sum % plan->block_sum == 0
-        ? number(E, plan->block_sum)
-        : declare(E, loop, "kn", arena_printf(E->arena, "%lld - %s < %lld ? %lld - %s : %lld", N(plan->sum), k0,
+        ? product_number(E, plan->block_sum)
+        : product_declare(E, loop, "kn", arena_printf(E->arena, "%lld - %s < %lld ? %lld - %s : %lld", N(plan->sum), k0,
                                               N(plan->block_sum), N(plan->sum), k0, N(plan->block_sum)));
     return loop;
 }
 
-static const char *scratch_floats(Emitter *E, Scope *at, const char *hint, int64_t n)
+const char *product_scratch(Emitter *E, Scope *at, const char *hint, int64_t n)
 {
     const char *name = emit_name(E, hint);
     if (E->scratch_floats)
@@ -308,13 +308,13 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, 
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
     const char *k0, *kn, *b = NULL;
-    const char *a = scratch_floats(E, E->top, "rows", plan->block_rows * plan->block_sum);
-    const char *c = scratch_floats(E, E->top, "c", plan->block_rows * plan->block_cols);
+    const char *a = product_scratch(E, E->top, "rows", plan->block_rows * plan->block_sum);
+    const char *c = product_scratch(E, E->top, "c", plan->block_rows * plan->block_cols);
     const size_t strip_a = pack_scratch_floats(P, 0), strip_b = plan->ahead ? 0 : pack_scratch_floats(P, 1);
     if (strip_a + strip_b > 0)
-        P->scratch = scratch_floats(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
+        P->scratch = product_scratch(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
     if (!plan->ahead)
-        b = scratch_floats(E, E->top, "cols", plan->block_cols * plan->block_sum);
+        b = product_scratch(E, E->top, "cols", plan->block_cols * plan->block_sum);
     Scope *terms = open_sum_block(P, at, &k0, &kn);
     pack_operand(P, terms, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
@@ -326,10 +326,10 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, 
         scope_close(E, terms);
     const char *i = emit_name(E, "i");
     Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s++) {", i, item.i0, i, item.i1, i));
-    const Ix row = scope_var(E, rows, i, 0, top_index(plan->rows), 1);
+    const Ix row = scope_var(E, rows, i, 0, product_top_index(plan->rows), 1);
     const char *acc = emit_name(E, "acc");
     scope_line(rows, "const float *const %s = %s + %s*%lld;", acc, c, minus(E, i, item.i0), N(plan->block_cols));
-    epilogue_row(P, rows, space, row, item.j0, item.j1, acc);
+    product_epilogue_row(P, rows, space, row, item.j0, item.j1, acc);
     scope_close(E, rows);
 }
 
@@ -360,17 +360,17 @@ static void emit_ahead(ProductText *P, uint32_t packed)
     const char *w, *workspace = emit_workspace(E, packed, "packed", DTYPE_F32, true);
     const size_t strip = pack_scratch_floats(P, 1);
     if (strip > 0)
-        P->scratch = scratch_floats(E, E->top, "strip", (int64_t)strip);
+        P->scratch = product_scratch(E, E->top, "strip", (int64_t)strip);
     Scope *work = open_work(E, &w);
     const char *batch = part(E, work, "g", w, plan->batch, plan->n_sum_blocks * plan->n_col_blocks, true);
     const char *kb = part(E, work, "kb", w, plan->n_sum_blocks, plan->n_col_blocks, plan->batch == 1);
     const char *jb = part(E, work, "jb", w, plan->n_col_blocks, 1, plan->batch * plan->n_sum_blocks == 1);
     P->batch = index_of(E, work, batch, plan->batch);
-    const char *k0 = plan->n_sum_blocks == 1 ? "0" : declare(E, work, "k0", arena_printf(E->arena, "%s*%lld", kb, N(plan->block_sum)));
-    const char *k1 = declare(E, work, "k1", block_end(E, k0, plan->block_sum, plan->sum));
-    const char *kn = plan->n_sum_blocks == 1 ? k1 : declare(E, work, "kn", arena_printf(E->arena, "%s - %s", k1, k0));
-    const char *j0 = plan->n_col_blocks == 1 ? "0" : declare(E, work, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
-    const char *j1 = declare(E, work, "j1", block_end(E, j0, plan->block_cols, plan->cols));
+    const char *k0 = plan->n_sum_blocks == 1 ? "0" : product_declare(E, work, "k0", arena_printf(E->arena, "%s*%lld", kb, N(plan->block_sum)));
+    const char *k1 = product_declare(E, work, "k1", block_end(E, k0, plan->block_sum, plan->sum));
+    const char *kn = plan->n_sum_blocks == 1 ? k1 : product_declare(E, work, "kn", arena_printf(E->arena, "%s - %s", k1, k0));
+    const char *j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, work, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
+    const char *j1 = product_declare(E, work, "j1", block_end(E, j0, plan->block_cols, plan->cols));
     pack_operand(P, work, 1, (PackRange){j0, j1, k0, kn, packed_at(P, work, workspace, j0, k0, kn, true)});
     scope_close(E, work);
 }

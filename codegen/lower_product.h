@@ -55,8 +55,24 @@ void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
 // Floats that pack_operand needs at P->scratch.
 size_t pack_scratch_floats(const ProductText *P, int operand);
 
-// C text of a - b for texts a and b, for use as a factor.
+// One panel: rows of `from` at `stride`, turned; or copied with a stride for rows and one for terms. C texts.
+void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
+                       const char *rows, const char *kn);
+void   pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row,
+                       const char *step, const char *rows, const char *kn);
+
+// Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.
+void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
+                            const char *acc);
+
+// Small texts. `product_declare` names a text unless it is a literal; `minus` is a - b, as a factor; a scratch array is
+// the thread's own. The last index of an axis is never 0: what depends on a variable must stay inside its loop, and the
+// emitter knows a variable that cannot move to be a constant.
+const char *product_number(Emitter *E, int64_t value);
+const char *product_declare(Emitter *E, Scope *at, const char *hint, const char *text);
+const char *product_scratch(Emitter *E, Scope *at, const char *hint, int64_t n);
 const char *minus(Emitter *E, const char *a, const char *b);
+int64_t     product_top_index(int64_t size);
 // Sets the axes of a group from their common row-major index.
 void   env_group(Emitter *E, Env *env, const AxisGroup *group, Ix linear);
 

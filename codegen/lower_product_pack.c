@@ -70,7 +70,7 @@ static const char *raw_base(ProductText *P, int operand, const Raw *raw)
 
 // Turns `width` rows of `from` at `stride` into one panel. Groups of lanes go from the last to the first, because each
 // writes a whole vector, over the front of the next term.
-static void turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
+void pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
                        const char *rows, const char *kn)
 {
     const int lanes = P->plan.tile.lanes;
@@ -83,11 +83,10 @@ static void turn_panel(ProductText *P, Scope *at, int width, const char *to, con
                        width, from, first, stride, stride, rows, first, kn);
 }
 
-static void copy_panel(ProductText *P, Scope *at, int operand, const char *to, const char *from, const char *row,
-                       const char *step, const char *rows, const char *kn)
+void pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row, const char *step,
+                     const char *rows, const char *kn)
 {
-    scope_line(at, "%s(%s, %s, %s, %s, %s, %s);", copy_name(P->E->arena, panel_width(P, operand)), to, from, row, step, rows,
-               kn);
+    scope_line(at, "%s(%s, %s, %s, %s, %s, %s);", copy_name(P->E->arena, width), to, from, row, step, rows, kn);
 }
 
 static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, PackRange r)
@@ -104,9 +103,9 @@ static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, Pac
     const char *row = arena_printf(arena, "%lld", (long long)raw->row);
     const char *rows = arena_printf(arena, "%s - %s", r.x1, x);
     if (raw->step == 1 && raw->row != 1)
-        turn_panel(P, loop, width, to, from, row, rows, r.kn);
+        pack_turn_panel(P, loop, width, to, from, row, rows, r.kn);
     else
-        copy_panel(P, loop, operand, to, from, row, arena_printf(arena, "%lld", (long long)raw->step), rows, r.kn);
+        pack_copy_panel(P, loop, width, to, from, row, arena_printf(arena, "%lld", (long long)raw->step), rows, r.kn);
     scope_close(P->E, loop);
 }
 
@@ -221,7 +220,7 @@ static void pack_rows_emitted(ProductText *P, Scope *at, int operand, PackRange 
     named.strip = row;
     emit_strip(P, rows, &named);
     scope_close(E, rows);
-    turn_panel(P, panels, width, arena_printf(arena, "%s + %s*%s", r.to, minus(E, panel, r.x0), r.kn), P->scratch,
+    pack_turn_panel(P, panels, width, arena_printf(arena, "%s + %s*%s", r.to, minus(E, panel, r.x0), r.kn), P->scratch,
                arena_printf(arena, "%lld", (long long)stride), arena_printf(arena, "%s - %s", r.x1, panel), r.kn);
     scope_close(E, panels);
 }
@@ -242,7 +241,7 @@ static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange
     emit_strip(P, terms, &strip);
     Scope *panels = scope_block(E, terms, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", panel, r.x0, panel,
                                                        r.x1, panel, width));
-    copy_panel(P, panels, operand,
+    pack_copy_panel(P, panels, width,
                arena_printf(arena, "%s + %s*%s + %s*%d", r.to, minus(E, panel, r.x0), r.kn, minus(E, k, r.k0), width),
                arena_printf(arena, "%s + %s", P->scratch, minus(E, panel, r.x0)), "1", "0",
                arena_printf(arena, "%s - %s", r.x1, panel), "1");

@@ -1,6 +1,22 @@
 // Classes of the values of a row kernel (rows.h).
 #include "rows.h"
 
+AxisId axis_twin_root(const Graph *g, AxisId axis)
+{
+    while (g->axis[axis].twin_of)
+        axis = g->axis[axis].twin_of;
+    return axis;
+}
+
+bool type_holds_twins(const Graph *g, const Type *type)
+{
+    for (int i = 0; i < type->n_axes; i++)
+        for (int k = 0; k < i; k++)
+            if (axis_twin_root(g, type->axis[i]) == axis_twin_root(g, type->axis[k]))
+                return true;
+    return false;
+}
+
 bool rows_is_wide(const Graph *g, ValueId v, AxisId row, AxisId col)
 {
     const Type *type = &g->node[v].type;

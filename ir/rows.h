@@ -28,4 +28,7 @@ bool      rows_out_sums_columns(const Graph *g, ValueId out, AxisId col);
 int       rows_wide_operand(const Graph *g, ValueId out, const uint8_t *class_of);
 bool      rows_is_wide(const Graph *g, ValueId v, AxisId row, AxisId col);
 
+AxisId    axis_twin_root(const Graph *g, AxisId axis);      // T of T' and T''; the axis itself when it is no twin
+bool      type_holds_twins(const Graph *g, const Type *type);
+
 #endif

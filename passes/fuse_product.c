@@ -17,6 +17,7 @@
 #include "pass.h"
 #include "product.h"
 #include "rewrite.h"
+#include "rows.h"
 #include "users.h"
 
 #include <string.h>
@@ -168,6 +169,21 @@ static void mark_stored(Fuse *f, const ValueId *joined, size_t n, uint32_t kerne
     }
 }
 
+// inside[v]: a row kernel computes it; of products, those over pairs of positions.
+static void mark_inside(const Graph *g, bool *inside)
+{
+    for (size_t v = g->n_nodes; v-- > 1;) {
+        const Node *n = &g->node[v];
+        const bool stored_by_rows = n->kernel != 0 && g->kernel[n->kernel] == FAMILY_ROWS;
+        if (!stored_by_rows && !(inside[v] && n->op != OP_CONTRACT))
+            continue;
+        for (size_t k = 0; k < n->n_in; k++) {
+            const Node *in = &g->node[n->in[k]];
+            inside[n->in[k]] |= in->kernel == 0 && (in->op != OP_CONTRACT || type_holds_twins(g, &in->type));
+        }
+    }
+}
+
 static bool is_anchor(const Graph *g, ValueId v)
 {
     const Node *n = &g->node[v];
@@ -188,9 +204,11 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
     f.ready = arena_array(&scratch, ValueId, g->n_nodes);
     f.state = arena_array(&scratch, uint8_t, g->n_nodes);
     find_ready(&f);
+    bool *inside = arena_array(&scratch, bool, g->n_nodes);
+    mark_inside(g, inside);
     ValueId *joined = arena_array(&scratch, ValueId, MAX_JOINED), *seen = arena_array(&scratch, ValueId, MAX_SEEN + 1);
     for (ValueId v = 1; v < g->n_nodes; v++) {
-        if (!live[v] || !is_anchor(g, v))
+        if (!live[v] || inside[v] || !is_anchor(g, v))
             continue;
         Space space = space_make(&scratch, g, v);
         const size_t n = find_joinable(&f, &space, joined, seen);

@@ -95,8 +95,11 @@ static void case_begin(Case *c, const char *text, const Target *target)
 static void case_compile(Case *c, const char *compiler, const char *flags)
 {
     c->program = codegen_program(&c->arena, &c->diag, c->fused, &c->target);
-    if (!c->program)
-        fail_msg("codegen: %s", case_error(c));
+    if (!c->program) {
+        Text graph = text_make(&c->arena);
+        graph_print(c->fused, &graph);
+        fail_msg("codegen: %s\n%s", case_error(c), text_str(&graph));
+    }
     Text text = text_make(&c->arena);
     codegen_emit_c(c->program, &text);
     strcpy(c->folder, "/tmp/mixc_test_XXXXXX");
