@@ -125,9 +125,10 @@ static Val infix(Emitter *E, const char *op, Prec prec, Val a, Val b)
 static Val choose(Emitter *E, Val mask, Val a, Val b)
 {
     bool vector = a.is_vector || b.is_vector || mask.is_vector;
-    if (vector) {
+    if (vector) {                           // a scalar `?` between vectors is no C: their types differ in alignment
         a = val_vector(E, a);
         b = val_vector(E, b);
+        mask = val_vector(E, mask);
     }
     const char *f = a.kind == VAL_INT ? "seli" : "sel";
     return made(arena_printf(E->arena, "%s_%c(%s, %s, %s)", f, mask.is_vector ? 'v' : 's', mask.text, a.text, b.text),

@@ -2,6 +2,7 @@
 #include "cli_trained.h"
 
 #include "generations.h"
+#include "nearest.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -58,6 +59,46 @@ static void bind_also(Cli *cli, BuildOptions *options, const char *name, int64_t
     options->n_bindings = n;
 }
 
+static const struct { const char *section, *name; } key_row[] = {
+#define KEY(section, name, what) {section, name},
+#include "run_keys.def"
+#undef KEY
+#define OPTION(call, name, field, fallback, summary) {"train", name},
+#include "keys.def"
+    {"train", "loss"}, {"train", "optimizer"}, {"train", "schedule"}, {"train", "batch"}, {"train", "grad_accum"},
+    {"train", "precision"}, {"train", "groups"}, {"train", "warmup"},
+};
+
+// Is SECTION.NAME (or SECTION.NAME.MORE) a key? Else *out_near is the nearest one, or NULL.
+static bool is_key(Arena *arena, const char *name, const char **out_near)
+{
+    Nearest near = {0};
+    const char *dot = strchr(name, '.');
+    size_t n = dot ? (size_t)(dot + 1 - name) + strcspn(dot + 1, ".") : strlen(name);
+    for (size_t i = 0; i < sizeof key_row / sizeof *key_row; i++) {
+        const char *key = arena_printf(arena, "%s.%s", key_row[i].section, key_row[i].name);
+        if (strlen(key) == n && !strncmp(key, name, n))
+            return true;
+        nearest_offer(&near, name, key);
+    }
+    *out_near = near.best;
+    return false;
+}
+
+// The build hands on every key that it does not read itself; here the rest is known.
+static bool check_keys(Cli *cli)
+{
+    for (size_t i = 0; i < cli->n_bindings; i++) {
+        const char *name = cli->binding[i].name, *near = NULL;
+        bool in_section = !strncmp(name, "train.", 6) || !strncmp(name, "data.", 5) || !strncmp(name, "generate.", 9);
+        if (!in_section || is_key(&cli->arena, name, &near))
+            continue;
+        cli_usage(cli, "there is no key `%s`%s%s%s", name, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
+        return false;
+    }
+    return true;
+}
+
 static Module *build(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit)
 {
     return options->mode == MODE_GENERATE ? cli_build_quietly(cli, ast, options, out_exit) : cli_build_ast(cli, ast, options, out_exit);
@@ -67,7 +108,7 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
 {
     BuildOptions options;
     *out_exit = status_exit_code(STATUS_BAD_USAGE);
-    if (!cli_build_options(cli, mode, &options))
+    if (!cli_build_options(cli, mode, &options) || !check_keys(cli))
         return NULL;
     options.mode = mode;
     options.with_loss = mode != MODE_GENERATE && !options.entry && cli_has_section(ast, SECTION_TRAIN);

@@ -70,6 +70,12 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
         return status_exit_code(STATUS_BAD_USAGE);
     DataOptions options = {.path = cli->value[OPT_DATA], .base = trained->base, .state = about->data_state, .seed = about->seed};
     Status status = data_open(&cli->arena, m->data, m->n_data, &options, &data, &why);
+    size_t n_slots;
+    DataSlot *slot = data_slots_of(&cli->arena, net, &n_slots);
+    if (status == STATUS_OK)
+        status = data_bind(data, slot, n_slots, &why);
+    if (status == STATUS_OK)
+        status = data_fits_tables(module_graph(m, "main"), data, slot, n_slots, &why);
     if (status == STATUS_OK) {
         begin = clock_seconds();
         status = eval_loss(net, data, batches, &loss, &why);

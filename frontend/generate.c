@@ -22,15 +22,25 @@ static double field_number(const Field *field, size_t n_fields, const char *key,
     return otherwise;
 }
 
-SampleOptions sample_options(const Field *field, size_t n_fields)
+static bool sampler_is(const Field *field, size_t n_fields, const char *name)
 {
-    SampleOptions o = {.temperature = 1, .top_p = 1};
     for (size_t i = 0; i < n_fields; i++)
-        if (!strcmp(field[i].key, "sampler.name") && !strcmp(field[i].value, "greedy"))
-            o.temperature = 0;
-    o.temperature = field_number(field, n_fields, "temperature", field_number(field, n_fields, "sampler.temperature", o.temperature));
-    o.top_k = (int64_t)field_number(field, n_fields, "top_k", field_number(field, n_fields, "sampler.top_k", 0));
-    o.top_p = field_number(field, n_fields, "top_p", field_number(field, n_fields, "sampler.top_p", 1));
+        if (!strcmp(field[i].key, "sampler.name") && !strcmp(field[i].value, name))
+            return true;
+    return false;
+}
+
+SampleOptions sample_options(const Field *field, size_t n)
+{
+    double first = field_number(field, n, "sampler.0", 0);
+    SampleOptions o = {.temperature = sampler_is(field, n, "greedy") ? 0 : 1, .top_p = 1};
+    if (sampler_is(field, n, "top_k"))
+        o.top_k = (int64_t)first;
+    if (sampler_is(field, n, "top_p") && first > 0)
+        o.top_p = first;
+    o.temperature = field_number(field, n, "temperature", field_number(field, n, "sampler.temperature", o.temperature));
+    o.top_k = (int64_t)field_number(field, n, "top_k", field_number(field, n, "sampler.top_k", (double)o.top_k));
+    o.top_p = field_number(field, n, "top_p", field_number(field, n, "sampler.top_p", o.top_p));
     return o;
 }
 

@@ -12,7 +12,7 @@ typedef struct SampleOptions {
     double  top_p;                          // 1: all
 } SampleOptions;
 
-// From the generate section: sampler = sample(temperature=0.8, top_k=50, top_p=0.95), sampler = greedy.
+// From the generate section: sampler = greedy, sample(temperature=0.8), top_k(40, temperature=0.8), top_p(0.9).
 SampleOptions sample_options(const Field *field, size_t n_fields);
 
 typedef struct Generator {

@@ -84,6 +84,7 @@ expect 6 "$MIXC" train "$model" --data missing.txt --out y; says err "missing.tx
 expect 2 train --out z train.bacth=4; says err 'did you mean `train.batch`?'
 CC=/nonexistent/cc MIXC_CACHE_DIR=$tmp/empty expect 3 train --out z --steps 1
 expect 4 train --out z --steps 1 --max-mem 10K
+expect 1 train --out z --steps 1 V=27; says err "V=28"
 expect 1 train --out z --steps 1 train.batch=7 train.grad_accum=2; says err "equal parts"
 sed '/^train/,/^}/d' "$model" >untrained.mix
 expect 1 "$MIXC" train untrained.mix --out z; says err "no \`train\` section"

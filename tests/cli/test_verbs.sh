@@ -41,8 +41,8 @@ expect 0 "$MIXC" fmt --check ugly.mix; empty out
 
 # show
 expect 0 "$MIXC" show "$model"; says out "Tiny.wte"; says out "2 x"
-expect 0 "$MIXC" show "$model" --json; says out '{"name": "Tiny.wte", "axes": ["V", "D"], "sizes": [27, 16]}'
-expect 0 "$MIXC" show "$model" --json D=8; says out '"sizes": [27, 8]'
+expect 0 "$MIXC" show "$model" --json; says out '{"name": "Tiny.wte", "axes": ["V", "D"], "sizes": [28, 16]}'
+expect 0 "$MIXC" show "$model" --json D=8; says out '"sizes": [28, 8]'
 
 # plan
 expect 0 "$MIXC" plan "$model" --json; says out '"peak_bytes"'; says out '"lower_bound_bytes"'; says out '"routes"'
