@@ -130,6 +130,11 @@ static Val choose(Emitter *E, Val mask, Val a, Val b)
         b = val_vector(E, b);
         mask = val_vector(E, mask);
     }
+    if (vector && !mask.is_vector) {        // `? :` wants one type, and a sum of two vf is not quite a vf
+        const char *cast = a.kind == VAL_INT ? "(vi)(%s)" : "(vf)(%s)";
+        a.text = arena_printf(E->arena, cast, a.text);
+        b.text = arena_printf(E->arena, cast, b.text);
+    }
     const char *f = a.kind == VAL_INT ? "seli" : "sel";
     return made(arena_printf(E->arena, "%s_%c(%s, %s, %s)", f, mask.is_vector ? 'v' : 's', mask.text, a.text, b.text),
                 PREC_ATOM, a.kind, vector);
