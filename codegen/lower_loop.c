@@ -134,6 +134,9 @@ static void launch_group(Lower *L, const LoopGroup *group, int64_t n_work, int64
     LowerText t = {.hint = hint_of(L, group->member[group->n - 1]), .comment = comment_of(L, group), .n_work = n_work,
                    .grain = grain, .cuda_blocks = n_work, .cuda_threads = 128};
     t.c = lower_emitter(L, DIALECT_C, NULL);
+    for (size_t i = 0; i < group->n; i++)   // results first, so that they have their own names
+        if (!group->is_column[i])
+            emit_param(t.c, group->member[i], true);
     body(L, group, t.c);
     t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
     body(L, group, t.cuda);

@@ -98,9 +98,10 @@ static void estimate(Fuse *f)
             continue;
         }
         for (int i = 0; i < n->n_in; i++) {
-            ops += f->ops[n->in[i]];
-            // What is smaller than the value is read once for many elements.
-            loads += g->node[n->in[i]].type.n_axes < n->type.n_axes && f->ops[n->in[i]] == 0 ? 0 : f->loads[n->in[i]];
+            // What has fewer axes is computed or read once for many elements.
+            bool smaller = g->node[n->in[i]].type.n_axes < n->type.n_axes;
+            ops += smaller ? 0 : f->ops[n->in[i]];
+            loads += smaller ? 0 : f->loads[n->in[i]];
             reads += f->reads[n->in[i]];
             f->has_contract[v] |= f->has_contract[n->in[i]];
         }
