@@ -318,13 +318,15 @@ static bool whole_size(Build *b, const char *name, const Expr *from, Span at, Nu
         return false;
     }
     diag_label(b->diag, at, "%s/%s is not whole", number_text(b->arena, num), number_text(b->arena, den));
-    int64_t below = by, above = by;
-    while (below > 1 && whole % below)
+    enum { FAR = 100000 };                  // a size so far away is no help, and looking for it takes its time
+    int64_t from_size = by < whole ? by : whole, below = from_size, above = from_size;
+    while (whole % below && from_size - below < FAR)
         below--;
-    while (above < whole && whole % above)
+    while (whole % above && above - from_size < FAR)
         above++;
-    diag_help(b->diag, "sizes of %s near %lld that divide %lld: %lld, %lld", source_text(b, from->b->at), (long long)by,
-              (long long)whole, (long long)below, (long long)above);
+    if (whole % below == 0 && whole % above == 0)
+        diag_help(b->diag, "sizes of %s near %lld that divide %lld: %lld, %lld", source_text(b, from->b->at),
+                  (long long)by, (long long)whole, (long long)below, (long long)above);
     return false;
 }
 
