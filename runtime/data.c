@@ -1,6 +1,7 @@
 // See data.h: finds out what kind of data a section names, and what all kinds share.
 #define _GNU_SOURCE
 #include "data_kind.h"
+#include "index_limit.h"
 
 #include <errno.h>
 #include <glob.h>
@@ -267,6 +268,20 @@ Status data_bind(Dataset *d, const DataSlot *slot, size_t n, StatusText *why)
         return status_fail(why, STATUS_BAD_MODEL, "the model takes nothing from the data");
     d->batch = slot[0].size[0];
     return d->kind->bind(d, slot, n, why);
+}
+
+Status data_check_ranges(const Dataset *d, const Graph *g, StatusText *why)
+{
+    for (const DataFieldRow *row = d->kind->field; row->name; row++) {
+        const char *axis;
+        int64_t limit = row->dtype == DTYPE_I32 ? index_limit(g, row->name, &axis) : INT64_MAX;
+        int64_t range = limit < INT64_MAX ? d->kind->range(d, row->name) : 0;
+        if (range > limit)
+            return status_fail(why, STATUS_BAD_MODEL, "the data's `%s` are 0 to %lld, but the model's axis %s has only %lld "
+                               "places: set %s = %lld", row->name, (long long)range - 1, axis, (long long)limit, axis,
+                               (long long)range);
+    }
+    return STATUS_OK;
 }
 
 Status data_batch(Dataset *d, DataSplit split, uint64_t number, DataSlot *slot, size_t n, StatusText *why)

@@ -40,6 +40,9 @@ void   data_close(Dataset *data);
 
 // Checks that the data has every field of the batch, in sizes that fit (BAD_MODEL), and prepares for these sizes.
 Status data_bind(Dataset *data, const DataSlot *slot, size_t n, StatusText *why);
+// Checks that every number the data can hold is one that the model (its graph `main`) can look up; after data_bind.
+// Fails with BAD_MODEL: more different tokens or classes than the model's axis is long.
+Status data_check_ranges(const Dataset *data, const Graph *g, StatusText *why);
 // Fills batch `number` (from 0) of a split into slot[i].data, after data_bind with the same slots. Allocates nothing.
 // Training data goes on for ever; validation numbers count modulo data_batches.
 Status data_batch(Dataset *data, DataSplit split, uint64_t number, DataSlot *slot, size_t n, StatusText *why);

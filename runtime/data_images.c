@@ -426,7 +426,13 @@ static void images_close(Dataset *d)
     free(((Images *)d->self)->pixel);
 }
 
-static const DataKind images_kind = {image_field, images_bind, images_batch, images_batches, images_close};
+static int64_t images_range(const Dataset *d, const char *field)
+{
+    (void)field;
+    return d->n_vocabulary;
+}
+
+static const DataKind images_kind = {image_field, images_bind, images_batch, images_batches, images_close, images_range};
 
 static Status read_augment(Dataset *d, Images *im, StatusText *why)
 {

@@ -18,6 +18,8 @@ typedef struct DataKind {
     Status  (*batch)(Dataset *d, DataSplit split, uint64_t number, const DataSlot *slot, size_t n, StatusText *why);
     int64_t (*batches)(const Dataset *d, DataSplit split);
     void    (*close)(Dataset *d);           // NULL: nothing to do
+    // The numbers of an int field are 0 <= x < range; after bind.
+    int64_t (*range)(const Dataset *d, const char *field);
 } DataKind;
 
 struct Dataset {

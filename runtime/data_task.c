@@ -189,7 +189,15 @@ static int64_t task_batches(const Dataset *d, DataSplit split)
     return split == DATA_VAL ? 16 : 1000;
 }
 
-static const DataKind task_kind = {task_field, task_bind, task_batch, task_batches, NULL};
+static int64_t task_range(const Dataset *d, const char *field)
+{
+    const TaskData *t = d->self;
+    if (strcmp(field, "labels") != 0)
+        return d->n_vocabulary;
+    return t->row == listops_row ? LIST_DIGITS : t->row == recall_row ? (int64_t)t->b : 1;
+}
+
+static const DataKind task_kind = {task_field, task_bind, task_batch, task_batches, NULL, task_range};
 
 Status data_open_task(Dataset *d, const char *name, StatusText *why)
 {

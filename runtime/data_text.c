@@ -203,8 +203,18 @@ static void text_close(Dataset *d)
     free(((TextData *)d->self)->token);
 }
 
-static const DataKind next_kind = {next_field, text_bind, next_batch, text_batches, text_close};
-static const DataKind mlm_kind = {mlm_field, text_bind, mlm_batch, text_batches, text_close};
+static int64_t text_range(const Dataset *d, const char *field)
+{
+    const TextData *t = d->self;
+    if (strcmp(field, "tokens") == 0)
+        return d->n_vocabulary;
+    if (strcmp(field, "targets") == 0)      // never the mask
+        return d->tokenizer->n_vocab;
+    return strcmp(field, "places") == 0 ? t->time : 2;
+}
+
+static const DataKind next_kind = {next_field, text_bind, next_batch, text_batches, text_close, text_range};
+static const DataKind mlm_kind = {mlm_field, text_bind, mlm_batch, text_batches, text_close, text_range};
 
 // All files one after the other.
 static Status read_files(const char *const *path, size_t n_paths, char **out, size_t *out_n, StatusText *why)

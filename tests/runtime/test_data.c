@@ -465,6 +465,36 @@ static void test_what_is_wrong_is_said(void **state)
     arena_free(&arena);
 }
 
+// Numbers that the model cannot look up are refused before anything runs.
+static void test_ranges(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Sources sources = sources_make(&arena);
+    Diag diag = diag_make(&arena, &sources);
+    StatusText why = {0};
+    write_file("r.txt", "hello, all the world", 20);
+    Dataset *d = open_data(&arena, NULL, FIELDS({"source", "r.txt"}, {"tokens", "chars"}));      // 11 characters
+    int32_t tokens[4], targets[4];
+    DataSlot slot[] = {{"tokens", DTYPE_I32, 2, {1, 4}, tokens}, {"targets", DTYPE_I32, 2, {1, 4}, targets}};
+    bind(d, slot, 2);
+    for (int64_t v = 10; v <= 12; v++) {
+        Graph *g = graph_make(&arena, &diag, "main");
+        AxisId b = graph_axis(g, "B", AXIS_BATCH, 1, 0), t = graph_axis(g, "T", AXIS_TIME, 4, 0);
+        AxisId vocabulary = graph_axis(g, "V", AXIS_FEATURE, v, 0), u = graph_axis(g, "U", AXIS_FEATURE, 4, 0);
+        ValueId x = graph_leaf(g, OP_ARG, "tokens", type_make(DTYPE_I32, (AxisId[]){b, t}, 2));
+        graph_leaf(g, OP_ARG, "targets", type_make(DTYPE_I32, (AxisId[]){b, t}, 2));
+        ValueId w = graph_leaf(g, OP_PARAM, "w", type_make(DTYPE_F32, (AxisId[]){vocabulary}, 1));
+        ValueId y = graph_take(g, w, graph_rename(g, x, t, u), vocabulary);
+        graph_output(g, OUTPUT_RESULT, "y", y);
+        Status s = data_check_ranges(d, g, &why);
+        assert_int_equal(s, v < 11 ? STATUS_BAD_MODEL : STATUS_OK);
+    }
+    assert_string_equal(why.text, "the data's `tokens` are 0 to 10, but the model's axis V has only 10 places: set V = 11");
+    data_close(d);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     if (!mkdtemp(folder))
@@ -478,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_folders_of_pictures),
         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_what_is_wrong_is_said),
+        cmocka_unit_test(test_ranges),
     };
     int failed = cmocka_run_group_tests_name("data", tests, NULL, NULL);
     char command[256];
