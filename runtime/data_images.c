@@ -377,7 +377,7 @@ static Status images_bind(Dataset *d, const DataSlot *slot, size_t n, StatusText
     Status s = im->file && !same ? load_files(im, image, why) : STATUS_OK;
     if (s == STATUS_OK && !im->has_statistics)
         measure(im);
-    if (s == STATUS_OK)
+    if (s == STATUS_OK && !d->state[0])
         make_state(d, im);
     return s;
 }

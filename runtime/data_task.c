@@ -18,7 +18,7 @@ typedef int32_t TaskRow(TaskData *t, Draws *draws);
 struct TaskData {
     TaskRow *row;
     double   a, b, c;                       // the task's own arguments
-    int64_t  time;
+    int64_t  time, room;                    // room: for so many the arrays are made
     int32_t *token;                         // [T+1] one sample
     float   *real;                          // [T]
 };
@@ -151,8 +151,11 @@ static Status task_bind(Dataset *d, const DataSlot *slot, size_t n, StatusText *
                                slot[i].name, (long long)slot[i].size[1], (long long)t->time);
     if (t->time < 4)
         return status_fail(why, STATUS_BAD_MODEL, "the task needs windows of 4 or more tokens, not %lld", (long long)t->time);
-    t->token = arena_array(d->arena, int32_t, (size_t)t->time + 1);
-    t->real = arena_array(d->arena, float, (size_t)t->time);
+    if (t->time > t->room) {
+        t->token = arena_array(d->arena, int32_t, (size_t)t->time + 1);
+        t->real = arena_array(d->arena, float, (size_t)t->time);
+        t->room = t->time;
+    }
     return STATUS_OK;
 }
 

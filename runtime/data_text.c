@@ -17,7 +17,8 @@ typedef struct TextData {
     double   rate;                          // share of hidden places
     int      spans;                         // longest run of hidden places
     int64_t  time, places;                  // sizes T and A, from bind
-    int32_t *order;                         // [T] scratch of the masking
+    int32_t *order;                         // [order_room >= T] scratch of the masking
+    int64_t  order_room;
 } TextData;
 
 static const DataFieldRow next_field[] = {
@@ -71,7 +72,10 @@ static Status text_bind(Dataset *d, const DataSlot *slot, size_t n, StatusText *
                            "%zu of %zu", (long long)t->time + 1, t->n_train, t->n);
     if (t->n - t->n_train > UINT32_MAX || t->n_train > UINT32_MAX)
         return status_fail(why, STATUS_TOO_LARGE, "the text has %zu tokens; a part may have 4,294,967,295", t->n);
-    t->order = arena_array(d->arena, int32_t, (size_t)t->time);
+    if (t->time > t->order_room) {          // bound again and again: once for each evaluation
+        t->order = arena_array(d->arena, int32_t, (size_t)t->time);
+        t->order_room = t->time;
+    }
     return STATUS_OK;
 }
 
