@@ -75,7 +75,7 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
     if (status == STATUS_OK)
         status = data_bind(data, slot, n_slots, &why);
     if (status == STATUS_OK)
-        status = data_fits_tables(module_graph(m, "main"), data, slot, n_slots, &why);
+        status = data_check_ranges(data, module_graph(m, "main"), &why);
     if (status == STATUS_OK) {
         begin = clock_seconds();
         status = eval_loss(net, data, batches, &loss, &why);

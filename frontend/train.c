@@ -142,34 +142,6 @@ static Status load_newest(Trainer *t, StatusText *why)
     return status;
 }
 
-// The input that an index is made of through views; NULL: it is computed.
-static const char *input_of(const Graph *g, ValueId v)
-{
-    const Node *n = &g->node[v];
-    while (n->op == OP_CAST || n->op == OP_STOP || (op_row[n->op].flags & OP_FLAG_VIEW))
-        n = &g->node[n->in[0]];
-    return n->op == OP_ARG ? n->attr[0].name : NULL;
-}
-
-Status data_fits_tables(const Graph *g, const Dataset *data, const DataSlot *slot, size_t n_slots, StatusText *why)
-{
-    int64_t most = data_vocabulary(data);
-    for (ValueId v = 1; v < g->n_nodes; v++) {
-        const Node *n = &g->node[v];
-        const char *name = n->op == OP_TAKE ? input_of(g, n->in[1]) : NULL;
-        bool from_data = false;             // other integers, such as places and segments, are not tokens
-        for (size_t i = 0; name && i < n_slots; i++)
-            from_data = from_data || (!strcmp(slot[i].name, name) && (!strcmp(name, "tokens") || !strcmp(name, "targets")));
-        if (!from_data)
-            continue;
-        const Axis *axis = &g->axis[n->attr[0].axis];
-        if (axis->size < most)
-            return status_fail(why, STATUS_BAD_MODEL, "the data has %lld different values of `%s`, but axis `%s` of the model has %lld\n"
-                               "help: %s=%lld", (long long)most, name, axis->name, (long long)axis->size, axis->name, (long long)most);
-    }
-    return STATUS_OK;
-}
-
 static Status open_data(Trainer *t, StatusText *why)
 {
     const TrainJob *job = t->job;
@@ -191,10 +163,10 @@ static Status open_data(Trainer *t, StatusText *why)
         t->input[i] = net_slot(t->net, BUFFER_INPUT, s->name);
     }
     t->items_per_step *= t->spec->grad_accum > 1 ? t->spec->grad_accum : 1;
-    t->at.data_state = data_state(t->data);
     status = data_bind(t->data, t->slot, t->n_slots, why);
     if (status == STATUS_OK)
-        status = data_fits_tables(module_graph(job->train, "main"), t->data, t->slot, t->n_slots, why);
+        status = data_check_ranges(t->data, module_graph(job->train, "main"), why);
+    t->at.data_state = data_state(t->data);     // of pictures it is known only now
     return status;
 }
 

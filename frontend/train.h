@@ -41,9 +41,6 @@ Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, Sta
 // The inputs of a net that a data set fills.
 DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n);
 
-// Does every table that a field of the data indexes have enough rows? BAD_MODEL, with the binding that would do.
-Status data_fits_tables(const Graph *g, const Dataset *data, const DataSlot *slot, size_t n_slots, StatusText *why);
-
 // A number of the train section that only the loop reads: `key = 5`, `key = every(5)`.
 double run_number(const Module *m, const char *key, double otherwise);
 

@@ -277,8 +277,8 @@ Status data_check_ranges(const Dataset *d, const Graph *g, StatusText *why)
         int64_t limit = row->dtype == DTYPE_I32 ? index_limit(g, row->name, &axis) : INT64_MAX;
         int64_t range = limit < INT64_MAX ? d->kind->range(d, row->name) : 0;
         if (range > limit)
-            return status_fail(why, STATUS_BAD_MODEL, "the data's `%s` are 0 to %lld, but the model's axis %s has only %lld "
-                               "places: set %s = %lld", row->name, (long long)range - 1, axis, (long long)limit, axis,
+            return status_fail(why, STATUS_BAD_MODEL, "the data has %lld different values of `%s`, but axis `%s` of the model "
+                               "has %lld\nhelp: %s=%lld", (long long)range, row->name, axis, (long long)limit, axis,
                                (long long)range);
     }
     return STATUS_OK;

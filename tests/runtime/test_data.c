@@ -490,7 +490,7 @@ static void test_ranges(void **state)
         Status s = data_check_ranges(d, g, &why);
         assert_int_equal(s, v < 11 ? STATUS_BAD_MODEL : STATUS_OK);
     }
-    assert_string_equal(why.text, "the data's `tokens` are 0 to 10, but the model's axis V has only 10 places: set V = 11");
+    assert_string_equal(why.text, "the data has 11 different values of `tokens`, but axis `V` of the model has 10\nhelp: V=11");
     data_close(d);
     arena_free(&arena);
 }
