@@ -112,7 +112,7 @@ static size_t find_joinable(Fuse *f, Space *space, ValueId *joined, ValueId *see
         const ValueId v = seen[--n_seen];
         const Node *node = &f->g->node[v];
         f->state[v] = 0;
-        bool fits = node->kernel == 0;
+        bool fits = node->kernel == 0 && node->op != OP_STOP;      // behind a stop: what recompute makes again later
         for (size_t k = 0; k < node->n_in && fits; k++)
             fits = (f->state[node->in[k]] & JOINED) || f->ready[node->in[k]] < time;
         if (fits && space_add(space, f->g, v)) {
