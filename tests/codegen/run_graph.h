@@ -120,7 +120,7 @@ static size_t bytes_of(const Program *p, uint32_t b)
     return n;
 }
 
-static void write_leaves(Ran *r, LoadedProgram *l)
+static inline void write_leaves(Ran *r, LoadedProgram *l)
 {
     const Graph *g = r->given;
     StatusText why = {0};
@@ -161,7 +161,7 @@ static const char *buffer_name(Ran *r, const Output *o)
 }
 
 // Largest error over the outputs, each relative to 1 + its largest number. `bits` collects a hash of all of them.
-static double compare_outputs(Ran *r, LoadedProgram *l, uint64_t *bits)
+static inline double compare_outputs(Ran *r, LoadedProgram *l, uint64_t *bits)
 {
     const Graph *g = r->given;
     double worst = 0;
@@ -210,7 +210,7 @@ static double compare_outputs(Ran *r, LoadedProgram *l, uint64_t *bits)
     return worst;
 }
 
-static Device *open_device(int threads)
+static inline Device *open_device(int threads)
 {
     DeviceOptions options = {.threads = threads, .cache_dir = ""};
     Device *d = NULL;

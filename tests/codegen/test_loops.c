@@ -2,151 +2,29 @@
 // optimiser updates; odd sizes on purpose; the same bits for one thread and for three.
 #include "run_graph.h"
 
-static void test_elementwise(void **state)
+#include "loop_cases.h"
+
+static const char *with_sizes(char *text, size_t room, const LoopCase *c, size_t i)
 {
-    (void)state;
-    check_graph("graph @main\naxis B = 3, D = 37\n{\n"
-                "  %1.x = arg \"x\" : f32[B,D]\n  %2.w = param \"w\" : f32[D]\n  %3 = mul %1, %2\n"
-                "  %4 = map %3 {f = gelu}\n  %5 = const {value = 0.5} : f32[]\n  %6.y = sub %4, %5\n"
-                "  result \"y\" = %6\n}\n", 1e-6);
-    check_graph("graph @main\naxis B = 300, D = 100\n{\n"
-                "  %1.x = arg \"x\" : f32[B,D]\n  %2.z = arg \"z\" : f32[B,D]\n  %3 = add %1, %2\n"
-                "  %4.y = map %3 {f = tanh}\n  result \"y\" = %4\n}\n", 1e-6);
+    const char *at = strchr(c->text, '@');
+    at = strchr(at + 1, '@');               // the first one names the graph
+    snprintf(text, room, "%.*s%s%s", (int)(at - c->text), c->text, c->sizes[i], at + 1);
+    return text;
 }
 
-static void test_softmax(void **state)
+static void test_loop_cases(void **state)
 {
     (void)state;
-    static const char *const sizes[] = {"B = 5, D = 37", "B = 200, D = 64", "B = 70, D = 1", "B = 3, D = 15"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        char text[1024];
-        snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                 "  %%1.x = arg \"x\" : f32[B,D]\n  %%2.m = reduce %%1 {f = max, over = [D]}\n  %%3 = sub %%1, %%2\n"
-                 "  %%4.e = map %%3 {f = exp}\n  %%5.s = reduce %%4 {f = sum, over = [D]}\n  %%6.p = div %%4, %%5\n"
-                 "  result \"p\" = %%6\n}\n", sizes[i]);
-        check_graph(text, 1e-6);
-    }
-}
-
-// A layer norm and its backward pass: rows, and sums over the rows for gain and bias.
-static void test_layer_norm(void **state)
-{
-    (void)state;
-    static const char *const sizes[] = {"B = 5, D = 37", "B = 200, D = 64", "B = 1, D = 1", "B = 67, D = 16"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        char text[4096];
-        snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                 "  %%1.x = arg \"x\" : f32[B,D]\n  %%2.gain = param \"gain\" : f32[D]\n  %%3.bias = param \"bias\" : f32[D]\n"
-                 "  %%4.dy = arg \"dy\" : f32[B,D]\n  %%5 = reduce %%1 {f = sum, over = [D]}\n  %%6 = const {value = 0.03} : f32[]\n"
-                 "  %%7.mean = mul %%5, %%6\n  %%8.c = sub %%1, %%7\n  %%9 = mul %%8, %%8\n"
-                 "  %%10 = reduce %%9 {f = sum, over = [D]}\n  %%11.var = mul %%10, %%6\n  %%12 = const {value = 1e-5} : f32[]\n"
-                 "  %%13 = add %%11, %%12\n  %%14.rstd = map %%13 {f = rsqrt}\n  %%15.xhat = mul %%8, %%14\n"
-                 "  %%16 = mul %%15, %%2\n  %%17.y = add %%16, %%3\n"
-                 "  %%18 = mul %%4, %%15\n  %%19.dgain = reduce %%18 {f = sum, over = [B]}\n"
-                 "  %%20.dbias = reduce %%4 {f = sum, over = [B]}\n  %%21 = mul %%4, %%2\n  %%22 = mul %%21, %%15\n"
-                 "  %%23 = reduce %%22 {f = sum, over = [D]}\n  %%24 = mul %%15, %%23\n  %%25 = sub %%21, %%24\n  %%26.dx = mul %%25, %%14\n"
-                 "  result \"y\" = %%17\n  result \"dgain\" = %%19\n  result \"dbias\" = %%20\n  result \"dx\" = %%26\n}\n", sizes[i]);
-        check_graph(text, 3e-6);
-    }
-}
-
-// Cross entropy: log-softmax taken at the target, summed over all rows, and its gradient (a put_add that names one place).
-static void test_cross_entropy(void **state)
-{
-    (void)state;
-    static const char *const sizes[] = {"B = 3, T = 5, V = 37", "B = 4, T = 64, V = 65", "B = 1, T = 1, V = 2"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        char text[4096];
-        snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                 "  %%1.s = arg \"s\" : f32[B,T,V]\n  %%2.t = arg \"t\" : int[B,T]\n  %%3.m = reduce %%1 {f = max, over = [V]}\n"
-                 "  %%4.c = sub %%1, %%3\n  %%5.e = map %%4 {f = exp}\n  %%6.z = reduce %%5 {f = sum, over = [V]}\n"
-                 "  %%7.l = map %%6 {f = log}\n  %%8.lp = sub %%4, %%7\n  %%9 = take %%8, %%2 {axis = V}\n"
-                 "  %%10.total = reduce %%9 {f = sum, over = [B,T]}\n  %%11.loss = neg %%10\n"
-                 "  %%12.p = div %%5, %%6\n  %%13.one = const {value = 1} : f32[]\n  %%14 = expand %%13 {to = [B,T]}\n"
-                 "  %%15 = put_add %%14, %%2 {over = [], to = V}\n  %%16.ds = sub %%12, %%15\n"
-                 "  loss \"train\" = %%11\n  result \"ds\" = %%16\n}\n", sizes[i]);
-        check_graph(text, 3e-6);
-    }
-}
-
-static void test_embedding(void **state)
-{
-    (void)state;
-    static const char *const sizes[] = {"B = 3, T = 5, V = 7, D = 37", "B = 4, T = 50, V = 100, D = 32", "B = 2, T = 1, V = 1, D = 1"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        char text[2048];
-        snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                 "  %%1.w = param \"w\" : f32[V,D]\n  %%2.t = arg \"t\" : int[B,T]\n  %%3.pos = param \"pos\" : f32[T,D]\n"
-                 "  %%4 = take %%1, %%2 {axis = V}\n  %%5.x = add %%4, %%3\n  %%6.dx = arg \"dx\" : f32[B,T,D]\n"
-                 "  %%7.dw = put_add %%6, %%2 {over = [B,T], to = V}\n  %%8.dpos = reduce %%6 {f = sum, over = [B]}\n"
-                 "  result \"x\" = %%5\n  result \"dw\" = %%7\n  result \"dpos\" = %%8\n}\n", sizes[i]);
-        check_graph(text, 3e-6);
-    }
-}
-
-// AdamW over one parameter, in place: the new values stand in the buffers of the old ones.
-static void test_optimiser_step(void **state)
-{
-    (void)state;
-    static const char *const sizes[] = {"D = 5, F = 37", "D = 300, F = 64", "D = 1, F = 1"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        char text[4096];
-        snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                 "  %%1.p = param \"w\" : f32[D,F]\n  %%2.m = state \"m\" : f32[D,F]\n  %%3.v = state \"positive_v\" : f32[D,F]\n"
-                 "  %%4.g = arg \"g\" : f32[D,F]\n  %%5.lr = arg \"positive_lr\" : f32[]\n  %%6 = const {value = 0.9} : f32[]\n"
-                 "  %%7 = const {value = 0.1} : f32[]\n  %%8 = mul %%2, %%6\n  %%9 = mul %%4, %%7\n  %%10.m2 = add %%8, %%9\n"
-                 "  %%11 = mul %%3, %%6\n  %%12 = mul %%4, %%4\n  %%13 = mul %%12, %%7\n  %%14.v2 = add %%11, %%13\n"
-                 "  %%15 = map %%14 {f = sqrt}\n  %%16 = add %%15, %%7\n  %%17 = div %%10, %%16\n  %%18 = mul %%17, %%5\n"
-                 "  %%19.p2 = sub %%1, %%18\n  %%20 = mul %%4, %%4\n  %%21.norm = reduce %%20 {f = sum, over = [D,F]}\n"
-                 "  next \"w\" = %%19\n  next \"m\" = %%10\n  next \"positive_v\" = %%14\n  watch \"norm\" = %%21\n}\n", sizes[i]);
-        check_graph(text, 3e-6);
-    }
-}
-
-// The old value is still read after (by id) the new one is made; states that change places.
-static void test_old_values_survive(void **state)
-{
-    (void)state;
-    check_graph("graph @main\naxis D = 20\n{\n"
-                "  %1.p = param \"w\" : f32[D]\n  %2.c = const {value = 0.5} : f32[]\n  %3.p2 = mul %1, %2\n"
-                "  %4 = reduce %1 {f = sum, over = [D]}\n  %5.y = add %3, %4\n  next \"w\" = %3\n  result \"y\" = %5\n}\n", 1e-6);
-    check_graph("graph @main\naxis D = 20\n{\n"
-                "  %1.a = state \"a\" : f32[D]\n  %2.b = state \"b\" : f32[D]\n  next \"a\" = %2\n  next \"b\" = %1\n"
-                "  result \"y\" = %1\n}\n", 1e-6);
-    check_graph("graph @main\naxis D = 20\n{\n"
-                "  %1.a = state \"a\" : f32[D]\n  %2 = reverse %1 {axis = D}\n  next \"a\" = %2\n}\n", 1e-6);
-}
-
-// Reductions along each axis of three, in each shape of loop.
-static void test_reductions(void **state)
-{
-    (void)state;
-    static const char *const over[] = {"A", "B", "C", "A,B", "B,C", "A,C", "A,B,C"};
-    static const char *const sizes[] = {"A = 5, B = 7, C = 19", "A = 33, B = 2, C = 64", "A = 300, B = 20, C = 16", "A = 1, B = 1, C = 1"};
-    for (size_t k = 0; k < sizeof over / sizeof *over; k++)
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            char text[2048];
-            snprintf(text, sizeof text, "graph @main\naxis %s\n{\n"
-                     "  %%1.x = arg \"x\" : f32[A,B,C]\n  %%2.s = reduce %%1 {f = sum, over = [%s]}\n"
-                     "  %%3.m = reduce %%1 {f = max, over = [%s]}\n  %%4 = mul %%1, %%1\n  %%5.q = reduce %%4 {f = sum, over = [%s]}\n"
-                     "  %%6.n = reduce %%1 {f = min, over = [%s]}\n"
-                     "  result \"s\" = %%2\n  result \"m\" = %%3\n  result \"q\" = %%5\n  result \"n\" = %%6\n}\n",
-                     sizes[i], over[k], over[k], over[k], over[k]);
-            check_graph(text, 3e-6);
-        }
+    char text[8192];
+    for (size_t k = 0; k < N_LOOP_CASES; k++)
+        for (size_t i = 0; i < LOOP_CASE_SIZES && loop_case[k].sizes[i]; i++)
+            check_graph(with_sizes(text, sizeof text, &loop_case[k], i), loop_case[k].tolerance);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_elementwise),
-        cmocka_unit_test(test_softmax),
-        cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_embedding),
-        cmocka_unit_test(test_optimiser_step),
-        cmocka_unit_test(test_old_values_survive),
-        cmocka_unit_test(test_reductions),
+        cmocka_unit_test(test_loop_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
