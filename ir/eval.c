@@ -75,8 +75,8 @@ static Status eval_leaf(Eval *e, const Node *n, double *out, size_t n_out)
 {
     const double *given = e->leaf ? e->leaf(e->user, e->g, n) : NULL;
     if (!given)
-        return status_fail(e->why, STATUS_BAD_MODEL, "the evaluator was given no numbers for %s \"%s\"", op_row[n->op].text,
-                           n->attr[0].name);
+        return status_fail(e->why, STATUS_BAD_MODEL, "the evaluator was given no numbers for %s \"%s\"",
+                           op_row[n->op].text, n->attr[0].name);
     memcpy(out, given, n_out * sizeof *out);
     return STATUS_OK;
 }
@@ -207,7 +207,8 @@ Status graph_eval(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, Eval
     return evaluate(g, leaf, user, arena, true, out_result, why);
 }
 
-Status graph_eval_outputs(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, EvalResult *out_result, StatusText *why)
+Status graph_eval_outputs(const Graph *g, EvalLeaf *leaf, void *user, Arena *arena, EvalResult *out_result,
+                          StatusText *why)
 {
     return evaluate(g, leaf, user, arena, false, out_result, why);
 }

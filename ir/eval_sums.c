@@ -25,7 +25,8 @@ Status eval_contract(Eval *e, const Node *n, double *out, size_t n_out)
     Type summed = type_make(DTYPE_F32, over->axes.id, over->axes.n);
     int64_t count = 0;
     type_count(e->g, &summed, &count);
-    int64_t *place_a = arena_array(e->arena, int64_t, (size_t)count), *place_b = arena_array(e->arena, int64_t, (size_t)count);
+    int64_t *place_a = arena_array(e->arena, int64_t, (size_t)count);
+    int64_t *place_b = arena_array(e->arena, int64_t, (size_t)count);
     Walk in = walk_over(e->g, &summed);
     walk_follow(&in, 0, e->g, type_of(e, n, 0));
     walk_follow(&in, 1, e->g, type_of(e, n, 1));
@@ -68,8 +69,8 @@ static Status check_index(const Eval *e, const Node *n, double index, AxisId axi
 {
     if (index >= 0 && index < (double)graph_size(e->g, axis))
         return STATUS_OK;
-    return status_fail(e->why, STATUS_BAD_MODEL, "%s: index %g is outside the axis %s, which has size %lld", op_row[n->op].text,
-                       index, e->g->axis[axis].name, (long long)graph_size(e->g, axis));
+    return status_fail(e->why, STATUS_BAD_MODEL, "%s: index %g is outside the axis %s, which has size %lld",
+                       op_row[n->op].text, index, e->g->axis[axis].name, (long long)graph_size(e->g, axis));
 }
 
 // y = x[axis = index]

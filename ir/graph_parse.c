@@ -69,7 +69,8 @@ static bool read_axis_item(Scan *s, Graph *g)
             return scan_fail(s, "the axis `%s` is declared twice", name);
     }
     if (!scan_name(s, "the name of an axis", &name) ||
-        (scan_accept(s, ':') && !scan_choice(s, "batch, time, expert or feature", axis_kind_text, AXIS_KIND_COUNT, &kind)) ||
+        (scan_accept(s, ':') &&
+         !scan_choice(s, "batch, time, expert or feature", axis_kind_text, AXIS_KIND_COUNT, &kind)) ||
         !scan_expect(s, '=') || !scan_size(s, "the size", &size) ||
         (scan_accept_word(s, "twin") && !read_axis_ref(s, g, &twin)))
         return false;

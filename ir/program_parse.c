@@ -223,7 +223,8 @@ Program *program_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_
         return NULL;
     for (size_t i = 1; i < p->n_buffers; i++)
         if (p->buffer[i].same_as >= p->n_buffers) {
-            diag_error(diag, (Span){file, 0, 0}, "E0915", "buffer %%%zu shares the storage of a buffer that is not there", i);
+            diag_error(diag, (Span){file, 0, 0}, "E0915",
+                       "buffer %%%zu shares the storage of a buffer that is not there", i);
             return NULL;
         }
     return s.failed ? NULL : p;
