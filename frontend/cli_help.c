@@ -38,11 +38,47 @@ static void help_verb(const Cli *cli, const VerbRow *verb)
     printf("  %-26s %s\n", "NAME=VALUE", "bind an axis or constant (T=64), or override a key (train.batch=8)");
 }
 
+static void markdown_options(uint64_t mask)
+{
+    for (size_t o = 0; o < OPT_COUNT; o++) {
+        const OptionRow *row = &option_row[o];
+        if (!(mask >> o & 1))
+            continue;
+        printf("- `--%s%s%s`", row->name, row->argument ? " " : "", row->argument ? row->argument : "");
+        if (row->letter)
+            printf(", `-%c`", row->letter);
+        printf(": %s\n", row->what);
+    }
+}
+
+// The reference of docs/command-line.md.
+static void help_markdown(void)
+{
+    for (size_t i = 0; i < verb_count; i++) {
+        const VerbRow *verb = &verb_row[i];
+        printf("### %s\n\n`mixc %s%s%s`: %s.\n\n```sh\n%s\n```\n\n", verb->name, verb->name, verb->usage[0] ? " " : "", verb->usage,
+               verb->summary, verb->examples);
+        if (verb->options) {
+            markdown_options(verb->options);
+            printf("\n");
+        }
+    }
+    printf("### Everywhere\n\n");
+    markdown_options(OPTIONS_COMMON);
+    printf("- `NAME=VALUE`: bind an axis or constant (`T=64`), or override a key (`train.batch=8`)\n\n### Keys of sections that a run reads\n\n"
+           "| key | what |\n|---|---|\n");
+#define KEY(section, name, what) printf("| `%s.%s` | %s |\n", section, name, what);
+#include "run_keys.def"
+#undef KEY
+}
+
 int cli_print_help(const Cli *cli, const VerbRow *verb)
 {
     if (!verb || !strcmp(verb->name, "help")) {
         const char *wanted = verb && cli->n_files ? cli->file[0] : NULL;
         Nearest near = {0};
+        if (wanted && !strcmp(wanted, "markdown"))
+            return help_markdown(), 0;
         for (size_t i = 0; wanted && i < verb_count; i++) {
             if (!strcmp(verb_row[i].name, wanted))
                 return help_verb(cli, &verb_row[i]), 0;
