@@ -78,25 +78,24 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
      "#define half_s(x) ((unsigned short)(ubits_s(bf16_s(x)) >> 16))\n",
      "#define half_s(x) ((unsigned short)(ubits_s(bf16_s(x)) >> 16))\n"},
     {"sum",
-     "static inline __attribute__((always_inline)) float sum_v_(const vf *x)\n{\n    float a[LANES];\n"
-     "    for (int i = 0; i < LANES; i++)\n        a[i] = (*x)[i];\n"
-     "    for (int n = LANES/2; n; n /= 2)\n        for (int i = 0; i < n; i++)\n            a[i] += a[i + n];\n"
+     "static inline __attribute__((always_inline)) float sum_v_(const vf *x)\n{\n    vf a = *x;\n"
+     "#define STEP(n) a += TURN_##n(a);\n    FOLD(STEP)\n#undef STEP\n"
      "    return a[0];\n}\n#define sum_v(x) ({ const vf x_ = (x); sum_v_(&x_); })\n", NULL, NULL},
     {"most",
-     "static inline __attribute__((always_inline)) float most_v_(const vf *x)\n{\n    float a = (*x)[0];\n"
-     "    for (int i = 1; i < LANES; i++)\n        a = max_s(a, (*x)[i]);\n"
-     "    return a;\n}\n#define most_v(x) ({ const vf x_ = (x); most_v_(&x_); })\n", NULL, NULL},
+     "static inline __attribute__((always_inline)) float most_v_(const vf *x)\n{\n    vf a = *x;\n"
+     "#define STEP(n) a = max_v(a, TURN_##n(a));\n    FOLD(STEP)\n#undef STEP\n"
+     "    return a[0];\n}\n#define most_v(x) ({ const vf x_ = (x); most_v_(&x_); })\n", NULL, NULL},
     {"least",
-     "static inline __attribute__((always_inline)) float least_v_(const vf *x)\n{\n    float a = (*x)[0];\n"
-     "    for (int i = 1; i < LANES; i++)\n        a = min_s(a, (*x)[i]);\n"
-     "    return a;\n}\n#define least_v(x) ({ const vf x_ = (x); least_v_(&x_); })\n", NULL, NULL},
+     "static inline __attribute__((always_inline)) float least_v_(const vf *x)\n{\n    vf a = *x;\n"
+     "#define STEP(n) a = min_v(a, TURN_##n(a));\n    FOLD(STEP)\n#undef STEP\n"
+     "    return a[0];\n}\n#define least_v(x) ({ const vf x_ = (x); least_v_(&x_); })\n", NULL, NULL},
     {"block_sum", NULL, NULL, BLOCK("block_sum", "a + b")},
     {"block_max", NULL, NULL, BLOCK("block_max", "max_s(a, b)")},
     {"block_min", NULL, NULL, BLOCK("block_min", "min_s(a, b)")},
     {"sumi",
-     "static inline __attribute__((always_inline)) int sumi_v_(const vi *x)\n{\n    int a = 0;\n"
-     "    for (int i = 0; i < LANES; i++)\n        a += (*x)[i];\n"
-     "    return a;\n}\n#define sumi_v(x) ({ const vi x_ = (x); sumi_v_(&x_); })\n", NULL, NULL},
+     "static inline __attribute__((always_inline)) int sumi_v_(const vi *x)\n{\n    vi a = *x;\n"
+     "#define STEP(n) a += TURN_##n(a);\n    FOLD(STEP)\n#undef STEP\n"
+     "    return a[0];\n}\n#define sumi_v(x) ({ const vi x_ = (x); sumi_v_(&x_); })\n", NULL, NULL},
 };
 enum { N_BUILTINS = sizeof builtin / sizeof *builtin };
 static_assert(N_BUILTINS <= sizeof ((PreludeUse *)0)->builtin[0], "PreludeUse.builtin has a place for each");
@@ -238,6 +237,29 @@ static void print_builtins(const PreludeUse *use, bool late, int lanes, Text *ou
         text_char(out, '\n');
 }
 
+// TURN_n(a): the lanes of a, n further on. FOLD(STEP): STEP(n) for half the lanes, a quarter, .., one; what a sum or a
+// maximum over the lanes is made of, without a way through memory.
+static void print_folds(const PreludeUse *use, int lanes, Text *out)
+{
+    bool used = false, behind = false;
+    for (size_t b = 0; b < N_BUILTINS; b++) {
+        behind |= !strcmp(builtin[b].name, "sum");
+        used |= behind && use->builtin[1][b];
+    }
+    if (!used)
+        return;
+    for (int n = lanes / 2; n > 0; n /= 2) {
+        text_printf(out, "#define TURN_%d(a) __builtin_shufflevector(a, a", n);
+        for (int i = 0; i < lanes; i++)
+            text_printf(out, ", %d", (i + n) % lanes);
+        text_add(out, ")\n");
+    }
+    text_add(out, "#define FOLD(DO)");
+    for (int n = lanes / 2; n > 0; n /= 2)
+        text_printf(out, " DO(%d)", n);
+    text_add(out, "\n\n");
+}
+
 void prelude_print(const PreludeUse *use, int lanes, Text *out)
 {
     if (lanes) {
@@ -255,6 +277,8 @@ void prelude_print(const PreludeUse *use, int lanes, Text *out)
             text_printf(out, "%s%d", i ? ", " : "", i);
         text_add(out, "}\n\n");
     }
+    if (lanes)
+        print_folds(use, lanes, out);
     print_builtins(use, false, lanes, out);
     for (int h = 0; h < HELPER_COUNT; h++) {
         if (use->helper[0][h])
