@@ -19,11 +19,18 @@
 
 enum { DEFAULT_LIMIT_S = 300, MAX_WORDS = 16, MESSAGE_LINES = 6 };
 
-static const char *const flag[] = {
+// The usual flags, and those that any compiler for a system with shared objects takes.
+static const char *const usual_flag[] = {
     "-std=gnu17", "-O2", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
-    "-fPIC", "-shared", "-w",
+    "-fPIC", "-shared", "-w", NULL,
 };
-enum { N_FLAGS = sizeof flag / sizeof flag[0] };
+static const char *const plain_flag[] = {"-O2", "-fPIC", "-shared", NULL};
+enum { MAX_FLAGS = sizeof usual_flag / sizeof usual_flag[0] };
+
+static const char *const *flags_of(const Compiler *c)
+{
+    return c->is_plain ? plain_flag : usual_flag;
+}
 
 Compiler compiler_make(Arena *arena, const char *name)
 {
@@ -145,8 +152,8 @@ const char *compiler_key(Arena *arena, const Compiler *c)
     for (int i = 0; c->extra[i]; i++)
         text_printf(&key, " %s", c->extra[i]);
     text_add(&key, "\nflags");
-    for (int i = 0; i < N_FLAGS; i++)
-        text_printf(&key, " %s", flag[i]);
+    for (const char *const *flag = flags_of(c); *flag; flag++)
+        text_printf(&key, " %s", *flag);
     text_add(&key, "\ncpu ");
     add_cpu_features(&key);
     text_add(&key, "\nversion ");
@@ -229,10 +236,10 @@ static const char *first_lines(Arena *arena, const char *output)
 
 static Proc make_job(Compiler *c, Arena *arena, const char *folder, int i)
 {
-    const char **argv = arena_array(arena, const char *, MAX_WORDS + N_FLAGS + 8);
+    const char **argv = arena_array(arena, const char *, MAX_WORDS + MAX_FLAGS + 8);
     int n = add_words(argv, 0, c);
-    for (int k = 0; k < N_FLAGS; k++)
-        argv[n++] = flag[k];
+    for (const char *const *flag = flags_of(c); *flag; flag++)
+        argv[n++] = *flag;
     argv[n++] = "-o";
     argv[n++] = arena_printf(arena, "%s/%d.so", folder, i);
     argv[n++] = arena_printf(arena, "%s/%d.c", folder, i);
@@ -287,21 +294,33 @@ static Status in_new_folder(Compiler *c, Arena *arena, CompiledUnit *unit, const
     return s;
 }
 
+// Does it compile an empty program?
+static bool works(Compiler *c, Arena *arena, StatusText *why)
+{
+    CompiledUnit probe = {.text = "int mixc_probe(void) { return 1; }\n", .label = "an empty program"};
+    bool refused = false;
+    in_new_folder(c, arena, &probe, NULL, 1, &refused, why);
+    return !refused;
+}
+
 Status compiler_run(Compiler *c, Arena *arena, CompiledUnit *unit, const bool *take, int n, StatusText *why)
 {
-    bool refused = false, probe_refused = false;
+    StatusText first = {0}, probe = {0};
+    bool refused = false;
     Status s = compiler_identify(c, why);
     if (s == STATUS_OK)
-        s = in_new_folder(c, arena, unit, take, n, &refused, why);
-    if (!refused)
-        return s;
-    // Is it our text, or a compiler that refuses everything?
-    CompiledUnit probe = {.text = "int mixc_probe(void) { return 1; }\n", .label = "an empty program"};
-    StatusText probe_why = {0};
-    in_new_folder(c, arena, &probe, NULL, 1, &probe_refused, &probe_why);
-    if (!probe_refused)
-        return s;
-    if (why)
-        *why = (StatusText){0};
-    return status_fail(why, STATUS_NO_COMPILER, "the C compiler does not work: %.900s", probe_why.text);
+        s = in_new_folder(c, arena, unit, take, n, &refused, &first);
+    if (refused && !c->is_plain && !works(c, arena, &probe)) {
+        // Not our text. Perhaps a flag: not every compiler knows -march=native or -std=gnu17.
+        c->is_plain = true;
+        if (works(c, arena, &(StatusText){0})) {
+            first = (StatusText){0};
+            refused = false;
+            s = in_new_folder(c, arena, unit, take, n, &refused, &first);
+        } else {
+            c->is_plain = false;
+            return status_fail(why, STATUS_NO_COMPILER, "the C compiler does not work: %.900s", probe.text);
+        }
+    }
+    return s == STATUS_OK ? s : first.text[0] ? status_fail(why, s, "%s", first.text) : s;
 }

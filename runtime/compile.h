@@ -15,6 +15,7 @@ typedef struct Compiler {
     const char *path;                       // absolute; NULL until it was looked for
     const char *const *extra;               // words after the first in $CC ("ccache gcc"); NULL-terminated
     const char *version;                    // what it answers to --version; NULL until asked
+    bool        is_plain;                   // it refuses our usual flags: only the necessary ones are used
     double      limit_s;                    // of one run; MIXC_COMPILE_TIMEOUT, in seconds
 } Compiler;
 

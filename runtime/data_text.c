@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECE_BYTES = 1 << 20 };             // of text, encoded at a time
+
 typedef struct TextData {
     void    *token;                         // n of width bytes each: text is long, tokens are small
     int      width;
@@ -290,22 +292,60 @@ static Status make_tokenizer(Dataset *d, const char *text, size_t n, StatusText 
     return STATUS_OK;
 }
 
-// Encodes in the narrowest type that holds the vocabulary.
+// Where a piece of the text that starts at `at` may end: before a space that follows a printable ASCII character. No
+// token reaches over such a place, so pieces encode to the same tokens as the whole.
+static size_t piece_end(const char *text, size_t n, size_t at)
+{
+    size_t end = at + PIECE_BYTES;
+    if (end >= n)
+        return n;
+    while (end < n && !((text[end] == ' ' || text[end] == '\n') && text[end - 1] > ' ' && text[end - 1] < 127))
+        end++;
+    return end;
+}
+
+static void put_token(TextData *t, size_t i, int32_t token)
+{
+    if (t->width == 1)      ((uint8_t *)t->token)[i] = (uint8_t)token;
+    else if (t->width == 2) ((uint16_t *)t->token)[i] = (uint16_t)token;
+    else                    ((int32_t *)t->token)[i] = token;
+}
+
+// Makes room for `n` tokens, and gives back what is over when `exact`.
+static bool make_room(TextData *t, size_t *room, size_t n, bool exact)
+{
+    if (n <= *room && !exact)
+        return true;
+    size_t wanted = exact ? n : n + n / 2;
+    void *more = realloc(t->token, wanted * (size_t)t->width + 1);
+    if (!more)
+        return false;
+    t->token = more;
+    *room = wanted;
+    return true;
+}
+
+// Encodes piece by piece in the narrowest type that holds the vocabulary, so that little more than the tokens
+// themselves is ever in memory.
 static Status encode(Dataset *d, TextData *t, const char *text, size_t n, StatusText *why)
 {
-    Arena scratch = {0};
+    size_t room = 0, n_piece;
     int32_t *token;
-    Status s = tokenizer_encode(d->tokenizer, text, n, &scratch, &token, &t->n, why);
+    Status s = STATUS_OK;
     t->width = d->tokenizer->n_vocab <= 256 ? 1 : d->tokenizer->n_vocab <= 65536 ? 2 : 4;
-    t->token = s == STATUS_OK ? malloc(t->n * (size_t)t->width + 1) : NULL;
-    if (s == STATUS_OK && !t->token)
-        s = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %zu tokens", t->n);
-    for (size_t i = 0; s == STATUS_OK && i < t->n; i++) {
-        if (t->width == 1)      ((uint8_t *)t->token)[i] = (uint8_t)token[i];
-        else if (t->width == 2) ((uint16_t *)t->token)[i] = (uint16_t)token[i];
-        else                    ((int32_t *)t->token)[i] = token[i];
+    for (size_t at = 0, end; at < n && s == STATUS_OK; at = end) {
+        Arena scratch = {0};
+        end = piece_end(text, n, at);
+        s = tokenizer_encode(d->tokenizer, text + at, end - at, &scratch, &token, &n_piece, why);
+        if (s == STATUS_OK && !make_room(t, &room, t->n + n_piece, false))
+            s = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %zu tokens", t->n + n_piece);
+        for (size_t i = 0; s == STATUS_OK && i < n_piece; i++)
+            put_token(t, t->n + i, token[i]);
+        t->n += s == STATUS_OK ? n_piece : 0;
+        arena_free(&scratch);
     }
-    arena_free(&scratch);
+    if (s == STATUS_OK && !make_room(t, &room, t->n, true))
+        s = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %zu tokens", t->n);
     return s;
 }
 

@@ -143,8 +143,8 @@ static Status encode_chars(const Tokenizer *t, const char *text, size_t n, int32
             return status_fail(why, STATUS_DAMAGED, "the text is not UTF-8 at byte %zu", i);
         int32_t k = c < 128 ? ascii[c] : find_character(t, c);
         if (k < 0)
-            return status_fail(why, STATUS_DAMAGED, "the character '%.*s' (U+%04X) at byte %zu was not in the text that "
-                               "the vocabulary of %d characters was made from", (int)length, text + i, c, i, t->n_vocab);
+            return status_fail(why, STATUS_DAMAGED, "the character '%.*s' (U+%04X) was not in the text that the "
+                               "vocabulary of %d characters was made from", (int)length, text + i, c, t->n_vocab);
         token[(*out_n)++] = k;
         i += length;
     }

@@ -181,6 +181,16 @@ static void test_says_what_is_wrong_with_the_compiler(void **state)
     unsetenv("MIXC_COMPILE_TIMEOUT");
 }
 
+static void test_a_compiler_without_our_flags(void **state)
+{
+    (void)state;
+    StatusText why = {0};
+    const char *script = make_script("simple", "for a; do case $a in -march*|-std*|-ff*) echo unknown $a >&2; exit 1;; esac; done\n"
+                                               "exec cc \"$@\"");
+    if (load_with(script, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+}
+
 static void test_a_refused_kernel_is_our_fault(void **state)
 {
     (void)state;
@@ -336,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_runs_for_any_number_of_threads),
         cmocka_unit_test(test_finds_what_it_compiled),
         cmocka_unit_test(test_says_what_is_wrong_with_the_compiler),
+        cmocka_unit_test(test_a_compiler_without_our_flags),
         cmocka_unit_test(test_a_refused_kernel_is_our_fault),
         cmocka_unit_test(test_loading_beside),
         cmocka_unit_test(test_words_in_cc),
