@@ -31,6 +31,14 @@ void lex_comment(Parse *p, Span at)
     LIST_ADD(p->comments, c);
 }
 
+void lex_foreign_comment(Parse *p, Span at)
+{
+    at.begin += (uint32_t)strspn(p->text + at.begin, " \t");
+    at.end = at.begin + 2;
+    if (parse_error(p, at, "E0002", "a comment begins with `#`"))
+        diag_help_edit(p->diag, at, "#", "write `#`");
+}
+
 int lex_name(Parse *p, MIX_STYPE *value, Span at)
 {
     const char *s = p->text + at.begin;
@@ -157,6 +165,11 @@ int lex_foreign(Parse *p, Span at)
         return '*';
     default:
         break;
+    }
+    if (*s == '?') {
+        if (parse_error(p, at, "E0002", "`?` is not used in Mix"))
+            diag_help(p->diag, "`select(c, a, b)` is a where c is not 0, else b");
+        return NO_TOKEN;
     }
     if ((unsigned char)*s < 0x20 || *s == 0x7f) {
         parse_error(p, at, "E0002", "a control character (code %d) is not allowed here", *s);

@@ -8,6 +8,8 @@
 // The place of the next `n` bytes; moves on.
 Span lex_begin(Parse *p, size_t n);
 void lex_comment(Parse *p, Span at);
+// A line that begins with `//` or `/*`: reported, and skipped as the comment that it is meant to be.
+void lex_foreign_comment(Parse *p, Span at);
 int  lex_name(Parse *p, MIX_STYPE *value, Span at);
 int  lex_number(Parse *p, MIX_STYPE *value, Span at);
 int  lex_bad_number(Parse *p, MIX_STYPE *value, Span at);

@@ -3,6 +3,7 @@
 #include "parse.h"
 
 #include "grammar.h"
+#include "habits.h"
 
 #include <string.h>
 
@@ -138,9 +139,22 @@ static bool report_juxtaposed(Parse *p, Expected e, int token, Span at)
     if (!value)
         return false;
     if (expects(e, "`yield`") && (begins_line(p, at) || !ends_value(p->before))) {
+        const char *habit = habit_of_word(p->text + at.begin, at.end - at.begin);
+        if (habit) {
+            if (parse_error(p, at, "E0014", "no statement of Mix begins with %s", found_words(p, token, at)))
+                diag_help(p->diag, "%s", habit);
+            return true;
+        }
         const char *line_end = strpbrk(p->text + at.end, "\n}");
         const char *equals = strchr(p->text + at.end, '=');
         bool assigns = equals && (!line_end || equals < line_end) && equals[1] != '=';
+        if (assigns && strchr("+-*/", equals[-1])) {    // `x += 1`
+            const char *name = found_words(p, token, at);
+            if (parse_error(p, at, "E0014", "values do not change: a new value is named with `=`"))
+                diag_help(p->diag, "write `%.*s = %.*s %c ..`", (int)strlen(name) - 2, name + 1, (int)strlen(name) - 2,
+                          name + 1, equals[-1]);
+            return true;
+        }
         if (parse_error(p, at, "E0014", assigns ? "only plain names can stand before `=`"
                                                  : "this value is not used: a statement begins with a name and `=`"))
             diag_help(p->diag, assigns ? "give the whole value a name: `y = ..`" : "write `y = ..`, or `yield ..`");
@@ -185,12 +199,17 @@ void parse_unexpected(Parse *p, Span at, const char *const *expected, size_t n_e
     if (report_unfinished(p, e, token, at) || report_reserved(p, e, token, at) || report_juxtaposed(p, e, token, at) ||
         report_equals(p, e, token, at) || report_chained(p, e, token, at))
         return;
-    const char *words = expected_words(p, e);
+    const char *words = expected_words(p, e), *habit = habit_of_tokens(p, p->before, token, at);
+    bool is_new;
     if (!strcmp(words, "a value") && p->before)
-        parse_error(p, at, "E0001", "expected a value after %s, found %s", found_words(p, p->before, p->before_at),
-                    found_words(p, token, at));
+        is_new = parse_error(p, at, "E0001", "expected a value after %s, found %s",
+                             found_words(p, p->before, p->before_at), found_words(p, token, at));
     else if (*words)
-        parse_error(p, at, "E0001", "expected %s, found %s", words, found_words(p, token, at));
+        is_new = parse_error(p, at, "E0001", "expected %s, found %s", words, found_words(p, token, at));
     else
-        parse_error(p, at, "E0001", "%s cannot stand here", found_words(p, token, at));
+        is_new = parse_error(p, at, "E0001", "%s cannot stand here", found_words(p, token, at));
+    if (is_new && token == ';')
+        diag_help_edit(p->diag, at, "", "delete it: a statement ends where the next one begins");
+    else if (is_new && habit)
+        diag_help(p->diag, "%s", habit);
 }

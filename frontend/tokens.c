@@ -7,6 +7,7 @@
 #include "parse.h"
 
 #include "grammar.h"
+#include "habits.h"
 #include "lexer.h"
 
 #include <string.h>
@@ -320,7 +321,11 @@ static bool is_resume_point(const Parse *p, int token, Span at, size_t level)
         return p->n_brackets < level;
     if (p->n_brackets != level)
         return false;
+    bool first_column = at.begin == 0 || p->text[at.begin - 1] == '\n';
     switch (token) {
+    case ID:                                // a word of another language, or in the first column: something begins here
+        return starts_line(p, at.begin) &&
+               ((level == 0 && first_column) || habit_of_word(p->text + at.begin, at.end - at.begin));
     case AXIS: case CONST: case USE: case MODEL: case DATA: case SIZE: case LAYER: case TRAIN: case GENERATE: case ONLY:
         return starts_line(p, at.begin);
     case PARAM: case STATE: case NEXT: case YIELD: case PENALTY: case WATCH: case REPEAT: case TARGET:

@@ -14,7 +14,7 @@ bison -o "$out/gen/grammar.c" --defines="$out/gen/grammar.h" frontend/grammar.y
 flex -o "$out/gen/lexer.c" --header-file="$out/gen/lexer.h" frontend/lexer.l
 clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -Iir/base -Ifrontend -Itests/fuzz -I"$out/gen" \
-    tests/fuzz/fuzz_mix.c frontend/ast*.c frontend/lex_actions.c frontend/tokens.c frontend/syntax_error.c \
+    tests/fuzz/fuzz_mix.c frontend/ast*.c frontend/lex_actions.c frontend/tokens.c frontend/syntax_error.c frontend/habits.c \
     "$out/gen/grammar.c" "$out/gen/lexer.c" ir/base/*.c -lm -o "$out/fuzz_mix"
 cd "$out"
 ./fuzz_mix -max_total_time="$seconds" -timeout=2 -rss_limit_mb=512 -max_len=4096 -dict=../tests/fuzz/mix.dict \
