@@ -71,6 +71,8 @@ Status net_read(Net *net, const Slot *slot, void *data, StatusText *why);
 Status net_write_float(Net *net, const char *name, double value, StatusText *why);
 Status net_write_int(Net *net, const char *name, int64_t value, StatusText *why);
 Status net_run(Net *net, StatusText *why);
+// The same, and out_seconds[i] is the time of launch i of net_program(net). NO_DEVICE on the device "eval".
+Status net_run_timed(Net *net, double *out_seconds, StatusText *why);
 const Program *net_program(const Net *net);  // NULL on the device "eval"
 void   net_stats(const Net *net, LoadStats *out_stats);
 

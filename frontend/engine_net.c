@@ -129,6 +129,12 @@ Status net_run(Net *net, StatusText *why)
     return net->ops ? net->ops->run(net->loaded, why) : reference_run(net, why);
 }
 
+Status net_run_timed(Net *net, double *out_seconds, StatusText *why)
+{
+    return net->ops ? net->ops->run_timed(net->loaded, out_seconds, why)
+                    : status_fail(why, STATUS_NO_DEVICE, "the evaluator has no launches to time");
+}
+
 const Program *net_program(const Net *net)
 {
     return net->program;

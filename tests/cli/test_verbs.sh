@@ -72,6 +72,11 @@ expect 0 cc -std=c17 -Wall -Wextra -Werror -O0 -c k.c -o k.o
 expect 0 "$MIXC" emit "$model" --mode eval --target cuda -o k.cu; says k.cu "__global__"
 expect 2 "$MIXC" emit "$model" --target rust -o k.rs; says err "c or cuda"
 
+# profile
+expect 0 "$MIXC" profile "$model" --steps 1 -o trace.json; says out "one step"; says trace.json '"traceEvents"'
+expect 0 "$MIXC" profile "$model" --mode eval --steps 1 --json; says out '"kernels"'
+expect 2 "$MIXC" profile "$model" --device eval; says err "evaluator"
+
 # graph
 expect 0 "$MIXC" graph "$model" -o g.svg; says g.svg "<svg"; says g.svg "Mlp"; says g.svg "&#215;2"
 expect 0 "$MIXC" graph "$model" -o g.dot; says g.dot "digraph"
