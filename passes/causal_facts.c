@@ -316,8 +316,11 @@ static bool is_ordinary(const Reads *r)
     return r->least >= -ORDINARY && r->most <= ORDINARY;
 }
 
+// A usual number times a usual number is one, as in products of two values.
 static Range range_scaled(const Reads *x, double by)
 {
+    if (is_ordinary(x) && fabs(by) <= ORDINARY)
+        return ordinary;
     return by > 0 ? (Range){x->least * by, x->most * by} : (Range){x->most * by, x->least * by};
 }
 

@@ -2,6 +2,7 @@
 // gMLP block agrees with another implementation's numbers.
 #include "build_run.h"
 
+#include "pass.h"
 #include "safetensors.h"
 
 #include <math.h>
@@ -102,12 +103,40 @@ static void causal_gmlp_block_agrees_with_the_golden(void **state)
     finish(&r);
 }
 
+// The proof must not depend on how wide a model is: embeddings times sqrt(D), sums over D.
+static void attention_is_causal_at_any_width(void **state)
+{
+    (void)state;
+    static const char *const width[] = {"16", "128", "4096"};
+    static const char *const only_causal[] = {"causal"};
+    for (size_t i = 0; i < 3; i++) {
+        Run r;
+        Binding bind[] = {{"D", width[i], false}};
+        build_text(&r,
+            "mix 1\nuse std.norm\naxis B : batch = 2, T : time = 8, D = 4, H = 4, K = D/H, V = 8\n"
+            "layer Attn(x: [B,T,D]) -> [B,T,D] causal over T {\n  param Wq[D,H,K], Wk[D,H,K], Wv[D,H,K], Wo[H,K,D]\n  n = LN(x)\n"
+            "  s = mask(n @[D] Wq @[K] (n @[D] Wk).rename(T -> T') / sqrt(K), keep=index(T') <= index(T))\n"
+            "  yield x + softmax(s, over=T') @[T'] (n @[D] Wv).rename(T -> T') @[H,K] Wo\n}\n"
+            "model M(tokens: int[B,T]) -> logits: [B,T,V] causal over T {\n  param E[V,D], w[D]\n  x = E[V = tokens] * sqrt(D)\n"
+            "  repeat i in 3 {\n    p = sigmoid(x @[D] w)\n    x = Attn(x) * p + x * (1 - p)\n  }\n  logits = LN(x) @[D] E\n}\n",
+            &(BuildOptions){.binding = bind, .n_bindings = 1});
+        must_build(&r);
+        const Target target = {.name = "cpu", .vector_floats = 16, .vector_registers = 32, .threads = 1};
+        PassContext context = {.arena = &r.arena, .diag = &r.diag, .target = &target};
+        if (!passes_run(&context, r.module, only_causal, 1, NULL))
+            print_message("D = %s\n%s\n", width[i], messages(&r));
+        assert_int_equal(r.diag.n_errors, 0);
+        finish(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_counts_are_reproduced),
         cmocka_unit_test(every_mode_of_the_tiny_sizes_is_legal),
         cmocka_unit_test(causal_gmlp_block_agrees_with_the_golden),
+        cmocka_unit_test(attention_is_causal_at_any_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
