@@ -128,18 +128,31 @@ static void end_line(Printer *p)
     p->n_lines++;
 }
 
+// Is `a` to be drawn after `b`?
+static bool covers_less(const Mark *a, const Mark *b)
+{
+    int width_a = a->end - a->begin, width_b = b->end - b->begin;
+    return width_a < width_b || (width_a == width_b && a->primary);
+}
+
 // The underlines, and behind the last of them its words.
 static void print_marks(Printer *p, const Mark *mark, size_t n, const Mark *last)
 {
     char cell[MAX_WIDTH + 8];
+    const Mark *drawn[MAX_MARKS];
     memset(cell, ' ', sizeof cell);
+    for (size_t i = 0; i < n; i++) {        // wide ones first: what lies inside another stays visible
+        size_t k = i;
+        for (; k > 0 && covers_less(drawn[k - 1], &mark[i]); k--)
+            drawn[k] = drawn[k - 1];
+        drawn[k] = &mark[i];
+    }
     int end = 0;
-    for (int primary = 0; primary < 2; primary++)
-        for (size_t i = 0; i < n; i++)
-            for (int c = mark[i].begin; mark[i].primary == primary && c < mark[i].end; c++) {
-                cell[c] = primary ? '^' : '-';
-                end = c + 1 > end ? c + 1 : end;
-            }
+    for (size_t i = 0; i < n; i++)
+        for (int c = drawn[i]->begin; c < drawn[i]->end; c++) {
+            cell[c] = drawn[i]->primary ? '^' : '-';
+            end = c + 1 > end ? c + 1 : end;
+        }
     print_gutter(p, 0);
     for (int c = 0; c < end; c++) {
         if (c == 0 || cell[c] != cell[c - 1])

@@ -137,6 +137,21 @@ static void test_words_do_not_collide(void **state)
                "  |     [B,T,a]\n");
 }
 
+static void test_marks_inside_others(void **state)
+{
+    (void)state;
+    Case c;
+    setup(&c, "m.mix", 1, "y = f(a, bb)\n");
+    diag_error(&c.diag, find(&c, "f(a, bb)", 0), "E0202", "x");
+    diag_label(&c.diag, find(&c, "a", 0), "[A]");
+    diag_label(&c.diag, find(&c, "bb", 0), "[B]");
+    expect(&c, "m.mix:1:5: error[E0202]: x\n"
+               "1 | y = f(a, bb)\n"
+               "  |     ^^-^^--^\n"
+               "  |          [B]\n"
+               "  |       [A]\n");
+}
+
 static void test_tabs_and_wide_characters(void **state)
 {
     (void)state;
@@ -311,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_operands),
         cmocka_unit_test(test_other_line),
         cmocka_unit_test(test_words_do_not_collide),
+        cmocka_unit_test(test_marks_inside_others),
         cmocka_unit_test(test_tabs_and_wide_characters),
         cmocka_unit_test(test_long_line),
         cmocka_unit_test(test_span_of_several_lines),
