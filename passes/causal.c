@@ -63,6 +63,12 @@ static bool is_twin(const Graph *g, AxisId a, AxisId b)
            (g->axis[a].twin_of && g->axis[a].twin_of == g->axis[b].twin_of);
 }
 
+// Whether it reads up to the last position.
+static bool reads_all(const Graph *g, const Claim *c, const Reads *r)
+{
+    return r->all || (r->fixed != NOWHERE && r->fixed >= graph_size(g, c->axis) - 1);
+}
+
 // How a record breaks the claim: 0 if it does not.
 typedef enum Breach { KEPT, READS_ALL, READS_FIXED, READS_AHEAD } Breach;
 
@@ -73,10 +79,8 @@ static Breach judge(const Graph *g, const Claim *c, const Reads *r, const Type *
         has_time |= is_twin(g, type->axis[i], c->axis);
     if (!has_time)                          // the claim is about positions; this value has none
         return KEPT;
-    if (r->all)
-        return READS_ALL;
-    if (r->fixed != NOWHERE && r->fixed > 0 && r->fixed >= c->after)
-        return READS_FIXED;
+    if (r->all || (r->fixed != NOWHERE && r->fixed > 0 && r->fixed >= c->after))
+        return reads_all(g, c, r) ? READS_ALL : READS_FIXED;
     for (size_t i = 0; i < r->n_bounds; i++)
         if (r->bound[i].shift > 0 || (r->bound[i].axis != c->axis && type_has(type, c->axis)))
             return READS_AHEAD;
@@ -95,7 +99,7 @@ static ValueId find_culprit(const Proof *p, const Claim *c, ValueId id, Breach b
             for (size_t k = 0; k < r->n_bounds; k++)
                 ahead |= r->bound[k].shift > 0;
             if (is_reached(p, n->in[i]) &&
-                (breach == READS_ALL ? r->all : breach == READS_FIXED ? r->fixed >= c->after && r->fixed > 0 : ahead))
+                (breach == READS_ALL ? reads_all(p->g, c, r) : breach == READS_FIXED ? r->fixed >= c->after && r->fixed > 0 : ahead))
                 worse = n->in[i];
         }
         if (!worse)
@@ -135,8 +139,13 @@ static void label_culprit(const Proof *p, const Claim *c, const Node *n, Breach 
 {
     Diag *d = p->ctx->diag;
     const char *T = p->g->axis[c->axis].name;
-    if (breach == READS_FIXED) {
+    int64_t fixed = p->reads[n - p->g->node]->fixed;
+    if (n->op == OP_AT) {
         diag_label(d, n->at, "every position reads this one");
+        return;
+    }
+    if (breach == READS_FIXED) {
+        diag_label(d, n->at, "every position reads positions up to %lld", (long long)fixed);
         return;
     }
     if (breach == READS_AHEAD && ahead > 0) {

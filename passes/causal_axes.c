@@ -54,8 +54,8 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
         chain_facts(&out, x, axis);
     if (shift == NOWHERE)
         return out;
-    if (!best) {
-        out.all = true;
+    if (!best) {                            // up to the last place of the axis
+        out.fixed = max_place(out.fixed, place_moved(shift, graph_size(g, axis) - 1));
         return out;
     }
     if (best->b)
