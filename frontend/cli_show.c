@@ -118,7 +118,7 @@ static void show_text(Cli *cli, const Module *m, const Graph *g, int64_t total)
         size_t n = 0;
         for (size_t i = 0; i < m->n_params; i++) {
             int64_t count;
-            if ((int)m->param[i].role == role && type_count(g, &m->param[i].type, &count))
+            if ((int)m->param[i].role == role && param_count(g, &m->param[i], &count))
                 n = add_row(cli, row, n, g, &m->param[i], count);
         }
         show_rows(cli, row, n, title[role]);
@@ -133,6 +133,7 @@ int cli_show(Cli *cli)
     int code = status_exit_code(STATUS_BAD_USAGE);
     if (!path || !cli_build_options(cli, MODE_EVAL, &options))
         return code;
+    options.count_only = true;              // what cannot run yet can be counted
     Module *m = cli_build(cli, path, &options, NULL, &code);
     if (!m)
         return code;
@@ -140,7 +141,7 @@ int cli_show(Cli *cli)
     int64_t total = 0;
     for (size_t i = 0; i < m->n_params; i++) {
         int64_t count = 0;
-        if (m->param[i].role == PARAM_TRAINED && type_count(g, &m->param[i].type, &count))
+        if (m->param[i].role == PARAM_TRAINED && param_count(g, &m->param[i], &count))
             total += count;
     }
     if (cli_has(cli, OPT_JSON)) {
