@@ -76,7 +76,8 @@ Status net_run_timed(Net *net, double *out_seconds, StatusText *why);
 const Program *net_program(const Net *net);  // NULL on the device "eval"
 void   net_stats(const Net *net, LoadStats *out_stats);
 
-// First values of parameters and states from the module's graph `init`; optimiser states are zero.
+// First values of parameters and states from the module's graph `init`; optimiser states are zero. What is shared with
+// the net beside it is left as it is.
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
 // Parameters and states that both nets have, from one to the other.
 Status net_copy_weights(const Net *from, Net *to, StatusText *why);

@@ -25,6 +25,7 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, cons
         return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for a net");
     net->ops = ops;
     net->program = p;
+    net->beside = beside;
     net->slot = arena_array(arena, Slot, p->n_buffers + 1);
     int64_t most_half = 0;
     for (uint32_t b = 1; b < p->n_buffers; b++) {
@@ -159,12 +160,18 @@ static const double *init_leaf(void *user, const Graph *g, const Node *leaf)
     return strcmp(leaf->attr[0].name, "seed") ? &zero : &init->seed;
 }
 
+// True when the slot's storage is that of the net beside it.
+static bool is_shared(const Net *net, const Slot *slot)
+{
+    return net->beside && net->ops->is_shared && net->ops->is_shared(net->loaded, slot->id);
+}
+
 // Evaluates one output of `init` with only what it needs, and writes it where its name says.
 static Status init_one(Net *net, const Graph *init, const Output *output, uint64_t seed, StatusText *why)
 {
     const Slot *slot = net_slot(net, BUFFER_PARAM, output->name);
     slot = slot ? slot : net_slot(net, BUFFER_STATE, output->name);
-    if (!slot)
+    if (!slot || is_shared(net, slot))
         return STATUS_OK;
     Arena scratch;
     arena_init(&scratch);
@@ -206,7 +213,7 @@ Status net_copy_weights(const Net *from, Net *to, StatusText *why)
     Status status = STATUS_OK;
     for (size_t i = 0; i < to->n_slots && status == STATUS_OK; i++) {
         const Slot *target = &to->slot[i];
-        if (target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE)
+        if ((target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE) || (from == to->beside && is_shared(to, target)))
             continue;
         const Slot *source = net_slot(from, target->kind, target->name);
         if (!source || source->count != target->count)

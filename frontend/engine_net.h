@@ -10,6 +10,7 @@ struct Net {
     const DeviceOps *ops;                   // NULL: the evaluator
     const Program   *program;
     LoadedProgram   *loaded;                // owned
+    const Net       *beside;                // whose parameters it shares (LoadOptions.beside); NULL: nobody's
     uint16_t        *half;                  // host copy of the largest bf16 buffer; owned
     // the evaluator
     const Graph *graph;

@@ -6,6 +6,8 @@
 #include "status.h"
 #include "target.h"
 
+#include <stdbool.h>
+
 typedef struct Device Device;
 typedef struct LoadedProgram LoadedProgram;   // a compiled program with its arena on the device
 
@@ -39,6 +41,8 @@ typedef struct DeviceOps {
     // axes), and what only a run needs lies where `other` keeps such things. So a run of either spoils what the last run
     // of the other left in its TEMP and OUTPUT buffers: read outputs first. NULL: not offered.
     Status (*load_beside)(LoadedProgram *other, const Program *p, LoadedProgram **out_loaded, StatusText *why);
+    // True for a buffer of a program loaded beside another whose storage is the other's. NULL when load_beside is.
+    bool   (*is_shared)(const LoadedProgram *loaded, uint32_t buffer);
     // Host access to a buffer's bytes, whole.
     Status (*write)(LoadedProgram *loaded, uint32_t buffer, const void *data, size_t bytes, StatusText *why);
     Status (*read)(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why);

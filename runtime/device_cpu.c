@@ -349,6 +349,11 @@ static Status cpu_load_beside(LoadedProgram *other, const Program *p, LoadedProg
     return load(other->device, &other->place, p, out_loaded, why);
 }
 
+static bool cpu_is_shared(const LoadedProgram *l, uint32_t buffer)
+{
+    return l->place.is_shared && buffer < l->program->n_buffers && l->place.is_shared[buffer];
+}
+
 static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
 {
     const Program *p = l->program;
@@ -413,6 +418,6 @@ static void cpu_stats(const LoadedProgram *l, LoadStats *out_stats)
 
 const DeviceOps device_cpu = {
     .name = "cpu", .open = cpu_open, .close = cpu_close, .target = cpu_target, .load = cpu_load, .unload = cpu_unload,
-    .load_beside = cpu_load_beside, .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed,
-    .stats = cpu_stats,
+    .load_beside = cpu_load_beside, .is_shared = cpu_is_shared,
+    .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed, .stats = cpu_stats,
 };

@@ -162,7 +162,11 @@ Placement place_beside(Arena *arena, const Program *p, const PlacePlan *plan, co
             place.address[b] = room + (p->buffer[b].bytes ? p->buffer[b].offset - plan->low : 0);
         }
     }
-    for (uint32_t b = 1; b < p->n_buffers; b++)
+    bool *is_shared = arena_array(arena, bool, p->n_buffers + 1);
+    for (uint32_t b = 1; b < p->n_buffers; b++) {
         place.address[b] = place.address[program_storage(p, b)];
+        is_shared[b] = plan->shared[program_storage(p, b)] != 0;
+    }
+    place.is_shared = is_shared;
     return place;
 }

@@ -8,6 +8,7 @@
 typedef struct Placement {
     const Program  *program;                // borrowed
     unsigned char **address;                // [n_buffers]
+    const bool     *is_shared;              // [n_buffers] beside another: the storage is the other's; NULL: none is
     // The bytes that hold nothing but TEMP and OUTPUT buffers, between runs free for others; 0: they are mixed with
     // others.
     unsigned char  *room;

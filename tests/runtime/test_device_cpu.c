@@ -306,6 +306,8 @@ static void test_loading_beside(void **state)
     assert_int_equal(device_cpu.load_beside(train, make_scale(&arena, "large", true, 3000), &large, &why), STATUS_OK);
     device_cpu.stats(eval, &stats);
     assert_int_equal(stats.arena_bytes, 2048);               // x alone, rounded up
+    assert_true(device_cpu.is_shared(eval, 1) && device_cpu.is_shared(eval, 5) && !device_cpu.is_shared(eval, 2));
+    assert_true(device_cpu.is_shared(large, 1) && !device_cpu.is_shared(large, 5) && !device_cpu.is_shared(train, 1));
     device_cpu.stats(large, &stats);
     assert_int_equal(stats.arena_bytes, 12032 + 64 + 2 * 12032);     // x, its own counter, and what does not fit
     assert_int_equal(device_cpu.write(train, 1, w, sizeof w, &why), STATUS_OK);
