@@ -24,7 +24,7 @@ static bool terminal_is_utf8(void)
 Progress progress_make(ProgressKind kind, FILE *out, const char *unit, const RunLog *log)
 {
     return (Progress){.kind = kind, .out = out, .utf8 = terminal_is_utf8(), .unit = unit, .log = log, .last_val = NAN,
-                      .last_plain_s = -1e9};
+                      .last_shown_s = -1e9};
 }
 
 // The last rows' losses in ten steps of height.
@@ -140,18 +140,19 @@ void progress_row(Progress *p, const LogRow *row, double now_s, bool last)
     if (p->kind == PROGRESS_JSON) {
         log_row_print(row, &line);
         fprintf(p->out, "%s\n", text_str(&line));
-    } else if (p->kind == PROGRESS_TTY) {
+    } else if (p->kind == PROGRESS_TTY && (evaluated || last || now_s - p->last_shown_s >= 0.05)) {
         progress_line(p, row, &line);
         struct winsize size = {0};
         size_t columns = ioctl(fileno(p->out), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 100;
         fprintf(p->out, "\r%.*s\033[K", (int)cut(text_str(&line), columns - 1), text_str(&line));
         p->line_open = true;
+        p->last_shown_s = now_s;
         if (evaluated || last)
             progress_end(p);
-    } else if (p->kind == PROGRESS_PLAIN && (evaluated || last || now_s - p->last_plain_s >= 2)) {
+    } else if (p->kind == PROGRESS_PLAIN && (evaluated || last || now_s - p->last_shown_s >= 2)) {
         progress_line(p, row, &line);
         fprintf(p->out, "%s\n", text_str(&line));
-        p->last_plain_s = now_s;
+        p->last_shown_s = now_s;
     }
     fflush(p->out);
     if (evaluated)

@@ -15,13 +15,13 @@ typedef struct Progress {
     bool         utf8;                      // the terminal shows block characters
     const char  *unit;                      // "tok/s", "img/s"
     const RunLog *log;                      // for the curve
-    double       last_val, last_plain_s;
+    double       last_val, last_shown_s;
     bool         line_open;                 // a line without its newline is on the terminal
 } Progress;
 
 Progress progress_make(ProgressKind kind, FILE *out, const char *unit, const RunLog *log);
-// After a row was added to the log. `now_s`: seconds since the start; plain lines come at most every two seconds, and
-// always with a validation loss or when `last`.
+// After a row was added to the log. `now_s`: seconds since the start; lines come at most every two seconds (on a
+// terminal twenty a second), and always with a validation loss or when `last`.
 void progress_row(Progress *p, const LogRow *row, double now_s, bool last);
 // A message for people between the lines.
 void progress_say(Progress *p, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -121,9 +121,9 @@ static Status first_weights(Trainer *t, StatusText *why)
     Status status = net_init(t->net, job->train, job->seed, why);
     // The other nets may hold parameters that the step does not touch.
     if (status == STATUS_OK && t->eval_net)
-        status = net_init(t->eval_net, job->eval, job->seed, why);
+        status = net_init_rest(t->eval_net, t->net, job->eval, job->seed, why);
     if (status == STATUS_OK && t->generate_net)
-        status = net_init(t->generate_net, job->generate, job->seed, why);
+        status = net_init_rest(t->generate_net, t->net, job->generate, job->seed, why);
     Checkpoint ignored;
     if (status == STATUS_OK && job->weights && !job->resume)
         status = checkpoint_load(t->arena, job->weights, t->net, false, &ignored, why);
@@ -331,6 +331,15 @@ static Status one_step(Trainer *t, StatusText *why)
     return STATUS_OK;
 }
 
+// The length of the first lines of a text.
+static size_t first_lines(const char *text, int lines)
+{
+    const char *end = text;
+    while (*end && lines > 0)
+        lines -= *end++ == '\n';
+    return (size_t)(end - text);
+}
+
 static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
 {
     LogRow row = log_row_make();
@@ -369,7 +378,7 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
         return status_fail(why, STATUS_IO, "%s/log.jsonl: %s", t->job->folder, strerror(errno));
     progress_row(&t->progress, &row, clock_seconds() - t->start_s, last);
     if (row.sample && t->progress.kind != PROGRESS_JSON)
-        progress_say(&t->progress, "---- sample after step %lld\n%s\n----", (long long)row.step, row.sample);
+        progress_say(&t->progress, "---- sample\n%.*s\n----", (int)first_lines(row.sample, 6), row.sample);
     return STATUS_OK;
 }
 
@@ -430,7 +439,9 @@ static void say_start(Trainer *t)
         if (slots[i].kind == BUFFER_PARAM)
             numbers += slots[i].count;
     progress_say(&t->progress, "data   %s", data_summary(t->data));
-    progress_say(&t->progress, "model  %s: %.2fM parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name, (double)numbers / 1e6,
+    bool millions = numbers >= 1000000;
+    progress_say(&t->progress, "model  %s: %.4g%s parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name,
+                 (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k",
                  (double)stats.arena_bytes / 1048576, stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled",
                  stats.compile_s);
     if (t->at.step)
