@@ -58,7 +58,7 @@ static bool agrees(const Function *f, double want, float got)
     if (isnan(want) || isinf(near))
         return isnan(want) ? isnan(got) : got == near || fabs((double)got) > 3.4e38;
     double error = fabs((double)got - want);
-    return error <= f->absolute || error <= f->relative * fabs(want) || (fabs(want) < 1.2e-38 && error < 1.2e-38);
+    return error <= f->absolute || error <= f->relative * fabs(want) || (fabs(want) < 2e-38 && error < 2e-38);
 }
 
 static bool is_defined(const Function *f, float x)
