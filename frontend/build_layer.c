@@ -397,6 +397,7 @@ static void start_results(Build *b, Frame *f)
         f->n_results++;
     f->result = arena_array(b->arena, Val, f->n_results ? f->n_results : 1);
     f->has_result = arena_array(b->arena, bool, f->n_results ? f->n_results : 1);
+    f->result_at = arena_array(b->arena, Span, f->n_results ? f->n_results : 1);
 }
 
 // A result must have exactly the axes that its type names; a free value is spread over them.
@@ -433,8 +434,10 @@ static Val give_result(Build *b, const Formal *r, Val v, Span at)
         return v;
     if (report(b, at, "E0209", "%s%s%s of `%s` should hold %s, and holds %s", r->name ? "`" : "the result",
                r->name ? r->name->text : "", r->name ? "`" : "", f->layer->decl->name->text, list_text(b, &want),
-               list_text(b, &have)))
+               list_text(b, &have))) {
+        label_axes(b, at, v);
         diag_label(b->diag, r->type.at, "declared here");
+    }
     return val_error();
 }
 
@@ -444,7 +447,7 @@ static void collect_results(Build *b, Frame *f)
     size_t i = 0;
     for (const Formal *r = d->results; r; r = r->next, i++) {
         if (f->has_result[i]) {             // by yield
-            f->result[i] = give_result(b, r, f->result[i], d->body_end);
+            f->result[i] = give_result(b, r, f->result[i], f->result_at[i]);
             continue;
         }
         Symbol *sym = r->name ? scope_here(f->scope, r->name->text) : NULL;

@@ -14,7 +14,11 @@ static Val held_twice(Build *b, Span at, const char *name, const Expr *of, Val x
 {
     if (report(b, at, "E0103", "axis `%s` would be held twice", name)) {
         label_axes(b, of->at, x);
-        diag_help(b->diag, "use a twin, which has the same size and another name: `%s'`", name);
+        const char *edit = arena_printf(b->arena, "%s'", name);
+        if (strcmp(source_text(b, at), name) == 0)
+            diag_help_edit(b->diag, at, edit, "use a twin, which has the same size and another name:  %s", edit);
+        else
+            diag_help(b->diag, "use a twin, which has the same size and another name: `%s`", edit);
     }
     return val_error();
 }

@@ -106,6 +106,7 @@ struct Frame {                              // one use of a layer
     AxisList    per_expert;                 // inside a route: parameters get one copy per expert
     Val        *result;
     bool       *has_result;
+    Span       *result_at;                  // of the yield
     size_t      n_results;
     Val        *route_yield;                // inside the body of a route
     bool        route_has_yield;

@@ -124,6 +124,7 @@ static void do_yield(Build *b, const Stmt *s)
 {
     Val v = eval_rhs(b, &s->rhs);
     Frame *f = b->frame;
+    Span at = s->rhs.at.file ? s->rhs.at : s->at;
     set_hint(b, v, "y");
     if (f->route_yield) {
         *f->route_yield = v;
@@ -133,12 +134,14 @@ static void do_yield(Build *b, const Stmt *s)
     if (f->n_results == 1) {
         f->result[0] = v;
         f->has_result[0] = true;
+        f->result_at[0] = at;
         return;
     }
     if (v.kind == VAL_SEVERAL && v.n_items == f->n_results) {
         for (size_t i = 0; i < f->n_results; i++) {
             f->result[i] = v.item[i];
             f->has_result[i] = true;
+            f->result_at[i] = at;
         }
     } else if (v.kind != VAL_ERROR) {
         if (report(b, s->at, "E0237", "`yield` gives one value, and `%s` has %zu results", f->layer->decl->name->text,

@@ -464,7 +464,8 @@ void build_loss(Build *b, const Val *results)
     }
     if (b->aux.kind == VAL_TENSOR && !b->aux_read)
         if (report_warning(b, e->at, "W0305", "the model has penalties, and the loss leaves them out"))
-            diag_help(b->diag, "add them: `loss = .. + aux`");
+            diag_help_edit(b->diag, e->at, arena_printf(b->arena, "%s + aux", source_text(b, e->at)),
+                           "add them:  loss = .. + aux");
     if (b->options->with_loss)
         graph_output(b->g, OUTPUT_LOSS, "train", to_float(b, v).id);
 }
