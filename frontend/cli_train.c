@@ -29,6 +29,8 @@ static void catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);               // `mixc train | head` goes on training
 }
 
 static bool progress_kind(const Cli *cli, ProgressKind *out)

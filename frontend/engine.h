@@ -79,8 +79,6 @@ void   net_stats(const Net *net, LoadStats *out_stats);
 // First values of parameters and states from the module's graph `init`; optimiser states are zero. What is shared with
 // the net beside it is left as it is.
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
-// The same for what `known` does not have.
-Status net_init_rest(Net *net, const Net *known, const Module *module, uint64_t seed, StatusText *why);
 // Parameters and states that both nets have, from one to the other.
 Status net_copy_weights(const Net *from, Net *to, StatusText *why);
 

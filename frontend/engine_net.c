@@ -198,22 +198,14 @@ static Status init_one(Net *net, const Graph *init, const Output *output, uint64
     return status;
 }
 
-Status net_init_rest(Net *net, const Net *known, const Module *module, uint64_t seed, StatusText *why)
+Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why)
 {
     const Graph *init = module_graph(module, "init");
     Status status = STATUS_OK;
-    for (size_t i = 0; init && i < init->n_outputs && status == STATUS_OK; i++) {
-        const Output *output = &init->output[i];
-        bool is_known = known && (net_slot(known, BUFFER_PARAM, output->name) || net_slot(known, BUFFER_STATE, output->name));
-        if (output->role == OUTPUT_NEXT && !is_known)
-            status = init_one(net, init, output, seed, why);
-    }
+    for (size_t i = 0; init && i < init->n_outputs && status == STATUS_OK; i++)
+        if (init->output[i].role == OUTPUT_NEXT)
+            status = init_one(net, init, &init->output[i], seed, why);
     return status;
-}
-
-Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why)
-{
-    return net_init_rest(net, NULL, module, seed, why);
 }
 
 Status net_copy_weights(const Net *from, Net *to, StatusText *why)

@@ -121,9 +121,9 @@ static Status first_weights(Trainer *t, StatusText *why)
     Status status = net_init(t->net, job->train, job->seed, why);
     // The other nets may hold parameters that the step does not touch.
     if (status == STATUS_OK && t->eval_net)
-        status = net_init_rest(t->eval_net, t->net, job->eval, job->seed, why);
+        status = net_init(t->eval_net, job->eval, job->seed, why);
     if (status == STATUS_OK && t->generate_net)
-        status = net_init_rest(t->generate_net, t->net, job->generate, job->seed, why);
+        status = net_init(t->generate_net, job->generate, job->seed, why);
     Checkpoint ignored;
     if (status == STATUS_OK && job->weights && !job->resume)
         status = checkpoint_load(t->arena, job->weights, t->net, false, &ignored, why);
