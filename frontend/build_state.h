@@ -258,8 +258,10 @@ const char *call_word(const Arg *arg);                    // a bare name; NULL
 bool    layer_find(Build *b, const Expr *callee, LayerUse *out);          // a layer or an instance is called
 Val     layer_call(Build *b, const Expr *e, const LayerUse *use);
 bool    layer_entry(Build *b, Layer *layer, Val *out_results);
+
+// build_path.c
+void    layer_scan(Build *b, Layer *layer);               // before its first use
 const char *site_path(Build *b, const void *site, const char *name, const Name *tied_over);
-void    layer_scan(Build *b, Layer *layer);
 
 // build_stmt.c
 void    run_body(Build *b, const Stmt *body);
