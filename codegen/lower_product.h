@@ -5,7 +5,8 @@
 #include "lower.h"
 #include "product.h"
 
-typedef struct Tile { int lanes, rows, vectors; } Tile;     // rows x (vectors*lanes) floats
+// rows x (vectors*lanes) floats. Operand 0 is read at a[i*row_step + k*term_step]; 0, 0: packed, [k][rows].
+typedef struct Tile { int lanes, rows, vectors, row_step, term_step; } Tile;
 
 // The tile of the target; the same with a number of rows that wastes little of `n_rows`.
 Tile        tile_for(const Target *target);
@@ -13,7 +14,7 @@ Tile        tile_fit(Tile tile, int64_t n_rows);
 int         tile_width(Tile tile);
 
 // Helper functions, as text.
-const char *tile_name(Arena *arena, Tile tile);                 // tile_14x32_v
+const char *tile_name(Arena *arena, Tile tile);                 // tile_14x32_v, tile_14x32_r256_t1_v
 const char *turn_name(Arena *arena, Tile tile);                 // turn_16_v
 const char *copy_name(Arena *arena, int width);                 // copy_14_v
 void        tile_text(Arena *arena, Tile tile, Text *out);

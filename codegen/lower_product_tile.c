@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+enum { HELPER_NAME = 48 };
+
 static const struct { int lanes, registers, rows, vectors; } variant[] = {
 #define VARIANT(lanes, registers, rows, vectors) {lanes, registers, rows, vectors},
 #include "variants.def"
@@ -16,7 +18,7 @@ Tile tile_for(const Target *target)
     Tile tile = {.lanes = 4, .rows = 6, .vectors = 2};
     for (size_t i = 0; i < sizeof variant / sizeof *variant; i++)
         if (variant[i].lanes == target->vector_floats && variant[i].registers <= target->vector_registers) {
-            tile = (Tile){variant[i].lanes, variant[i].rows, variant[i].vectors};
+            tile = (Tile){.lanes = variant[i].lanes, .rows = variant[i].rows, .vectors = variant[i].vectors};
             break;
         }
     return tile;
@@ -41,9 +43,16 @@ Tile tile_fit(Tile tile, int64_t n_rows)
     return tile;
 }
 
+int tile_width(Tile tile)
+{
+    return tile.vectors * tile.lanes;
+}
+
 const char *tile_name(Arena *arena, Tile tile)
 {
-    return arena_printf(arena, "tile_%dx%d_v", tile.rows, tile.vectors * tile.lanes);
+    if (tile.row_step)
+        return arena_printf(arena, "tile_%dx%d_r%d_t%d_v", tile.rows, tile_width(tile), tile.row_step, tile.term_step);
+    return arena_printf(arena, "tile_%dx%d_v", tile.rows, tile_width(tile));
 }
 
 const char *turn_name(Arena *arena, Tile tile)
@@ -54,11 +63,6 @@ const char *turn_name(Arena *arena, Tile tile)
 const char *copy_name(Arena *arena, int width)
 {
     return arena_printf(arena, "copy_%d_v", width);
-}
-
-int tile_width(Tile tile)
-{
-    return tile.vectors * tile.lanes;
 }
 
 // The final loop over rows of a tile: `op` is = or +=.
@@ -73,9 +77,9 @@ static void store_rows(Tile tile, const char *op, Text *out)
 
 void tile_text(Arena *arena, Tile tile, Text *out)
 {
-    const int width = tile_width(tile);
-    text_printf(out, "// c[i*ldc + j] = (add: +=) sum over k < n of a[k*%d + i] * b[k*ldb + j], for i < %d and j < %d\n",
-                tile.rows, tile.rows, width);
+    const int width = tile_width(tile), row = tile.row_step ? tile.row_step : 1, term = tile.row_step ? tile.term_step : tile.rows;
+    text_printf(out, "// c[i*ldc + j] = (add: +=) sum over k < n of a[i*%d + k*%d] * b[k*ldb + j], for i < %d and j < %d\n", row,
+                term, tile.rows, width);
     text_printf(out, "static __attribute__((noinline, unused)) void %s(const float *restrict a, const float *restrict b, "
                 "long ldb,\n    float *restrict c, long ldc, long n, int add)\n{\n", tile_name(arena, tile));
     for (int i = 0; i < tile.rows; i++) {
@@ -89,10 +93,10 @@ void tile_text(Arena *arena, Tile tile, Text *out)
         text_printf(out, "        const vf b%d = *(const vf *)(b + %d);\n", j, j * tile.lanes);
     for (int i = 0; i < tile.rows; i++) {
         for (int j = 0; j < tile.vectors; j++)
-            text_printf(out, "%sc%d_%d += a[%d]*b%d;", j ? " " : "        ", i, j, i, j);
+            text_printf(out, "%sc%d_%d += a[%d]*b%d;", j ? " " : "        ", i, j, i * row, j);
         text_char(out, '\n');
     }
-    text_printf(out, "        a += %d;\n        b += ldb;\n    }\n    if (add) {\n", tile.rows);
+    text_printf(out, "        a += %d;\n        b += ldb;\n    }\n    if (add) {\n", term);
     store_rows(tile, "+=", out);
     text_add(out, "    } else {\n");
     store_rows(tile, "=", out);
@@ -150,13 +154,13 @@ void copy_text(Arena *arena, int width, Text *out)
 static int number_after(const char **text)
 {
     int n = -1;
-    for (; **text >= '0' && **text <= '9' && n < 10000; (*text)++)
+    for (; **text >= '0' && **text <= '9' && n < 10000000; (*text)++)
         n = (n < 0 ? 0 : 10 * n) + (**text - '0');
     return n;
 }
 
 // The helper called at `text` ("tile_14x32_v(..."), into `out_name`; false when it is none of ours.
-static bool read_call(const char *text, int lanes, char (*out_name)[32], Tile *out_tile)
+static bool read_call(const char *text, int lanes, char (*out_name)[HELPER_NAME], Tile *out_tile)
 {
     const bool tile = strncmp(text, "tile_", 5) == 0;
     if (!tile && strncmp(text, "turn_", 5) != 0 && strncmp(text, "copy_", 5) != 0)
@@ -168,9 +172,17 @@ static bool read_call(const char *text, int lanes, char (*out_name)[32], Tile *o
         s++;
         second = number_after(&s);
     }
-    if (first <= 0 || second <= 0 || strncmp(s, "_v(", 3) != 0 || s - text > 24)
-        return false;
     *out_tile = (Tile){.lanes = lanes, .rows = first, .vectors = second / lanes};
+    if (tile && strncmp(s, "_r", 2) == 0) {
+        s += 2;
+        out_tile->row_step = number_after(&s);
+        if (strncmp(s, "_t", 2) == 0) {
+            s += 2;
+            out_tile->term_step = number_after(&s);
+        }
+    }
+    if (first <= 0 || second <= 0 || strncmp(s, "_v(", 3) != 0 || s - text >= HELPER_NAME)
+        return false;
     snprintf(*out_name, sizeof *out_name, "%.*s", (int)(s - text), text);
     return true;
 }
@@ -178,7 +190,7 @@ static bool read_call(const char *text, int lanes, char (*out_name)[32], Tile *o
 void product_prelude(const Program *p, const Target *target, Text *out)
 {
     enum { MOST = 64 };
-    char known[MOST][32];
+    char known[MOST][HELPER_NAME];
     size_t n_known = 0;
     for (size_t k = 1; k < p->n_kernels; k++)
         for (const char *s = p->kernel[k].text; *s && n_known < MOST; s++) {

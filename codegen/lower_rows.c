@@ -142,10 +142,8 @@ static Places declare_places(Rows *R)
     for (size_t i = 0; i < R->n_parts; i++) {
         RowsPart *part = &R->part[i];
         const Plan *plan = &part->text.plan;
-        if (!part->is_out || part->over_columns)
+        if (!part->is_out)
             rows = most(rows, R->block_rows * plan->sum);
-        else
-            rows = most(rows, R->tile.rows * R->block_rows);
         if (part->is_out && part->over_columns)
             tile = most(tile, R->block_rows * plan->block_cols);
         if (part->is_out && !part->over_columns)
@@ -170,7 +168,7 @@ static Places declare_places(Rows *R)
         const Plan *plan = &part->text.plan;
         part->text.scratch = strip_name;
         if (part->is_out && !part->over_columns)
-            part->sums = product_scratch(R->E, top, "sums", pad(plan->rows, R->tile.rows) * plan->block_cols);
+            part->sums = product_scratch(R->E, top, "sums", pad(plan->rows, R->sums_tile.rows) * plan->block_cols);
         else
             part->cols = product_scratch(R->E, top, "cols", plan->block_cols * plan->sum);
     }
@@ -187,7 +185,7 @@ static void emit_before(Rows *R, Scope *at)
             pack_operand(&part->text, at, 1, (PackRange){"0", number(R, plan->cols), "0", number(R, plan->sum), part->cols});
         } else {
             const char *j;
-            Scope *loop = open_loop(R, at, "j", "0", number(R, pad(plan->rows, R->tile.rows) * plan->block_cols), 1, &j);
+            Scope *loop = open_loop(R, at, "j", "0", number(R, pad(plan->rows, R->sums_tile.rows) * plan->block_cols), 1, &j);
             scope_line(loop, "%s[%s] = 0;", part->sums, j);
             scope_close(R->E, loop);
         }
@@ -201,17 +199,17 @@ static const char *slot_of(const Rows *R, ValueId wide)
     return R->slot[b->slot];
 }
 
-// Tiles of rows r0 .. r1 by columns 0 .. cols: c (+)= panels of rows * panels of columns.
-static void emit_tiles(Rows *R, Scope *at, const char *rows, const char *cols, const char *n_cols, const char *terms,
-                       const char *all_terms, const char *c, int64_t stride)
+// Tiles of rows r0 .. r1 by columns 0 .. cols: c = rows * panels of columns. `row_step`: from a row to the next.
+static void emit_tiles(Rows *R, Scope *at, Tile tile, const char *rows, const char *row_step, const char *cols,
+                       const char *n_cols, const char *terms, const char *all_terms, const char *c, int64_t stride)
 {
     const char *j, *i;
     Scope *over_cols = open_loop(R, at, "j", "0", n_cols, tile_width(R->tile), &j);
     Scope *over_rows = open_loop(R, over_cols, "i", R->r0, R->r1, R->tile.rows, &i);
     const char *from = minus(R->E, i, R->r0);
     scope_line(over_rows, "%s(%s + %s*%s, %s + %s*%s, %d, %s + %s*%lld + %s, %lld, %s, 0);",
-               tile_name(R->E->arena, R->tile), rows, from, terms, cols, j, all_terms, tile_width(R->tile), c, from, N(stride),
-               j, N(stride), terms);
+               tile_name(R->E->arena, tile), rows, from, row_step, cols, j, all_terms, tile_width(tile), c, from, N(stride), j,
+               N(stride), terms);
     scope_close(R->E, over_rows);
     scope_close(R->E, over_cols);
 }
@@ -220,22 +218,16 @@ static void emit_wide(Rows *R, Scope *at, RowsPart *part, const Places *places)
 {
     const char *terms = number(R, part->text.plan.sum);
     pack_operand(&part->text, at, 0, (PackRange){R->r0, R->r1, "0", terms, places->rows});
-    emit_tiles(R, at, places->rows, part->cols, R->nc, terms, terms, slot_of(R, part->text.p.value), R->stride);
+    emit_tiles(R, at, R->tile, places->rows, terms, part->cols, R->nc, terms, terms, slot_of(R, part->text.p.value), R->stride);
 }
 
 static void emit_out_rows(Rows *R, Scope *at, RowsPart *part, const Places *places)
 {
     Emitter *E = R->E;
     const Plan *plan = &part->text.plan;
-    const char *i, *t, *slot = slot_of(R, part->text.p.operand[0]);
-    Scope *panels = open_loop(R, at, "i", R->r0, R->r1, R->tile.rows, &i);
-    const char *from = minus(E, i, R->r0);
-    pack_turn_panel(&part->text, panels, R->tile.rows, arena_printf(E->arena, "%s + %s*%s", places->rows, from, R->nc),
-                    arena_printf(E->arena, "%s + %s*%lld", slot, from, N(R->stride)), number(R, R->stride),
-                    arena_printf(E->arena, "%s - %s", R->r1, i), R->nc);
-    scope_close(E, panels);
-    emit_tiles(R, at, places->rows, part->cols, number(R, plan->cols), R->nc, number(R, plan->sum), places->tile,
-               plan->block_cols);
+    const char *t, *slot = slot_of(R, part->text.p.operand[0]);
+    emit_tiles(R, at, R->rows_tile, slot, number(R, R->stride), part->cols, number(R, plan->cols), R->nc,
+               number(R, plan->sum), places->tile, plan->block_cols);
     Scope *rows = open_loop(R, at, "i", R->r0, R->r1, 1, &t);
     const Ix row = scope_var(E, rows, t, 0, product_top_index(R->n_rows), 1);
     const char *acc = emit_name(E, "acc");
@@ -250,15 +242,13 @@ static void emit_out_sums(Rows *R, Scope *at, RowsPart *part, const Places *plac
     const Plan *plan = &part->text.plan;
     const char *c, *j, *terms = minus(E, R->r1, R->r0);
     pack_operand(&part->text, at, 1, (PackRange){"0", number(R, plan->cols), R->r0, terms, places->cols});
-    Scope *panels = open_loop(R, at, "c", "0", R->nc, R->tile.rows, &c);
-    pack_copy_panel(&part->text, panels, R->tile.rows, places->rows,
-                    arena_printf(E->arena, "%s + %s", slot_of(R, part->text.p.operand[0]), c), "1", number(R, R->stride),
-                    arena_printf(E->arena, "%s - %s", R->nc, c), terms);
-    Scope *tiles = open_loop(R, panels, "j", "0", number(R, plan->cols), tile_width(R->tile), &j);
-    scope_line(tiles, "%s(%s, %s + %s*%s, %d, %s + %s*%lld + %s, %lld, %s, 1);", tile_name(E->arena, R->tile), places->rows,
-               places->cols, j, terms, tile_width(R->tile), part->sums, c, N(plan->block_cols), j, N(plan->block_cols), terms);
-    scope_close(E, tiles);
+    Scope *tiles = open_loop(R, at, "j", "0", number(R, plan->cols), tile_width(R->tile), &j);
+    Scope *panels = open_loop(R, tiles, "c", "0", R->nc, R->sums_tile.rows, &c);
+    scope_line(panels, "%s(%s + %s, %s + %s*%s, %d, %s + %s*%lld + %s, %lld, %s, 1);", tile_name(E->arena, R->sums_tile),
+               slot_of(R, part->text.p.operand[0]), c, places->cols, j, terms, tile_width(R->tile), part->sums, c,
+               N(plan->block_cols), j, N(plan->block_cols), terms);
     scope_close(E, panels);
+    scope_close(E, tiles);
 }
 
 static void emit_block(Rows *R, Scope *at, const Places *places)

@@ -35,7 +35,7 @@ typedef struct Rows {
     RowsPart part[ROWS_MOST_PARTS]; size_t n_parts;
     int      n_stages, n_slots;
     bool     causal;                        // columns beyond the row count for nothing
-    Tile     tile;
+    Tile     tile, rows_tile, sums_tile;    // of packed rows; of a buffer's rows; of a buffer's columns
     int64_t  n_rows, n_cols, block_rows, stride, chunks;   // chunks: work items per batch element
     const char *slot[ROWS_MOST_PARTS];      // C names of the buffers
     const char *line[ROWS_MOST];            // C names of the row arrays of member i (reductions); NULL

@@ -248,15 +248,19 @@ void rows_cut(Rows *R)
     find_lives(R);
     assign_slots(R);
     R->causal = rows_are_causal(R);
-    R->tile = tile_fit(tile_for(target), R->n_rows);
-    R->stride = (R->n_cols + tile_width(R->tile) - 1) / tile_width(R->tile) * tile_width(R->tile);
-    const int64_t panels = (R->n_rows + R->tile.rows - 1) / R->tile.rows;
-    R->block_rows = R->tile.rows * (panels < 2 ? panels : 2);
-    const int64_t blocks = (R->n_rows + R->block_rows - 1) / R->block_rows;
     bool grows = false;                     // an OUT over rows adds block after block, in order
     for (size_t i = 0; i < R->n_members; i++)
         if (R->class_of[R->member[i]] == ROWS_OUT && !rows_out_sums_columns(R->g, R->member[i], R->col))
             grows = true;
+    R->tile = tile_fit(tile_for(target), R->n_rows);
+    R->stride = (R->n_cols + tile_width(R->tile) - 1) / tile_width(R->tile) * tile_width(R->tile);
+    R->rows_tile = R->sums_tile = R->tile;
+    R->rows_tile.row_step = R->sums_tile.term_step = (int)R->stride;
+    R->rows_tile.term_step = R->sums_tile.row_step = 1;
+    R->sums_tile.rows = R->tile.lanes > 8 ? 8 : 4;          // divides the columns of a block, which are whole vectors
+    const int64_t panels = (R->n_rows + R->tile.rows - 1) / R->tile.rows, most = grows ? 4 : 2;
+    R->block_rows = R->tile.rows * (panels < most ? panels : most);
+    const int64_t blocks = (R->n_rows + R->block_rows - 1) / R->block_rows;
     const int64_t wanted = 8 * (target->threads > 0 ? target->threads : 1);
     R->chunks = 1;
     while (!grows && R->chunks * 2 <= blocks && R->batch.size * R->chunks < wanted)

@@ -216,7 +216,8 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         bool inside = via == root || (f->flags[via] & INSIDE);
         if (inside && !g->node[in].kernel && (f->has_contract[in] || reaches(f, in, g->node[root].kernel)))
             f->flags[in] |= INSIDE;
-        else if (n->op == OP_CONTRACT || g->kernel[g->node[root].kernel] == FAMILY_ROWS || (f->flags[via] & BY_PRODUCT))
+        else if (n->op == OP_CONTRACT || g->kernel[g->node[root].kernel] == FAMILY_ROWS ||
+                 (via != root && (f->flags[via] & BY_PRODUCT)))
             f->flags[in] |= BY_PRODUCT;     // an operand; what an epilogue reads is computed once for each element
     }
     if (!f->is_root[via])
