@@ -10,8 +10,9 @@
 //                              over it; the model's own states keep flowing
 //   OUTPUT_LOSS, OUTPUT_TERM, OUTPUT_WATCH of main, and OUTPUT_WATCH "grad_norm" (before clipping). Results are dropped.
 //
-// Gradient accumulation is one graph that runs grad_accum times a step, not two graphs: a second program would hold the
-// parameters twice. Each run adds its share to grad/NAME; where `apply` is 0 all else keeps its old value.
+// Gradient accumulation is one graph that runs grad_accum times a step, not two graphs: one program to compile and to
+// plan, for one pass over the optimiser's states in each run. Each run adds its share to grad/NAME; where `apply` is 0
+// all else keeps its old value.
 //
 // A parameter that the loss does not depend on is left as it is: it is not in the graph. The result is folded and merged
 // (fold, cse), so that what follows sees no leftovers of the gradient rules.
