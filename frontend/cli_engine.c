@@ -1,6 +1,8 @@
 // See cli_engine.h.
 #include "cli_engine.h"
 
+#include <string.h>
+
 bool cli_has_section(const Ast *ast, SectionKind kind)
 {
     for (const Item *item = ast->items; item; item = item->next)
@@ -11,7 +13,8 @@ bool cli_has_section(const Ast *ast, SectionKind kind)
 
 int cli_engine_open(Cli *cli, Engine **out_engine)
 {
-    EngineOptions options = {.device = cli->device, .on_device.threads = cli->threads, .verify = cli_has(cli, OPT_VERIFY)};
+    EngineOptions options = {.device = cli->device, .on_device.threads = cli->threads, .verify = cli_has(cli, OPT_VERIFY),
+                             .bf16 = cli->value[OPT_DTYPE] && strcmp(cli->value[OPT_DTYPE], "bf16") == 0};
     if (!cli_bytes(cli, OPT_MAX_MEM, &options.max_bytes))
         return status_exit_code(STATUS_BAD_USAGE);
     StatusText why = {0};

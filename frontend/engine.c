@@ -60,13 +60,14 @@ bool engine_is_reference(const Engine *engine)
 }
 
 // The evaluator needs only the passes that make the graph, not those that make kernels.
-static const char *const reference_passes[] = {"causal", "fold", "cse", "train_step"};
+static const char *const reference_passes[] = {"causal", "fold", "cse", "precision", "train_step"};
 
 static Module *run_passes(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
                           bool reference)
 {
     PassContext ctx = {.arena = arena, .diag = diag, .target = options->target ? options->target : &engine->target,
-                       .train = options->train, .max_bytes = engine->options.max_bytes};
+                       .train = options->train, .max_bytes = engine->options.max_bytes,
+                       .bf16 = engine->options.bf16};
     PassHooks hooks = options->hooks ? *options->hooks : (PassHooks){0};
     hooks.verify = hooks.verify || engine->options.verify;
     if (reference)

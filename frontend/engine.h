@@ -27,6 +27,7 @@ typedef struct EngineOptions {
     const char   *device;                   // "cpu", "null" or "eval"; NULL: "cpu"
     DeviceOptions on_device;
     size_t        max_bytes;                // memory budget; 0: none
+    bool          bf16;                     // products with parameters read bf16 operands
     bool          verify;                   // verify and read back every graph after every pass
 } EngineOptions;
 

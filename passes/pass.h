@@ -11,6 +11,7 @@ typedef struct PassContext {
     const Target *target;
     bool         train;                     // the step graph is wanted, not only main
     size_t       max_bytes;                 // memory budget; 0: none (recompute)
+    bool         bf16;                      // --dtype bf16; train.precision says it too (precision)
 } PassContext;
 
 typedef bool PassRun(PassContext *ctx, const Module *in, Module *out);

@@ -67,12 +67,13 @@ static void mark_forward(const Graph *g, bool *forward)
             forward[g->node[id].in[i]] = true;
 }
 
-// A kept value as an elementwise copy reads it: behind a `stop`, which fold has left nowhere else. To fuse_product it
-// says "not here": the copy must not become one more result of the forward kernel that makes the kept value.
-static ValueId read_later(Recompute *r, ValueId old)
+// A kept value as an elementwise copy of `reader` reads it: behind a `stop`, which fold has left nowhere else. To
+// fuse_product it says "not here": the copy must not become one more result of the forward kernel that makes the kept
+// value. What has fewer axes (a row's statistics) starts no such kernel.
+static ValueId read_later(Recompute *r, ValueId old, const Node *reader)
 {
     const Node *n = &r->rw.in->node[old];
-    if (op_row[n->op].n_in == 0 || n->type.n_axes == 0)
+    if (op_row[n->op].n_in == 0 || n->type.n_axes < reader->type.n_axes)
         return r->rw.map[old];
     if (!r->later[old]) {
         rewrite_at(&r->rw, old);
@@ -93,7 +94,7 @@ static ValueId copy_of(Recompute *r, ValueId old)
     ValueId *in = arena_array(r->rw.scratch, ValueId, n->n_in), kept = r->rw.map[old];
     bool behind_stop = (op_row[n->op].flags & OP_FLAG_POINTWISE) && !holds_twins(r->rw.in, &n->type);
     for (size_t i = 0; i < n->n_in; i++)
-        in[i] = behind_stop && !r->again[n->in[i]] ? read_later(r, n->in[i]) : copy_of(r, n->in[i]);
+        in[i] = behind_stop && !r->again[n->in[i]] ? read_later(r, n->in[i], n) : copy_of(r, n->in[i]);
     r->copy[old] = rewrite_copy_with(&r->rw, old, in);
     r->rw.map[old] = kept;
     return r->copy[old];

@@ -39,6 +39,10 @@ static void set_option(TrainSpec *t, const char *key, const char *value)
         t->optimizer = strcmp(value, "sgd") == 0 ? OPTIMIZER_SGD : strcmp(value, "adam") == 0 ? OPTIMIZER_ADAM : OPTIMIZER_LAMB;
         return;
     }
+    if (strcmp(key, "bf16") == 0) {
+        t->bf16 = strcmp(value, "0") != 0;
+        return;
+    }
     if (strcmp(key, "grad_accum") == 0) {
         t->grad_accum = atoll(value);
         return;

@@ -1,0 +1,78 @@
+// precision: where bf16 is asked for (train.precision, --dtype), products with a parameter read bf16 operands.
+//
+// Each such product of float32 values becomes a product of their roundings to bf16, summed in float32, whose result is
+// rounded once more; everything else (norms, softmax, losses, residual sums) stays in float32, and so do the parameters,
+// of which the optimiser keeps the only copy. This is what torch.autocast does for linear layers.
+// The pass runs before gradients are taken: those of a cast are casts, so the backward products read bf16 as well.
+//
+// Scores and their weighted sums (products of two activations) are left alone.
+#include "pass.h"
+#include "rewrite.h"
+
+#include <string.h>
+
+// Whether a value is a parameter, seen through views and elementwise steps on parameters and constants only.
+static void mark_weights(const Graph *g, bool *is_weight)
+{
+    for (ValueId id = 1; id < g->n_nodes; id++) {
+        const Node *n = &g->node[id];
+        bool follows = n->n_in > 0 && (op_row[n->op].flags & (OP_FLAG_VIEW | OP_FLAG_POINTWISE)), any = false;
+        for (size_t i = 0; i < n->n_in; i++) {
+            const Node *x = &g->node[n->in[i]];
+            follows = follows && (is_weight[n->in[i]] || x->op == OP_CONST || x->type.dtype == DTYPE_I32 ||
+                                  x->op == OP_LE || x->op == OP_LT);
+            any |= is_weight[n->in[i]];
+        }
+        is_weight[id] = n->op == OP_PARAM || (follows && any);
+    }
+}
+
+static ValueId rounded(Rewrite *rw, ValueId *cast, ValueId old)
+{
+    if (!cast[old]) {
+        rewrite_at(rw, old);
+        cast[old] = graph_cast(rw->out, DTYPE_BF16, rw->map[old]);
+    }
+    return cast[old];
+}
+
+static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
+{
+    Arena scratch = scratch_arena(ctx->arena);
+    Rewrite rw = rewrite_begin(ctx->arena, &scratch, in);
+    bool *is_weight = arena_array(&scratch, bool, in->n_nodes);
+    ValueId *cast = arena_array(&scratch, ValueId, in->n_nodes);
+    mark_weights(in, is_weight);
+    for (ValueId id = 1; id < in->n_nodes; id++) {
+        const Node *n = &in->node[id];
+        if (!rw.live[id])
+            continue;
+        bool with_weight = n->op == OP_CONTRACT && n->type.dtype == DTYPE_F32 && is_weight[n->in[0]] != is_weight[n->in[1]];
+        if (!with_weight) {
+            rewrite_copy(&rw, id);
+            continue;
+        }
+        ValueId a = rounded(&rw, cast, n->in[0]), b = rounded(&rw, cast, n->in[1]);
+        rewrite_at(&rw, id);
+        ValueId y = graph_contract(rw.out, a, b, n->attr[0].axes.id, n->attr[0].axes.n);
+        rewrite_replace(&rw, id, graph_cast(rw.out, DTYPE_F32, y));
+        rw.out->node[y].type.n_axes = n->type.n_axes;       // the order that the product had
+        memcpy(rw.out->node[y].type.axis, n->type.axis, sizeof n->type.axis);
+        memcpy(rw.out->node[rw.map[id]].type.axis, n->type.axis, sizeof n->type.axis);
+    }
+    Graph *out = rewrite_end(&rw);
+    arena_free(&scratch);
+    return out;
+}
+
+static Graph *as_is(PassContext *ctx, const Graph *in)
+{
+    (void)ctx;
+    return (Graph *)in;
+}
+
+bool pass_precision(PassContext *ctx, const Module *in, Module *out)
+{
+    bool wanted = ctx->bf16 || (in->has_train && in->train.bf16);
+    return pass_each_graph(ctx, in, out, wanted ? rewrite_graph : as_is);
+}
