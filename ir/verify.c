@@ -132,6 +132,18 @@ static void check_outputs(Verify *v)
             breach(v, (Span){0}, "two outputs are %s \"%s\"", output_role_text[out[i].group], out[i].name);
 }
 
+static void check_kernels(Verify *v)
+{
+    const Graph *g = v->g;
+    bool *stores = arena_array(v->diag->arena, bool, g->n_kernels);
+    for (size_t i = 1; i < g->n_nodes; i++)
+        stores[g->node[i].kernel] = true;
+    // A kernel is of a family, and stores something.
+    for (uint32_t i = 1; i < g->n_kernels; i++)
+        if (g->kernel[i] >= FAMILY_COUNT || !stores[i])
+            breach(v, (Span){0}, "kernel k%u: no such family, or it stores nothing", i);
+}
+
 static void check_claims(Verify *v)
 {
     const Graph *g = v->g;
@@ -156,13 +168,11 @@ bool graph_verify(const Graph *g, Diag *diag)
     check_axes(&v);
     for (ValueId id = 1; id < g->n_nodes; id++)
         check_node(&v, id);
-    for (uint32_t i = 1; i < g->n_kernels; i++)
-        if (g->kernel[i] >= FAMILY_COUNT)
-            breach(&v, (Span){0}, "kernel k%u: no such family", i);
     if (!v.ok)                              // what follows takes sound nodes for granted
         return false;
     check_leaves(&v);
     check_outputs(&v);
     check_claims(&v);
+    check_kernels(&v);
     return v.ok;
 }

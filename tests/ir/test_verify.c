@@ -18,6 +18,7 @@ static void attribute_kind(Graph *g)      { g->node[4].attr[0].kind = ATTR_INT; 
 static void attribute_axis(Graph *g)      { g->node[5].attr[1].axes.id[0] = 77; }
 static void no_such_op(Graph *g)          { g->node[3].op = OP_COUNT; }
 static void kernel_not_there(Graph *g)    { g->node[3].kernel = 1; }
+static void kernel_empty(Graph *g)        { graph_add_kernel(g, FAMILY_LOOP); }
 static void hint_not_a_name(Graph *g)     { g->node[3].hint = "a b"; }
 static void axis_name(Graph *g)           { g->axis[1].name = "B C"; }
 static void axis_twice(Graph *g)          { g->axis[2].name = "B"; }
@@ -52,6 +53,7 @@ static const struct { const char *what; Break *change; const char *message; } ru
     {"attribute axis", attribute_axis, "reduce: the attribute `over` is not sound"},
     {"op", no_such_op, "there is no such op"},
     {"kernel", kernel_not_there, "graph @f: %3: there is no kernel k1"},
+    {"kernel that stores nothing", kernel_empty, "graph @f: kernel k1: no such family, or it stores nothing"},
     {"hint", hint_not_a_name, "graph @f: %3: the hint `a b` is not a name"},
     {"axis name", axis_name, "graph @f: axis 1: the name `B C` is not a name or not unique"},
     {"axis twice", axis_twice, "graph @f: axis 2: the name `B` is not a name or not unique"},
