@@ -137,8 +137,20 @@ static bool is_value(const Symbol *s)
     return s->kind == SYM_VALUE || s->kind == SYM_LAZY_CONST || s->kind == SYM_AXIS || s->kind == SYM_LAZY_AXIS;
 }
 
+// Scalars that every graph of a run may have.
+bool name_is_taken(Build *b, const char *name, Span at)
+{
+    if (strcmp(name, "seed") != 0 && strcmp(name, "step") != 0 && strcmp(name, "lr") != 0)
+        return false;
+    if (report(b, at, "E0104", "an input cannot be called `%s`: every run has a scalar of that name", name))
+        diag_help(b->diag, "call it something else, for example `%s_`", name);
+    return true;
+}
+
 static Val unknown_name(Build *b, const Expr *e)
 {
+    if (b->in_loss && name_is_taken(b, e->text, e->at))
+        return val_error();
     if (b->in_loss) {
         DataField *f = map_get(&b->fields, e->text);
         if (!f) {

@@ -516,6 +516,8 @@ Val layer_call(Build *b, const Expr *e, const LayerUse *use)
 static Val entry_input(Build *b, Frame *f, const Formal *formal)
 {
     AxisList want, all = {0};
+    if (name_is_taken(b, formal->name->text, formal->name->at))
+        return val_error();
     if (!named_axes(b, &formal->type, &want))
         return val_error();
     if (is_routing(&formal->type)) {

@@ -237,6 +237,7 @@ Val     binary_op(Build *b, const Expr *e, BinaryOp op, Val x, Val y);
 Val     combine(Build *b, const Expr *e, Op op, Val x, Val y);            // one element type, axes checked
 bool    fits_elementwise(Build *b, const Expr *e, Val x, Val y);
 Val     field_as(Build *b, Val field, DType dtype, const AxisList *axes);
+bool    name_is_taken(Build *b, const char *name, Span at);              // reports E0104
 Val     lose_axes(Build *b, Val v, const AxisList *lost);
 ValueId spread(Build *b, ValueId x, const AxisId *to, size_t n);         // to exactly these axes; x itself if it has them
 Val     stand_in(Build *b, DType dtype, const AxisList *axes);            // count_only: a value of that type

@@ -256,6 +256,20 @@ static void whole_numbers_stay_whole_until_divided(void **state)
     finish(&r);
 }
 
+static void inputs_keep_clear_of_the_scalars_of_a_run(void **state)
+{
+    (void)state;
+    Run r;
+    build_text(&r, "mix 1\naxis B = 2\nmodel M(seed: [B], x: [B]) -> y: [B] { y = dropout(x, 0.5) }\n", &(BuildOptions){0});
+    assert_null(r.module);
+    assert_string_equal(r.diag.item[0].code, "E0104");
+    finish(&r);
+    build_text(&r, "mix 1\naxis B = 2\nmodel M(x: [B]) -> y: [B] { y = x }\ntrain M on d { loss = mean(y * step, over=B) }\n",
+               &(BuildOptions){.with_loss = true});
+    assert_null(r.module);
+    finish(&r);
+}
+
 static void results_have_the_order_in_which_they_are_declared(void **state)
 {
     (void)state;
@@ -279,6 +293,7 @@ int main(void)
         cmocka_unit_test(states_get_their_next_values_in_training_only),
         cmocka_unit_test(causal_claims_and_recompute_are_recorded),
         cmocka_unit_test(whole_numbers_stay_whole_until_divided),
+        cmocka_unit_test(inputs_keep_clear_of_the_scalars_of_a_run),
         cmocka_unit_test(results_have_the_order_in_which_they_are_declared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
