@@ -155,7 +155,7 @@ Expr *expr_tuple(Parse *p, Span at, Expr *first, ArgList rest)
 Expr *expr_parens(Span at, Expr *a)
 {
     a->at = at;
-    a->parens = true;
+    a->parens = a->kind != EXPR_TUPLE;      // which has its own
     return a;
 }
 

@@ -365,7 +365,8 @@ static void print_statement(AstPrinter *p, const Stmt *s)
     BlockView block = block_of(s);
     Line line = line_make(p->out->arena);
     bool flat = print_flat(&line, s) && (int)line.text.n + p->indent <= LINE_WIDTH;
-    if (!block.present || (flat && !has_comment_in(p, s->at))) {
+    Span behind_head = {s->at.file, head_end(s), s->at.end};
+    if (!block.present || (flat && !has_comment_in(p, behind_head))) {
         begin_node(p, s->at.begin, s->at.end);
         line_emit(&line, p->out, p->indent);
         end_of_line(p, s->at.end);
@@ -440,7 +441,8 @@ static void print_layer(AstPrinter *p, const Item *item)
     const LayerDecl *l = item->layer;
     Line line = line_make(p->out->arena);
     print_layer_head(&line, l);
-    if (!has_comment_in(p, item->at) && print_flat_block(&line, l->body)) {
+    Span behind_head = {item->at.file, l->at.end, item->at.end};
+    if (!has_comment_in(p, behind_head) && print_flat_block(&line, l->body)) {
         line_emit(&line, p->out, 0);
     } else {
         line = line_make(p->out->arena);
@@ -460,6 +462,11 @@ static void print_prop(Line *line, const KeyValue *kv)
         text_printf(&line->text, " in %s", kv->mode->text);
 }
 
+static uint32_t section_head_end(const Section *s)
+{
+    return s->on ? s->on->at.end : s->name->at.end;
+}
+
 // On a single line where it fits; else one key a line.
 static void print_section(AstPrinter *p, const Section *s)
 {
@@ -476,12 +483,13 @@ static void print_section(AstPrinter *p, const Section *s)
         print_prop(&flat, kv);
     }
     text_add(&flat.text, " }");
-    if (flat.text.n <= LINE_WIDTH && !has_comment_in(p, s->at)) {
+    Span behind_head = {s->at.file, section_head_end(s), s->at.end};
+    if (flat.text.n <= LINE_WIDTH && !has_comment_in(p, behind_head)) {
         text_add(p->out, text_str(&flat.text));
         return;
     }
     text_add(p->out, text_str(&line.text));
-    end_of_line(p, behind_brace(p, s->on ? s->on->at.end : s->name->at.end));
+    end_of_line(p, behind_brace(p, section_head_end(s)));
     p->indent += INDENT;
     p->fresh = true;
     for (const KeyValue *kv = s->props; kv; kv = kv->next) {
@@ -498,7 +506,7 @@ static void print_section(AstPrinter *p, const Section *s)
 static void print_item(AstPrinter *p, const Item *item)
 {
     uint32_t head = item->kind == ITEM_LAYER     ? item->layer->at.end
-                    : item->kind == ITEM_SECTION ? item->section->name->at.end
+                    : item->kind == ITEM_SECTION ? section_head_end(item->section)
                                                  : item->at.end;
     begin_node(p, item->at.begin, head);
     Line line = line_make(p->out->arena);

@@ -242,7 +242,7 @@ static void print_bare(Line *line, const Expr *e)
 
 void print_expr(Line *line, const Expr *e)
 {
-    bool parens = e->parens && e->kind != EXPR_TUPLE;
+    bool parens = e->parens;
     if (parens)
         line_open(line, "(");
     print_bare(line, e);

@@ -36,7 +36,7 @@ typedef struct Mods { Name *tied_over; bool recompute; } Mods;
 typedef struct AxisSize { Expr *size, *low, *high; Name *twin; } AxisSize;
 typedef struct EachHead { Name *each, *gate, *over; } EachHead;
 
-typedef struct Bracket { char open; Span at; } Bracket;
+typedef struct Bracket { char open; bool sums; Span at; } Bracket;     // `sums`: it is `@[`, and a value follows its end
 
 // Where parsing goes on after an error.
 typedef enum Resume { RESUME_HERE, RESUME_LATER, RESUME_AT_END } Resume;
@@ -61,6 +61,7 @@ typedef struct Parse {
 
     Bracket        bracket[AST_MAX_NESTING];
     size_t         n_brackets;
+    bool           closed_sums;             // the bracket that was closed last was `@[`
     size_t         clauses_at;              // n_brackets + 1 where `experts` was read; 0: not between `experts` and `each`
     int            previous, before;        // the newest token that was handed out, and the one before it
     Span           previous_at, before_at;

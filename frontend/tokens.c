@@ -136,7 +136,7 @@ static size_t n_inner_brackets(const Parse *p)
 // (`p, n = ..`) needs a complete statement before it: in `axis A = Y/Py, B = 2` nothing begins at Py.
 static bool is_target(const Parse *p, Span at)
 {
-    static const int complete[] = {'{', '}', ID, NUM, STR, ')', ']', RECOMPUTE, DROPLESS, POOLED};
+    static const int complete[] = {'{', '}', ID, NUM, STR, ')', ']', RECOMPUTE, DROPLESS, POOLED, TRAIN, GENERATE};
     static const int before_names[] = {',', ';', ':', AXIS, CONST, LAYER, PARAM, STATE, NEXT, PENALTY, WATCH, WITH, REPEAT};
     if (n_inner_brackets(p) > 0)
         return false;
@@ -145,7 +145,7 @@ static bool is_target(const Parse *p, Span at)
     if (!(list ? targets_follow(p, at.end) : single_equals(p, behind)))
         return false;
     if (is_one_of(p->previous, complete, sizeof complete / sizeof *complete))
-        return true;
+        return p->previous != ']' || !p->closed_sums;
     return !list && starts_line(p, at.begin) &&
            !is_one_of(p->previous, before_names, sizeof before_names / sizeof *before_names);
 }
@@ -186,7 +186,7 @@ static bool starts_statement(const Parse *p, int token, Span at)
     if (is_one_of(token, statement, sizeof statement / sizeof *statement))
         return true;
     bool argument = p->previous == ',' || p->previous == '(' || p->previous == '[' || p->previous == DOT;
-    return token == ID && !argument && targets_follow(p, at.end);
+    return token == ID && !argument && single_equals(p, skip_blanks(p, at.end));
 }
 
 // Closes brackets that a closing bracket of another kind, or nothing, closes. Returns false when `token` is to be dropped.
@@ -268,7 +268,7 @@ static int made_up_closer(Parse *p, Span *at)
 static bool open_bracket(Parse *p, int token, MIX_STYPE *value, Span at)
 {
     if (p->n_brackets < AST_MAX_NESTING) {
-        p->bracket[p->n_brackets++] = (Bracket){token == DOT ? '[' : (char)token, at};
+        p->bracket[p->n_brackets++] = (Bracket){token == DOT ? '[' : (char)token, token == DOT, at};
         return true;
     }
     if (parse_error(p, at, "E0007", "brackets are nested more than %d deep", AST_MAX_NESTING))
@@ -298,7 +298,7 @@ static int balanced(Parse *p, MIX_STYPE *value, Span *at)
                 continue;
         }
         if (token == ')' || token == ']' || token == '}')
-            p->n_brackets--;
+            p->closed_sums = p->bracket[--p->n_brackets].sums;
         else if (token == '(' || token == '[' || token == '{' || token == DOT) {
             if (!open_bracket(p, token, value, *at))
                 continue;
