@@ -22,7 +22,7 @@
 enum {
     WORKER_SPINS = 4000,                    // about 50 us: longer than the gap between two launches of one step
     CALLER_SPINS = 2000,
-    PIECES_PER_THREAD = 4,                  // so that a thread that was interrupted does not hold up the rest
+    PIECES_PER_THREAD = 8,                  // so that a thread that was interrupted does not hold up the rest
     MAX_THREADS = 1024,
 };
 
@@ -172,9 +172,11 @@ void pool_run(Pool *pool, PoolWork *work, void *user, int64_t n, int64_t grain)
         return;
     int threads = pool->n_workers + 1;
     int64_t pieces = (int64_t)threads * PIECES_PER_THREAD;
-    int64_t piece = n / pieces + (n % pieces != 0);
+    int64_t piece = n / pieces;             // rounded down: 10 items for 2 threads are 10 pieces, not 5
     if (piece < grain)
         piece = grain;
+    if (piece < 1)
+        piece = 1;
     if (threads == 1 || piece >= n) {
         work(user, 0, n, 0);
         return;

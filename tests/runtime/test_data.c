@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <jpeglib.h>
 #include <png.h>
 
 #include <cmocka.h>
@@ -293,6 +294,64 @@ static void write_png(const char *name, int width, int height, int level)
     free(p);
 }
 
+// A grey JPEG, the left half dark and the right half bright.
+static void write_jpeg(const char *name, int width, int height)
+{
+    struct jpeg_compress_struct info;
+    struct jpeg_error_mgr errors;
+    unsigned char row[64];
+    FILE *f = fopen(path_of(name), "w");
+    info.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&info);
+    jpeg_stdio_dest(&info, f);
+    info.image_width = (unsigned)width, info.image_height = (unsigned)height;
+    info.input_components = 1, info.in_color_space = JCS_GRAYSCALE;
+    jpeg_set_defaults(&info);
+    jpeg_start_compress(&info, TRUE);
+    for (int x = 0; x < width; x++)
+        row[x] = x < width / 2 ? 20 : 220;
+    for (int y = 0; y < height; y++)
+        jpeg_write_scanlines(&info, (JSAMPROW[]){row}, 1);
+    jpeg_finish_compress(&info);
+    jpeg_destroy_compress(&info);
+    fclose(f);
+}
+
+static void test_jpeg(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    mkdir(path_of("jpegs"), 0700);
+    mkdir(path_of("jpegs/train"), 0700);
+    mkdir(path_of("jpegs/train/one"), 0700);
+    mkdir(path_of("jpegs/val"), 0700);
+    mkdir(path_of("jpegs/val/one"), 0700);
+    write_jpeg("jpegs/train/one/a.jpg", 48, 32);             // wider than wanted: the middle is taken
+    write_jpeg("jpegs/val/one/b.jpg", 16, 16);
+    Dataset *d = open_data(&arena, NULL, FIELDS({"source", "jpegs"}));
+    float image[16 * 16];
+    DataSlot slot[] = {{"image", DTYPE_F32, 4, {1, 16, 16, 1}, image}};
+    bind(d, slot, 1);
+    for (DataSplit split = DATA_TRAIN; split <= DATA_VAL; split++) {
+        batch(d, split, 0, slot, 1);
+        for (int y = 0; y < 16; y++) {
+            assert_true(image[y * 16] < -0.7f && image[y * 16 + 5] < -0.7f);
+            assert_true(image[y * 16 + 10] > 0.7f && image[y * 16 + 15] > 0.7f);
+        }
+    }
+    data_close(d);
+    FILE *f = fopen(path_of("jpegs/val/one/b.jpg"), "r+");
+    fseek(f, 20, SEEK_SET);
+    fwrite("garbage in the header", 1, 21, f);
+    fclose(f);
+    d = open_data(&arena, NULL, FIELDS({"source", "jpegs"}));
+    StatusText why = {0};
+    assert_int_equal(data_bind(d, slot, 1, &why), STATUS_DAMAGED);
+    assert_non_null(strstr(why.text, "b.jpg' is damaged"));
+    data_close(d);
+    arena_free(&arena);
+}
+
 static void test_folders_of_pictures(void **state)
 {
     (void)state;
@@ -540,6 +599,7 @@ int main(void)
         cmocka_unit_test(test_masked_windows),
         cmocka_unit_test(test_idx_digits),
         cmocka_unit_test(test_folders_of_pictures),
+        cmocka_unit_test(test_jpeg),
         cmocka_unit_test(test_tasks),
         cmocka_unit_test(test_what_is_wrong_is_said),
         cmocka_unit_test(test_ranges),
