@@ -72,6 +72,8 @@ static Fields report_fields(Cli *cli, const TrainJob *job, const char *path, con
         add_field(&f, "size", cli->value[OPT_SIZE]);
     for (size_t i = 0; i < cli->n_bindings; i++)
         add_field(&f, cli->binding[i].name, cli->binding[i].value);
+    if (job->data_path)
+        add_field(&f, "data", job->data_path);
     add_field(&f, "optimizer", arena_printf(&cli->arena, "%s  lr %g  beta %g %g  decay %g  clip %g", optimizer[t->optimizer], t->lr, t->beta1,
                                             t->beta2, t->decay, t->clip));
     add_field(&f, "schedule", arena_printf(&cli->arena, "%s  warm-up %lld  steps %lld  floor %g", schedule[t->schedule],

@@ -190,6 +190,11 @@ static void count_text(Text *out, int64_t n)
         text_printf(out, "%lld", (long long)n);
 }
 
+static const char *op_text(const Node *n)
+{
+    return n->op == OP_MAP ? act_text[n->attr[0].act] : op_row[n->op].text;
+}
+
 static void name_box(Maker *m, uint32_t b)
 {
     ViewBox *box = &m->view->box[b];
@@ -205,11 +210,11 @@ static void name_box(Maker *m, uint32_t b)
     if (!own)
         text_add(&title, dot);
     else if (m->ops[b].n && m->ops[b].n < 24)
-        text_printf(&title, "%s %s", last->hint ? last->hint : op_row[last->op].text, text_str(&m->ops[b]));
+        text_printf(&title, "%s %s", last->hint ? last->hint : op_text(last), text_str(&m->ops[b]));
     else if (last->hint)
-        text_printf(&title, "%s (%s)", last->hint, op_row[last->op].text);
+        text_printf(&title, "%s (%s)", last->hint, op_text(last));
     else
-        text_add(&title, op_row[last->op].text);
+        text_add(&title, op_text(last));
     text_add(&detail, type_text(m, m->last_node[b]));
     if (m->parameters[b]) {
         text_add(&detail, "  ");
