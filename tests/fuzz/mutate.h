@@ -8,7 +8,7 @@
 #include <glob.h>
 #include <string.h>
 
-enum { MAX_FILES = 64, MAX_BYTES = 1 << 16 };
+enum { MAX_FILES = 1024, MAX_BYTES = 1 << 16 };
 
 typedef struct Corpus {
     Arena    arena;
