@@ -1,5 +1,6 @@
 // See prelude.h.
 #include "prelude.h"
+#include "sources.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -26,6 +27,8 @@ static const struct { const char *signature, *body; } helper[HELPER_COUNT] = {
     "            const float a = shared[threadIdx.x], b = shared[threadIdx.x + n];\n"                     \
     "            shared[threadIdx.x] = " combined ";\n        }\n        __syncthreads();\n    }\n"       \
     "    const float r = shared[0];\n    __syncthreads();\n    return r;\n}\n"
+
+static const char device_function[] = "__device__\n";      // before the scalar text, which is C in both dialects
 
 // What helpers are made of, by dialect. A missing form is NULL. The text of a vector form may use its argument once
 // only, or name it first.
@@ -96,6 +99,8 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
      "static inline __attribute__((always_inline)) int sumi_v_(const vi *x)\n{\n    vi a = *x;\n"
      "#define STEP(n) a += TURN_##n(a);\n    FOLD(STEP)\n#undef STEP\n"
      "    return a[0];\n}\n#define sumi_v(x) ({ const vi x_ = (x); sumi_v_(&x_); })\n", NULL, NULL},
+    {"auction", NULL, auction_text, device_function},
+    {"order", NULL, order_text, device_function},
 };
 enum { N_BUILTINS = sizeof builtin / sizeof *builtin };
 static_assert(N_BUILTINS <= sizeof ((PreludeUse *)0)->builtin[0], "PreludeUse.builtin has a place for each");
@@ -227,7 +232,7 @@ static void print_builtins(const PreludeUse *use, bool late, int lanes, Text *ou
         if (behind != late)
             continue;
         if (use->builtin[0][b] && !lanes && builtin[b].cuda)
-            text_add(out, builtin[b].cuda);
+            text_printf(out, "%s%s", builtin[b].cuda, builtin[b].cuda == device_function ? builtin[b].scalar : "");
         if (use->builtin[0][b] && lanes && builtin[b].scalar)
             text_add(out, builtin[b].scalar);
         if (use->builtin[1][b] && lanes && builtin[b].vector)

@@ -371,6 +371,14 @@ static Val emit_random(Emitter *E, Scope *at, ValueId v, const Env *env)
                 VAL_FLOAT, false);
 }
 
+// An input's indices are checked by whoever fills it; one that a kernel made may be negative, which means "none".
+static bool may_be_none(const Graph *g, ValueId index)
+{
+    while ((op_row[g->node[index].op].flags & OP_FLAG_VIEW) && g->node[index].op != OP_PAD)
+        index = g->node[index].in[0];
+    return g->node[index].op != OP_ARG && !(op_row[g->node[index].op].flags & OP_FLAG_ROUTING);
+}
+
 static Val emit_take(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
@@ -381,12 +389,16 @@ static Val emit_take(Emitter *E, Scope *at, ValueId v, const Env *env)
     if (!index.is_const)
         index = val_named(E, home, index, "index");
     Env of_index = env_restrict(E, env, n->in[1]);
+    int64_t size = graph_size(E->g, axis);
+    bool none = may_be_none(E->g, n->in[1]) && env->n_guards < MAX_GUARDS;
     Ix i = index.is_const ? ix_const(E->ix, (int64_t)index.c)
-                          : ix_value(E->ix, index.text, 0, graph_size(E->g, axis) - 1, env_deps(E, &of_index), index.is_vector);
+                          : ix_value(E->ix, index.text, none ? -1 : 0, size - 1, env_deps(E, &of_index), index.is_vector);
     Env x = env_of(E, n->in[0]);
     x.n_guards = env->n_guards;
     for (int k = 0; k < env->n_guards; k++)
         x.guard[k] = env->guard[k];
+    if (none)
+        x.guard[x.n_guards++] = (Guard){.e = i, .lo = 0, .hi = size, .by = 1};
     for (int k = 0; k < x.n; k++)
         x.at[k] = x.axis[k] == axis ? i : env_get(env, x.axis[k]);
     return emit_value(E, at, n->in[0], &x);
@@ -442,6 +454,7 @@ static Val emit_op(Emitter *E, Scope *at, ValueId v, const Env *env)
     case OP_CONTRACT: case OP_REDUCE: case OP_PUT_ADD:
         return emit_reduction(E, at, v, env);
     case OP_TAKE: return emit_take(E, at, v, env);
+    case OP_TOPK: case OP_RANK: case OP_SLOT: case OP_ASSIGN:      // always stored
     case OP_ERROR: case OP_ARG: case OP_PARAM: case OP_STATE: case OP_ORTHO: case OP_COUNT: break;
     }
     assert(false && "an op that kernels do not compute");

@@ -67,13 +67,13 @@ Status eval_reduce(Eval *e, const Node *n, double *out, size_t n_out)
 
 static Status check_index(const Eval *e, const Node *n, double index, AxisId axis)
 {
-    if (index >= 0 && index < (double)graph_size(e->g, axis))
+    if (index < (double)graph_size(e->g, axis))
         return STATUS_OK;
     return status_fail(e->why, STATUS_BAD_MODEL, "%s: index %g is outside the axis %s, which has size %lld",
                        op_row[n->op].text, index, e->g->axis[axis].name, (long long)graph_size(e->g, axis));
 }
 
-// y = x[axis = index]
+// y = x[axis = index], 0 where the index is negative
 Status eval_take(Eval *e, const Node *n, double *out, size_t n_out)
 {
     AxisId axis = n->attr[0].axis;
@@ -87,12 +87,12 @@ Status eval_take(Eval *e, const Node *n, double *out, size_t n_out)
         Status status = check_index(e, n, at, axis);
         if (status != STATUS_OK)
             return status;
-        out[i] = x[w.at[0] + (int64_t)at * stride];
+        out[i] = at < 0 ? 0 : x[w.at[0] + (int64_t)at * stride];
     }
     return STATUS_OK;
 }
 
-// y[.., v, ..] = sum over `over` of dy where index == v
+// y[.., v, ..] = sum over `over` of dy where index == v; a negative index is none
 Status eval_put_add(Eval *e, const Node *n, double *out, size_t n_out)
 {
     (void)n_out;
@@ -108,7 +108,8 @@ Status eval_put_add(Eval *e, const Node *n, double *out, size_t n_out)
         Status status = check_index(e, n, at, to);
         if (status != STATUS_OK)
             return status;
-        out[w.at[0] + (int64_t)at * stride] += dy[i];
+        if (at >= 0)
+            out[w.at[0] + (int64_t)at * stride] += dy[i];
     }
     return STATUS_OK;
 }

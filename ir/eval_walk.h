@@ -24,6 +24,8 @@ EvalRule eval_expand, eval_rename, eval_split, eval_merge, eval_at, eval_slice, 
     eval_unwindow;                                                                                   // eval_views.c
 EvalRule eval_contract, eval_reduce, eval_take, eval_put_add, eval_ortho;                            // eval_sums.c
 
+EvalRule eval_topk, eval_rank, eval_slot, eval_assign;                                               // eval_route.c
+
 enum { WALK_PLACES = 3 };
 
 typedef struct Walk {

@@ -58,7 +58,8 @@ typedef enum Op {
 } Op;
 
 enum OpFlag {
-    OP_FLAG_DECLARED = 1, OP_FLAG_POINTWISE = 2, OP_FLAG_VIEW = 4, OP_FLAG_COMMUTES = 8, OP_FLAG_HOST = 16
+    OP_FLAG_DECLARED = 1, OP_FLAG_POINTWISE = 2, OP_FLAG_VIEW = 4, OP_FLAG_COMMUTES = 8, OP_FLAG_HOST = 16,
+    OP_FLAG_ROUTING = 32
 };
 
 typedef enum AttrKind {
@@ -140,7 +141,7 @@ typedef struct Claim {
 
 // After fusion: a kernel's family. Nodes that name the kernel are the values it stores; what they need and nobody
 // stores is computed inside it.
-typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_COUNT } KernelFamily;
+typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_COUNT } KernelFamily;
 extern const char *const kernel_family_text[FAMILY_COUNT];
 
 typedef struct Graph {
@@ -197,6 +198,10 @@ ValueId graph_window(Graph *g, ValueId x, AxisId axis, AxisId out, AxisId offset
 ValueId graph_unwindow(Graph *g, ValueId x, AxisId out, AxisId offset, AxisId to, int64_t stride, int64_t left);
 ValueId graph_take(Graph *g, ValueId x, ValueId index, AxisId axis);
 ValueId graph_put_add(Graph *g, ValueId dy, ValueId index, const AxisId *over, size_t n, AxisId to);
+ValueId graph_topk(Graph *g, ValueId x, AxisId axis, AxisId to);
+ValueId graph_rank(Graph *g, ValueId x, const AxisId *over, size_t n);
+ValueId graph_slot(Graph *g, ValueId i, ValueId turn, AxisId axis, const AxisId *over, size_t n);    // turn 0: none
+ValueId graph_assign(Graph *g, ValueId x, AxisId axis, const AxisId *over, size_t n);
 
 // Types
 Type    type_make(DType dtype, const AxisId *axes, size_t n);

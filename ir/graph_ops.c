@@ -166,3 +166,27 @@ ValueId graph_put_add(Graph *g, ValueId dy, ValueId index, const AxisId *over, s
     Attr attr[] = {attr_axes(over, n), attr_axis(to)};
     return graph_add(g, OP_PUT_ADD, (ValueId[]){dy, index}, 2, attr, 2, NULL);
 }
+
+ValueId graph_topk(Graph *g, ValueId x, AxisId axis, AxisId to)
+{
+    Attr attr[] = {attr_axis(axis), attr_axis(to)};
+    return graph_add(g, OP_TOPK, &x, 1, attr, 2, NULL);
+}
+
+ValueId graph_rank(Graph *g, ValueId x, const AxisId *over, size_t n)
+{
+    Attr attr = attr_axes(over, n);
+    return graph_add(g, OP_RANK, &x, 1, &attr, 1, NULL);
+}
+
+ValueId graph_slot(Graph *g, ValueId i, ValueId turn, AxisId axis, const AxisId *over, size_t n)
+{
+    Attr attr[] = {attr_axis(axis), attr_axes(over, n)};
+    return graph_add(g, OP_SLOT, (ValueId[]){i, turn}, turn ? 2 : 1, attr, 2, NULL);
+}
+
+ValueId graph_assign(Graph *g, ValueId x, AxisId axis, const AxisId *over, size_t n)
+{
+    Attr attr[] = {attr_axis(axis), attr_axes(over, n)};
+    return graph_add(g, OP_ASSIGN, &x, 1, attr, 2, NULL);
+}

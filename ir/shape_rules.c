@@ -428,6 +428,70 @@ static bool shape_put_add(const ShapeCall *c, Type *out)
     return type_has(out, to) || push(c, out, to);
 }
 
+// Routing
+
+static bool pooled(const ShapeCall *c, const Type *x, const Attr *over)
+{
+    for (size_t i = 0; i < over->axes.n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (over->axes.id[i] == over->axes.id[k])
+                return fail(c, "E0911", "`over` lists the axis `%s` twice", axis_name(c, over->axes.id[i]));
+    return need_axes(c, x, over, "the operand");
+}
+
+static bool shape_topk(const ShapeCall *c, Type *out)
+{
+    AxisId axis = c->attr[0].axis, to = c->attr[1].axis;
+    if (!need_axis(c, operand(c, 0), axis, "the operand") || !replace(c, operand(c, 0), axis, NULL, 0, out))
+        return false;
+    if (to == axis)
+        return fail(c, "E0911", "the choices need an axis of their own, not `%s`", axis_name(c, to));
+    if (axis_size(c, to) > axis_size(c, axis))
+        return fail(c, "E0912", "`%s` asks for %lld of the %lld of `%s`", axis_name(c, to), (long long)axis_size(c, to),
+                    (long long)axis_size(c, axis), axis_name(c, axis));
+    out->dtype = DTYPE_I32;
+    return push(c, out, to);
+}
+
+static bool shape_rank(const ShapeCall *c, Type *out)
+{
+    *out = *operand(c, 0);
+    out->dtype = DTYPE_I32;
+    return pooled(c, operand(c, 0), &c->attr[0]);
+}
+
+static bool shape_slot(const ShapeCall *c, Type *out)
+{
+    *out = *operand(c, 0);
+    if (c->n_in > 2)
+        return fail(c, "E0914", "one or two operands are wanted");
+    if (!need_int(c, 0) || (c->n_in == 2 && !need_int(c, 1)) || !pooled(c, operand(c, 0), &c->attr[1]))
+        return false;
+    if (type_has(out, c->attr[0].axis))
+        return fail(c, "E0911", "the operand holds `%s`, which its numbers count along", axis_name(c, c->attr[0].axis));
+    const Attr *over = &c->attr[1];
+    const Type *turn = c->n_in == 2 ? operand(c, 1) : NULL;
+    size_t n_turn = 0;
+    for (size_t i = 0; turn && i < turn->n_axes; i++) {
+        if (!need_axis(c, operand(c, 0), turn->axis[i], "the operand"))
+            return false;
+        n_turn += listed(over, turn->axis[i]);
+    }
+    for (size_t i = 0; i < n_turn; i++)
+        if (!type_has(turn, over->axes.id[over->axes.n - 1 - i]))
+            return fail(c, "E0911", "the axes of the turn must be the last of `over`");
+    return true;
+}
+
+static bool shape_assign(const ShapeCall *c, Type *out)
+{
+    AxisId axis = c->attr[0].axis;
+    if (!need_axis(c, operand(c, 0), axis, "the operand") || !replace(c, operand(c, 0), axis, NULL, 0, out))
+        return false;
+    out->dtype = DTYPE_I32;
+    return pooled(c, out, &c->attr[1]);
+}
+
 typedef bool ShapeRule(const ShapeCall *c, Type *out);
 
 static ShapeRule *const shape_rule[OP_COUNT] = {

@@ -6,6 +6,7 @@
 #define VIEW      OP_FLAG_VIEW
 #define COMMUTES  OP_FLAG_COMMUTES
 #define HOST      OP_FLAG_HOST
+#define ROUTING   OP_FLAG_ROUTING
 #define ANY       OP_ANY
 #define ATTRS0                             .n_attr = 0
 #define ATTRS1(a, A)                       .n_attr = 1, .attr = {{#a, ATTR_##A}}
@@ -57,4 +58,5 @@ const char *const output_role_text[OUTPUT_ROLE_COUNT] = {
 
 const char *const kernel_family_text[FAMILY_COUNT] = {
     [FAMILY_LOOP] = "loop", [FAMILY_CONTRACT] = "contract", [FAMILY_ROWS] = "rows", [FAMILY_SCATTER] = "scatter",
+    [FAMILY_ROUTE] = "route",
 };

@@ -257,6 +257,13 @@ static void note_given(Grouping *p, ValueId v)
             p->open[i] = p->open[--p->n_open];
 }
 
+static KernelFamily family_of(const Node *n)
+{
+    if (op_row[n->op].flags & OP_FLAG_ROUTING)
+        return FAMILY_ROUTE;
+    return n->op == OP_PUT_ADD && n->attr[0].axes.n && n->type.dtype == DTYPE_F32 ? FAMILY_SCATTER : FAMILY_LOOP;
+}
+
 void fuse_group(Graph *g, Arena *scratch, const bool *stored)
 {
     size_t n = g->n_nodes;
@@ -277,13 +284,13 @@ void fuse_group(Graph *g, Arena *scratch, const bool *stored)
             note_given(&p, v);
             continue;
         }
-        bool scatter = node->op == OP_PUT_ADD && node->attr[0].axes.n && node->type.dtype == DTYPE_F32;
+        KernelFamily family = family_of(node);
         LoopWish wish = {0};
-        if (!scatter)
+        if (family == FAMILY_LOOP)
             wish = loop_ask(g, node->kernel, v);
-        uint32_t into = scatter ? 0 : find_group(&p, v, &wish);
+        uint32_t into = family == FAMILY_LOOP ? find_group(&p, v, &wish) : 0;
         if (!into)
-            into = add_group(&p, (Group){.first = v, .last = v, .is_ours = !scatter, .wish = wish});
+            into = add_group(&p, (Group){.first = v, .last = v, .is_ours = family == FAMILY_LOOP, .wish = wish});
         join(&p, into, v, &wish);
         note_reader(&p, v);
     }
@@ -293,7 +300,7 @@ void fuse_group(Graph *g, Arena *scratch, const bool *stored)
         if (!is_new[v])
             continue;
         if (!kernel[group])
-            kernel[group] = graph_add_kernel(g, p.group[group]->is_ours ? FAMILY_LOOP : FAMILY_SCATTER);
+            kernel[group] = graph_add_kernel(g, family_of(&g->node[v]));
         g->node[v].kernel = kernel[group];
     }
 }

@@ -38,7 +38,7 @@ static bool is_heavy(const Node *n)
 {
     switch ((int)n->op) {
     case OP_CONTRACT: case OP_REDUCE: case OP_TAKE: case OP_PUT_ADD: return true;
-    default: return false;
+    default: return (op_row[n->op].flags & OP_FLAG_ROUTING) != 0;
     }
 }
 

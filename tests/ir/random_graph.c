@@ -121,7 +121,7 @@ static Attr draw_attr(Draw *d, Op op, size_t i, const ValueId *in)
             return draw_axes(d, op == OP_SPLIT || op == OP_WINDOW ? 0 : x, 2);
         if (op == OP_RENAME)
             return draw_axes(d, i == 0 ? x : 0, 1);
-        return draw_axes(d, x, op == OP_CONTRACT || op == OP_PUT_ADD || op == OP_REDUCE ? draw(d, 3) : 1);
+        return draw_axes(d, x, op == OP_CONTRACT || op == OP_PUT_ADD || op == OP_REDUCE || (op_row[op].flags & OP_FLAG_ROUTING) ? draw(d, 3) : 1);
     }
     return (Attr){0};
 }
@@ -139,12 +139,13 @@ static bool is_wanted(const Draw *d, Op op)
 {
     if (op_row[op].flags & OP_FLAG_HOST)
         return d->options->with_host_ops;
+    if (d->options->tame && (op_row[op].flags & OP_FLAG_ROUTING))     // a rounding decides who is larger
+        return false;
     return !d->options->tame || (op != OP_DIV && op != OP_POW && op != OP_MOD && op != OP_ATAN2 && op != OP_SLOPE);
 }
 
-static void draw_operands(Draw *d, Op op, ValueId *in)
+static void draw_operands(Draw *d, Op op, ValueId *in, size_t n)
 {
-    size_t n = op_row[op].n_in;
     for (size_t i = 0; i < n; i++)
         in[i] = i == 0 ? draw_value(d) : draw_value_of(d, d->g->node[in[op == OP_SELECT && i == 2]].type.dtype);
     if (op == OP_RANDOM)
@@ -161,8 +162,8 @@ static bool try_op(Draw *d, Op op)
     Graph *g = d->g;
     ValueId in[4];
     Attr attr[OP_MAX_ATTRS];
-    size_t n = op_row[op].n_in, n_attr = op_row[op].n_attr;
-    draw_operands(d, op, in);
+    size_t n = op_row[op].n_in == OP_ANY ? 1 + draw(d, 2) : op_row[op].n_in, n_attr = op_row[op].n_attr;
+    draw_operands(d, op, in, n);
     for (size_t i = 0; i < n_attr; i++)
         attr[i] = draw_attr(d, op, i, in);
     Type declared = draw_type(d, op == OP_RANDOM || draw(d, 4) ? DTYPE_F32 : DTYPE_I32), type;

@@ -1,0 +1,282 @@
+// ROUTE kernels: topk, rank, slot and assign. They make small integers out of scores; what moves rows by them is in the
+// kernels that take and put. A work item is one row of scores (topk) or one pool (the others), and is run by one thread:
+// counting in order is what makes the result the same for any number of threads.
+#include "lower_loop.h"
+
+#include "emit_parts.h"
+
+typedef struct Route {
+    ValueId  v;
+    AxisId   item[MAX_AXES]; size_t n_items;        // axes whose points are work items
+    AxisId   pool[MAX_AXES]; size_t n_pool;         // axes of a pool, in its order
+    size_t   n_turn;                                // slot: so many of the last ones go by the second operand
+    int64_t  n, n_turns;                            // elements of a pool; of the part that takes turns
+    uint32_t floats, ints;                          // workspaces; 0: none
+    int64_t  n_floats, n_ints;                      // of one work item
+} Route;
+
+static void split_axes(const Type *x, const Attr *pool, Route *r)
+{
+    for (size_t i = 0; i < pool->axes.n; i++)
+        r->pool[r->n_pool++] = pool->axes.id[i];
+    for (size_t i = 0; i < x->n_axes; i++) {
+        bool in_pool = false;
+        for (size_t k = 0; k < r->n_pool; k++)
+            in_pool |= r->pool[k] == x->axis[i];
+        if (!in_pool)
+            r->item[r->n_items++] = x->axis[i];
+    }
+}
+
+static Route describe(Lower *L, ValueId v)
+{
+    const Graph *g = L->g;
+    const Node *n = &g->node[v];
+    Route r = {.v = v};
+    if (n->op == OP_TOPK) {
+        Type rows = n->type;
+        rows.n_axes--;
+        split_axes(&rows, &(Attr){.kind = ATTR_AXES}, &r);
+    } else {
+        split_axes(&n->type, &n->attr[n->op == OP_RANK ? 0 : 1], &r);
+    }
+    r.n = r.n_turns = loop_count(g, r.pool, r.n_pool);
+    if (n->op == OP_SLOT && n->n_in == 2) {
+        while (r.n_turn < r.n_pool && type_has(&g->node[n->in[1]].type, r.pool[r.n_pool - 1 - r.n_turn]))
+            r.n_turn++;
+        r.n_turns = loop_count(g, r.pool + r.n_pool - r.n_turn, r.n_turn);
+    }
+    if (n->op == OP_RANK || r.n_turn) {
+        r.n_floats = r.n_turns;
+        r.n_ints = 2 * r.n_turns;
+    } else if (n->op == OP_ASSIGN) {
+        int64_t experts = graph_size(g, n->attr[0].axis), places = experts ? (r.n + experts - 1) / experts * experts : 0;
+        r.n_floats = 2 * (r.n * experts + places);          // doubles
+        r.n_ints = 3 * places;
+    }
+    if (n->op == OP_SLOT)
+        r.n_ints += graph_size(g, n->attr[0].axis);
+    int64_t items = loop_count(g, r.item, r.n_items);
+    if (r.n_floats)
+        r.floats = lower_workspace(L, "keys", DTYPE_F32, items * r.n_floats);
+    if (r.n_ints)
+        r.ints = lower_workspace(L, "order", DTYPE_I32, items * r.n_ints);
+    return r;
+}
+
+static const char *ix_text(Emitter *E, Ix ix, bool inside_product)
+{
+    Text t = text_make(E->arena);
+    ix_print(E->ix, ix, inside_product, 0, NULL, &t);
+    return text_str(&t);
+}
+
+static void store(Emitter *E, Scope *s, const Route *r, const Env *env, const char *value)
+{
+    scope_line(s, "%s[%s] = %s;", emit_param(E, r->v, true), ix_text(E, emit_offset(E, r->v, env), false), value);
+}
+
+// The work item's part of a workspace, as a pointer variable.
+static const char *part(Emitter *E, Scope *s, uint32_t workspace, DType dtype, const char *hint, Ix item, int64_t count)
+{
+    const char *base = emit_workspace(E, workspace, dtype == DTYPE_F32 ? "keys" : "order", dtype, true);
+    const char *name = scope_name(E, s, hint);
+    scope_line(s, "%s *%s = %s + %s*%lldL;", dtype == DTYPE_F32 ? "float" : "int", name, base, ix_text(E, item, true),
+               (long long)count);
+    return name;
+}
+
+// Loops over some axes; their indices are set in env.
+static Scope *loops(Emitter *E, Scope *at, Env *env, const AxisId *axis, size_t n, Scope **chain)
+{
+    for (size_t i = 0; i < n; i++) {
+        Ix index;
+        at = chain[i] = scope_loop(E, at, loop_hint(E, axis[i]), 0, graph_size(E->g, axis[i]), 1, &index);
+        env_set(env, axis[i], index);
+    }
+    return at;
+}
+
+static void close_loops(Emitter *E, Scope **chain, size_t n)
+{
+    while (n)
+        scope_close(E, chain[--n]);
+}
+
+// An environment of the result and of the axes that only operand 0 has.
+static Env whole_env(Emitter *E, const Route *r)
+{
+    Env env = env_of(E, r->v);
+    const Type *x = &E->g->node[E->g->node[r->v].in[0]].type;
+    for (int i = 0; i < x->n_axes; i++)
+        if (!env_get(&env, x->axis[i])) {
+            env.axis[env.n] = x->axis[i];
+            env.at[env.n++] = ix_const(E->ix, 0);
+        }
+    return env;
+}
+
+// NaN counts as -inf.
+static const char *score(Emitter *E, Scope *s, ValueId x, const Env *env)
+{
+    Val v = val_named(E, s, val_float(E, emit_value(E, s, x, env)), "score");
+    return arena_printf(E->arena, "%s == %s ? %s : -__builtin_inff()", v.text, v.text, v.text);
+}
+
+// The best so far stay sorted: a better one is inserted, the last falls out.
+static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
+{
+    const Node *n = &E->g->node[r->v];
+    AxisId axis = n->attr[0].axis, to = n->attr[1].axis;
+    long long k = (long long)graph_size(E->g, to);
+    const char *best = scope_name(E, s, "best"), *which = scope_name(E, s, "which"), *have = scope_name(E, s, "have");
+    if (!k)
+        return;
+    scope_line(s, "float %s[%lld];", best, k);
+    scope_line(s, "int %s[%lld], %s = 0;", which, k, have);
+    Ix index;
+    Scope *each = scope_loop(E, s, loop_hint(E, axis), 0, graph_size(E->g, axis), 1, &index);
+    env_set(env, axis, index);
+    const char *x = score(E, each, n->in[0], env), *at = scope_name(E, each, "at"), *value = scope_name(E, each, "x");
+    scope_line(each, "const float %s = %s;", value, x);
+    scope_line(each, "if (%s == %lld && !(%s > %s[%lld]))", have, k, value, best, k - 1);
+    scope_line(each, "    continue;");
+    scope_line(each, "int %s = %s < %lld ? %s++ : %lld;", at, have, k, have, k - 1);
+    scope_line(each, "for (; %s > 0 && %s > %s[%s - 1]; %s--) {", at, value, best, at, at);
+    scope_line(each, "    %s[%s] = %s[%s - 1];", best, at, best, at);
+    scope_line(each, "    %s[%s] = %s[%s - 1];", which, at, which, at);
+    scope_line(each, "}");
+    scope_line(each, "%s[%s] = %s;", best, at, value);
+    scope_line(each, "%s[%s] = %s;", which, at, ix_text(E, index, false));
+    scope_close(E, each);
+    Scope *out = scope_loop(E, s, loop_hint(E, to), 0, k, 1, &index);
+    env_set(env, to, index);
+    store(E, out, r, env, arena_printf(E->arena, "%s[%s]", which, ix_text(E, index, false)));
+    scope_close(E, out);
+}
+
+// Writes the keys of the elements that take turns (the last n_axes axes of the pool) and sorts; returns the order's name.
+static const char *sorted(Emitter *E, Scope *s, const Route *r, Env *env, size_t n_axes, ValueId key, bool ascending,
+                          const char *keys, const char *who)
+{
+    Scope *chain[MAX_AXES];
+    const AxisId *axis = r->pool + r->n_pool - n_axes;
+    const char *at = scope_name(E, s, "n_keys");
+    scope_line(s, "long %s = 0;", at);
+    Scope *inner = loops(E, s, env, axis, n_axes, chain);
+    if (ascending)
+        scope_line(inner, "%s[%s++] = -%s;", keys, at, val_text(E, val_float(E, emit_value(E, inner, key, env)), PREC_UNARY));
+    else
+        scope_line(inner, "%s[%s++] = %s;", keys, at, score(E, inner, key, env));
+    close_loops(E, chain, n_axes);
+    scope_line(s, "order_s(%s, %s, %s + %lldL, %lldL);", keys, who, who, (long long)r->n_turns, (long long)r->n_turns);
+    return who;
+}
+
+static void rank_body(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
+{
+    const char *keys = part(E, s, r->floats, DTYPE_F32, "key", item, r->n_floats);
+    const char *who = part(E, s, r->ints, DTYPE_I32, "who", item, r->n_ints);
+    sorted(E, s, r, env, r->n_pool, E->g->node[r->v].in[0], false, keys, who);
+    Ix turn;
+    Scope *each = scope_loop(E, s, "turn", 0, r->n, 1, &turn);
+    const char *at = scope_name(E, each, "at");
+    scope_line(each, "const long %s = %s[%s];", at, who, ix_text(E, turn, false));
+    loop_set(E, env, r->pool, r->n_pool, scope_var(E, each, at, 0, r->n ? r->n - 1 : 0, 1));
+    store(E, each, r, env, arena_printf(E->arena, "(int)%s", ix_text(E, turn, true)));
+    scope_close(E, each);
+}
+
+static void slot_body(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
+{
+    const Node *n = &E->g->node[r->v];
+    int64_t size = graph_size(E->g, n->attr[0].axis);
+    const char *ints = part(E, s, r->ints, DTYPE_I32, "who", item, r->n_ints), *count = scope_name(E, s, "count");
+    const char *keys = r->n_turn ? part(E, s, r->floats, DTYPE_F32, "key", item, r->n_floats) : NULL;
+    scope_line(s, "int *%s = %s + %lldL;", count, ints, r->n_turn ? 2LL * (long long)r->n_turns : 0LL);
+    scope_line(s, "for (long i = 0; i < %lldL; i++)", (long long)size);
+    scope_line(s, "    %s[i] = 0;", count);
+    Scope *chain[MAX_AXES], *each = loops(E, s, env, r->pool, r->n_pool - r->n_turn, chain), *turns = NULL;
+    if (r->n_turn) {
+        sorted(E, each, r, env, r->n_turn, n->in[1], true, keys, ints);
+        Ix turn;
+        turns = scope_loop(E, each, "turn", 0, r->n_turns, 1, &turn);
+        const char *at = scope_name(E, turns, "at");
+        scope_line(turns, "const long %s = %s[%s];", at, ints, ix_text(E, turn, false));
+        loop_set(E, env, r->pool + r->n_pool - r->n_turn, r->n_turn, scope_var(E, turns, at, 0, r->n_turns ? r->n_turns - 1 : 0, 1));
+    }
+    Scope *inner = turns ? turns : each;
+    Val id = emit_value(E, inner, n->in[0], env);
+    const char *name = scope_name(E, inner, "id");
+    scope_line(inner, "const int %s = %s;", name, id.text);
+    store(E, inner, r, env, arena_printf(E->arena, "%s >= 0 && %s < %lld ? %s[%s]++ : 0", name, name, (long long)size, count, name));
+    if (turns)
+        scope_close(E, turns);
+    close_loops(E, chain, r->n_pool - r->n_turn);
+}
+
+static void assign_body(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
+{
+    const Node *n = &E->g->node[r->v];
+    AxisId expert = n->attr[0].axis;
+    int64_t experts = graph_size(E->g, expert), places = experts ? (r->n + experts - 1) / experts * experts : 0;
+    if (!places)
+        return;
+    const char *ints = part(E, s, r->ints, DTYPE_I32, "who", item, r->n_ints), *score_name = scope_name(E, s, "scores");
+    const char *floats = part(E, s, r->floats, DTYPE_F32, "room", item, r->n_floats), *at = scope_name(E, s, "n_scores");
+    scope_line(s, "double *%s = (double *)%s;", score_name, floats);
+    scope_line(s, "long %s = 0;", at);
+    Scope *chain[MAX_AXES], *inner = loops(E, s, env, r->pool, r->n_pool, chain);
+    Ix index;
+    Scope *each = scope_loop(E, inner, loop_hint(E, expert), 0, experts, 1, &index);
+    env_set(env, expert, index);
+    scope_line(each, "%s[%s++] = %s;", score_name, at, val_float(E, emit_value(E, each, n->in[0], env)).text);
+    scope_close(E, each);
+    close_loops(E, chain, r->n_pool);
+    scope_line(s, "auction_s(%s, %lldL, %lldL, %s, %s + %lldL, %s + %lldL, %s + %lldL);", score_name, (long long)r->n,
+               (long long)experts, ints, score_name, (long long)(r->n * experts), ints, (long long)places, ints, 2LL * (long long)places);
+    scope_line(s, "%s = 0;", at);
+    inner = loops(E, s, env, r->pool, r->n_pool, chain);
+    store(E, inner, r, env, arena_printf(E->arena, "%s[%s++]", ints, at));
+    close_loops(E, chain, r->n_pool);
+}
+
+static void route_body(Emitter *E, const Route *r, int64_t n_work)
+{
+    Ix item;
+    Scope *items = loop_items(E, "item", n_work, &item), *s = loop_single(E, items);
+    Env env = whole_env(E, r);
+    loop_set(E, &env, r->item, r->n_items, item);
+    switch (E->g->node[r->v].op) {
+    case OP_TOPK: topk_body(E, s, r, &env); break;
+    case OP_RANK: rank_body(E, s, r, &env, item); break;
+    case OP_SLOT: slot_body(E, s, r, &env, item); break;
+    default: assign_body(E, s, r, &env, item); break;
+    }
+    loop_single_end(E, items, s);
+    loop_items_end(E, items);
+}
+
+bool lower_route(Lower *L)
+{
+    for (size_t m = 0; m < L->n_members; m++) {
+        Route r = describe(L, L->member[m]);
+        const Node *n = &L->g->node[r.v];
+        int64_t n_work = loop_count(L->g, r.item, r.n_items);
+        size_t bytes = 0;
+        Text comment = text_make(L->arena);
+        lower_describe(L->g, r.v, &comment);
+        text_printf(&comment, " = %s of ", op_row[n->op].text);
+        lower_describe(L->g, n->in[0], &comment);
+        LowerText t = {.hint = n->hint ? n->hint : op_row[n->op].text, .comment = text_str(&comment), .n_work = n_work,
+                       .grain = n->op == OP_TOPK ? 64 : 1, .cuda_blocks = n_work, .cuda_threads = 32};
+        t.c = lower_emitter(L, DIALECT_C, NULL);
+        route_body(t.c, &r, n_work);
+        t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
+        route_body(t.cuda, &r, n_work);
+        if (type_bytes(L->g, &L->g->node[n->in[0]].type, &bytes))
+            t.flops = t.bytes = (double)bytes;
+        lower_launch(L, &t);
+    }
+    return true;
+}
