@@ -83,7 +83,10 @@ static Ix intern(IxTable *t, const Term *term, size_t n, int64_t c)
     uint32_t *bucket = &t->bucket[(hash >> 32) % BUCKETS];
     for (uint32_t id = *bucket; id; id = t->expr[id].next) {
         const Expr *e = &t->expr[id];
-        if (e->n == n && e->c == c && (!n || !memcmp(e->term, term, n * sizeof *term)))
+        bool same = e->n == n && e->c == c;
+        for (size_t i = 0; i < n && same; i++)              // field by field: a term has padding
+            same = e->term[i].atom == term[i].atom && e->term[i].coef == term[i].coef;
+        if (same)
             return id;
     }
     Expr e = {.n = (uint32_t)n, .c = c, .lo = c, .hi = c, .multiple = gcd(c, 0), .next = *bucket};
