@@ -131,7 +131,10 @@ LoopWish loop_ask(const Graph *g, uint32_t kernel, ValueId v)
     const Attr *over = loop_reduced_axes(r);
     bool inside = all_listed(r->type.axis, r->type.n_axes, n->type.axis, n->type.n_axes);
     bool along = x->n_axes && listed(x->axis[x->n_axes - 1], over->axes.id, over->axes.n);
-    if (inside && along)
+    // A number for the whole value: the loop over a large value makes it first, and stays many work items.
+    int64_t count = 0;
+    bool large = !r->type.n_axes && (!type_count(g, &n->type, &count) || count > SHORT_ROW);
+    if (inside && along && !large)
         set_rows(&wish, r->type.axis, r->type.n_axes);
     return wish;
 }
@@ -170,7 +173,7 @@ bool loop_join(const Graph *g, LoopWish *group, const ValueId *member, size_t n_
         }
         if (wish->shape == LOOP_ROWS)
             return same_set(group->row, group->n_rows, wish->row, wish->n_rows);
-        return wish->shape == LOOP_LANES && has_rows(g, v, group);
+        return wish->shape == LOOP_LANES && has_rows(g, v, group) && (group->n_rows || !n->type.n_axes);
     case LOOP_TOTAL:
         return wish->shape == LOOP_TOTAL && type_same_axes(&g->node[first->in[0]].type, &g->node[n->in[0]].type);
     }
