@@ -114,8 +114,8 @@ static AxisInfo *info_of(Build *b, AxisId id)
     return &b->axis[id];
 }
 
-// The graph's axis of that name which `fits`: NAME, else NAME.2, NAME.3, ..
-AxisId axis_make(Build *b, const char *name, AxisKind kind, int64_t size, Span at)
+// The graph's axis of that name and size which is free to use: NAME, else NAME.2, NAME.3, ..
+AxisId axis_beside(Build *b, const char *name, AxisKind kind, int64_t size, Span at, const AxisList *avoid)
 {
     for (unsigned n = 1;; n++) {
         const char *graph_name = n == 1 ? name : arena_printf(b->arena, "%s.%u", name, n);
@@ -123,12 +123,29 @@ AxisId axis_make(Build *b, const char *name, AxisKind kind, int64_t size, Span a
         if (!id)
             return 0;
         AxisInfo *info = info_of(b, id);
-        if (info->name && (is_held(b->frame, id) || info->primes || info->ranged))
+        bool is_taken = avoid ? axes_has(avoid, id) : is_held(b->frame, id);
+        if (info->name && (is_taken || info->primes || info->ranged))
             continue;
         if (!info->name)
             *info = (AxisInfo){.name = name, .at = at, .root = id};
         return id;
     }
+}
+
+AxisId axis_make(Build *b, const char *name, AxisKind kind, int64_t size, Span at)
+{
+    return axis_beside(b, name, kind, size, at, NULL);
+}
+
+// An axis that a body declares is one axis in all turns of a repeat.
+static AxisId axis_local(Build *b, const AxisDecl *d, AxisKind kind, int64_t size)
+{
+    const char *key = arena_printf(b->arena, "%u:%u:%lld", d->name->at.file, d->name->at.begin, (long long)size);
+    AxisId id = (AxisId)(uintptr_t)map_get(&b->frame->own_axes, key);
+    if (!id)
+        id = axis_make(b, d->name->text, kind, size, d->name->at);
+    map_set(b->arena, &b->frame->own_axes, key, (void *)(uintptr_t)id);
+    return id;
 }
 
 AxisId axis_twin(Build *b, AxisId base, unsigned primes, bool of_formal)
@@ -415,10 +432,17 @@ static AxisId make_axis(Build *b, const AxisDecl *d, bool at_file)
         AxisId base = axis_find(b, d->twin->text, d->twin->at, false);
         if (!base)
             return 0;
-        AxisId id = axis_make(b, d->name->text, b->g->axis[base].kind, axis_size(b, base), d->name->at);
+        AxisKind of = b->g->axis[base].kind;
+        AxisId id = at_file ? axis_make(b, d->name->text, of, axis_size(b, base), d->name->at)
+                            : axis_local(b, d, of, axis_size(b, base));
         if (id)
             b->g->axis[id].twin_of = base;
         return id;
+    }
+    if (d->low && !at_file) {
+        if (report(b, d->name->at, "E0111", "the range of `%s` must stand at the top of the file", d->name->text))
+            diag_note(b->diag, "what is bound at run time is the same for all layers");
+        return 0;
     }
     if (d->low)
         return make_ranged(b, d, kind, override, bound);
@@ -430,7 +454,7 @@ static AxisId make_axis(Build *b, const AxisDecl *d, bool at_file)
     }
     if (!value_of_number(b, e, &n) || !whole_size(b, d->name->text, e, override ? d->name->at : e->at, n, &size))
         return 0;
-    return axis_make(b, d->name->text, kind, size, d->name->at);
+    return at_file ? axis_make(b, d->name->text, kind, size, d->name->at) : axis_local(b, d, kind, size);
 }
 
 AxisId axis_force(Build *b, Symbol *lazy)

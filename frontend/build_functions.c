@@ -323,8 +323,8 @@ static Val concat_add(Build *b, const Concat *c, size_t i, Val x, int64_t at, Va
     AxisId part = c->odd[i];
     AxisList axes;
     if (!part) {                            // an axis of size 1 to be padded
-        part = axis_make(b, arena_printf(b->arena, "%s.1", axis_name(b, c->to)), AXIS_FEATURE, 1, b->g->at);
         axes_of(b, x, &axes);
+        part = axis_beside(b, arena_printf(b->arena, "%s.1", axis_name(b, c->to)), AXIS_FEATURE, 1, b->g->at, &axes);
         axes_add(&axes, part);
         id = spread(b, id, axes.id, axes.n);
     }

@@ -250,7 +250,9 @@ static bool rope_axes(Build *b, const Expr *e, Val x, AxisId *out_time, AxisId *
 // The two halves exchanged, the first negated: [-x2, x1, 0..].
 static ValueId turned(Build *b, ValueId x, AxisId along, int64_t half)
 {
-    AxisId h = axis_make(b, axis_name(b, along), AXIS_FEATURE, half, b->g->at);
+    AxisList have;
+    axes_of(b, val_tensor(x, false), &have);
+    AxisId h = axis_beside(b, axis_name(b, along), AXIS_FEATURE, half, b->g->at, &have);
     ValueId x1 = graph_slice(b->g, x, along, 0, h);
     ValueId x2 = graph_unary(b->g, OP_NEG, graph_slice(b->g, x, along, half, h));
     return graph_binary(b->g, OP_ADD, graph_pad(b->g, x2, h, 0, along), graph_pad(b->g, x1, h, half, along));

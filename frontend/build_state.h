@@ -103,6 +103,7 @@ struct Frame {                              // one use of a layer
     AxisList    rest;                       // what `..` stands for
     bool        has_rest;
     AxisId      held[64]; size_t n_held;    // axes that came in or are taken by another name here
+    Map         own_axes;                   // declared in its bodies: place and size -> AxisId
     AxisList    per_expert;                 // inside a route: parameters get one copy per expert
     Val        *result;
     bool       *has_result;
@@ -209,6 +210,7 @@ Symbol *scope_find(const Scope *scope, const char *name, AxisList *out_lost);   
 AxisId  axis_find(Build *b, const char *name, Span at, bool of_formal);   // reports E0102; 0 then
 AxisId  axis_quiet(Build *b, const char *name);           // 0: none
 AxisId  axis_make(Build *b, const char *name, AxisKind kind, int64_t size, Span at);
+AxisId  axis_beside(Build *b, const char *name, AxisKind kind, int64_t size, Span at, const AxisList *avoid);
 AxisId  axis_twin(Build *b, AxisId base, unsigned primes, bool of_formal);
 AxisId  axis_stored(Build *b, AxisId axis);               // at the upper bound of a ranged axis
 void    axis_declare(Build *b, const AxisDecl *decl);     // one, in the current scope

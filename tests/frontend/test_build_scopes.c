@@ -78,6 +78,18 @@ static void a_layers_own_axis_is_not_the_callers_of_the_same_name_and_size(void 
     finish(&r);
 }
 
+static void turns_of_a_repeat_share_the_axes_that_its_body_declares(void **state)
+{
+    (void)state;
+    Run r;
+    build_text(&r, "mix 1\naxis B = 2, D = 3\n"
+               "model M(x: [B,D]) -> y: [B,D] {\n  repeat l in 3 {\n    axis F = 5\n    param A[D,F], C[F,D]\n"
+               "    x = x @[D] A @[F] C\n  }\n  y = x\n}\n", &(BuildOptions){0});
+    const Graph *g = main_graph(&r);
+    assert_int_equal(g->n_axes, 4);         // the error axis, B, D and one F
+    finish(&r);
+}
+
 static void statics_take_axes_by_place_by_name_and_from_the_caller(void **state)
 {
     (void)state;
@@ -285,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_layers_twins_avoid_those_of_its_input),
         cmocka_unit_test(a_layers_own_axis_is_not_the_callers_of_the_same_name_and_size),
+        cmocka_unit_test(turns_of_a_repeat_share_the_axes_that_its_body_declares),
         cmocka_unit_test(statics_take_axes_by_place_by_name_and_from_the_caller),
         cmocka_unit_test(a_library_layer_is_an_entry),
         cmocka_unit_test(modes_fall_back),
