@@ -136,6 +136,20 @@ static int split_passes(Cli *cli, const char ***out_names, size_t *out_n)
     return 0;
 }
 
+// A program's text (what `dump` writes after codegen) reads back and prints, too; passes work on graphs.
+static int opt_program(Cli *cli, uint32_t file)
+{
+    if (cli_has(cli, OPT_PASSES))
+        return cli_usage(cli, "passes work on graphs, and this is a program");
+    Program *p = program_parse(&cli->arena, &cli->diag, &cli->sources, file);
+    cli_diagnostics(cli);
+    if (!p)
+        return status_exit_code(STATUS_BAD_MODEL);
+    Text text = text_make(&cli->arena);
+    program_print(p, &text);
+    return cli_write(cli, cli->value[OPT_OUTPUT], text_str(&text), text.n);
+}
+
 int cli_opt(Cli *cli)
 {
     const char *path = cli_one_file(cli, "FILE.ir");
@@ -147,6 +161,8 @@ int cli_opt(Cli *cli)
     uint32_t file = sources_read(&cli->sources, path);
     if (!file)
         return cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(errno));
+    if (!strncmp(cli->sources.file[file].data, "program ", 8))
+        return opt_program(cli, file);
     const char **names = arena_new(&cli->arena, const char *);
     size_t n_names = 0;
     int code = cli_has(cli, OPT_PASSES) ? split_passes(cli, &names, &n_names) : 0;
