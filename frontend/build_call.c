@@ -1,5 +1,7 @@
 // Calls: of functions (functions.def), methods and layers; reading their arguments.
 #include "build_functions.h"
+#include "habits.h"
+#include "nearest.h"
 
 #include <string.h>
 
@@ -108,16 +110,10 @@ static bool check_args(Build *b, const Expr *e, const Function *f)
 
 static const char *near_function(const char *name)
 {
-    const char *found = NULL;
-    size_t best = strlen(name) <= 3 ? 2 : 3;
-    for (const Function *f = function_table; f->name; f++) {
-        size_t d = edit_distance(name, f->name, 3);
-        if (d < best) {
-            best = d;
-            found = f->name;
-        }
-    }
-    return found;
+    Nearest near = {0};
+    for (const Function *f = function_table; f->name; f++)
+        nearest_offer(&near, name, f->name);
+    return near.best;
 }
 
 static bool is_layer(const Symbol *s)
@@ -150,8 +146,11 @@ static Val unknown_callee(Build *b, const Expr *callee)
         return val_error();
     diag_label(b->diag, callee->at, "not declared");
     const char *library = library_of(callee->text), *near = near_name(b, callee->text, is_layer);
+    const char *habit = habit_of_call(callee->text);
     if (library)
         diag_help(b->diag, "`use %s` brings it", library);
+    else if (habit)
+        diag_help(b->diag, "%s", habit);
     else if (near || (near = near_function(callee->text)))
         diag_help(b->diag, "`%s` is close", near);
     return val_error();

@@ -1,5 +1,6 @@
 // Diagnostics of the build: once per place and code, with the axes of the operands and the nearest name.
 #include "build_state.h"
+#include "nearest.h"
 
 #include <string.h>
 
@@ -75,47 +76,16 @@ void label_axes(Build *b, Span at, Val v)
         diag_label(b->diag, at, "%s", axes_text(b, v));
 }
 
-size_t edit_distance(const char *a, const char *c, size_t most)
-{
-    size_t n = strlen(a), m = strlen(c), row[65];
-    if (n > 63 || m > 63 || (n > m ? n - m : m - n) > most)
-        return most + 1;
-    for (size_t j = 0; j <= m; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t up = row[j], best = diagonal + (a[i - 1] != c[j - 1]);
-            if (up + 1 < best)
-                best = up + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = up;
-        }
-    }
-    return row[m];
-}
-
 const char *near_name(Build *b, const char *name, bool (*fits)(const Symbol *))
 {
-    size_t length = strlen(name), best = length <= 2 ? 2 : length / 2 + 1;
-    const char *found = NULL;
+    Nearest near = {0};
     for (const Scope *s = b->scope; s; s = s->parent)
         for (size_t i = 0; i < s->map.capacity; i++) {
-            if (s->map.entry[i].key == NULL)
-                continue;
-            const Symbol *sym = s->map.entry[i].value;
-            if (fits && !fits(sym))
-                continue;
-            size_t d = edit_distance(name, sym->name, 3);
-            if (d > 0 && (d < best || (d == best && found && strcmp(sym->name, found) < 0))) {
-                best = d;
-                found = sym->name;
-            }
+            const Symbol *sym = s->map.entry[i].key ? s->map.entry[i].value : NULL;
+            if (sym && (!fits || fits(sym)) && strcmp(name, sym->name))
+                nearest_offer(&near, name, sym->name);
         }
-    return found;
+    return near.best;
 }
 
 uint32_t line_of(Build *b, Span at)

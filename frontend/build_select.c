@@ -1,5 +1,6 @@
 // Selections x[A = ..] and methods .rename .split .merge .window: axis surgery.
 #include "build_state.h"
+#include "habits.h"
 
 #include <string.h>
 
@@ -300,8 +301,10 @@ Val value_of_method(Build *b, const Expr *e)
         b->g->at = e->at;
         return m->build(b, e, x);
     }
-    if (report(b, e->a->op_at.file ? e->a->op_at : e->a->at, "E0219", "values have no method `.%s`", name))
-        diag_help(b->diag, "there are .rename, .split, .merge and .window");
+    if (report(b, e->a->op_at.file ? e->a->op_at : e->a->at, "E0219", "values have no method `.%s`", name)) {
+        const char *habit = habit_of_call(name);
+        diag_help(b->diag, "%s", habit ? habit : "there are .rename, .split, .merge and .window");
+    }
     return val_error();
 }
 

@@ -198,7 +198,6 @@ void label_axes(Build *b, Span at, Val v);  // the operand's axes under it
 const char *axes_text(Build *b, Val v);     // [B,T,H,K]
 const char *list_text(Build *b, const AxisList *axes);
 const char *near_name(Build *b, const char *name, bool (*fits)(const Symbol *));   // NULL: none close
-size_t edit_distance(const char *a, const char *b, size_t most);
 uint32_t line_of(Build *b, Span at);
 const char *source_text(Build *b, Span at); // the words at a place
 

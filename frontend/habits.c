@@ -1,8 +1,11 @@
 // See habits.h.
 #include "habits.h"
 
+#include "parse.h"
+// The tokens of the grammar; it needs parse.h.
 #include "grammar.h"
 
+#include <ctype.h>
 #include <string.h>
 
 static const struct { const char *word, *advice; } word_habit[] = {
@@ -43,6 +46,79 @@ const char *habit_of_word(const char *text, size_t n)
     return NULL;
 }
 
+// Names in small letters, without `_`; see habit_of_call.
+static const struct { const char *name, *advice; } call_habit[] = {
+    {"layernorm", "`use std.norm` brings `LN`"},
+    {"batchnorm", "`use std.norm` brings `BN`"},
+    {"batchnorm2d", "`use std.norm` brings `BN`"},
+    {"multiheadattention", "`use std.attention` brings `Attention`"},
+    {"linear", "declare `param W[D,F], b[F] = zeros` and write `x @[D] W + b`"},
+    {"dense", "declare `param W[D,F], b[F] = zeros` and write `x @[D] W + b`"},
+    {"embedding", "declare `param W[V,D]` and look up: `W[V = tokens]`"},
+    {"conv1d", "add an axis of offsets and sum over it: `x.window(T -> T*J, pad=same) @[J,D] W`"},
+    {"conv2d", "add axes of offsets and sum over them: `x.window(Y -> Y*J, pad=same).window(X -> X*I, pad=same) @[J,I,C] W`"},
+    {"matmul", "`a @[D] b` multiplies and sums over D"},
+    {"bmm", "`a @[D] b` multiplies and sums over D; axes that both hold are matched"},
+    {"mm", "`a @[D] b` multiplies and sums over D"},
+    {"dot", "`a @[D] b` multiplies and sums over D"},
+    {"einsum", "`a @[D] b` multiplies and sums over D; axes that both hold are matched"},
+    {"tensordot", "`a @[D] b` multiplies and sums over D"},
+    {"transpose", "axes have names, so their order never matters; another name is given by `x.rename(D -> D')`"},
+    {"permute", "axes have names, so their order never matters; another name is given by `x.rename(D -> D')`"},
+    {"swapaxes", "axes have names, so their order never matters; another name is given by `x.rename(D -> D')`"},
+    {"reshape", "`x.split(D -> H*K)` and `x.merge(H*K -> D)`"},
+    {"view", "`x.split(D -> H*K)` and `x.merge(H*K -> D)`"},
+    {"flatten", "`x.merge(H*K -> D)`"},
+    {"rearrange", "`x.split(D -> H*K)` and `x.merge(H*K -> D)`; order never matters"},
+    {"unsqueeze", "values meet by the names of their axes; nothing needs a dimension of size 1"},
+    {"squeeze", "`x[A = 0]` drops an axis of size 1"},
+    {"expand", "values meet by the names of their axes: the smaller one is repeated"},
+    {"broadcastto", "values meet by the names of their axes: the smaller one is repeated"},
+    {"cat", "`concat(a, b, over=Z)`"},
+    {"concatenate", "`concat(a, b, over=Z)`"},
+    {"stack", "`concat(a, b, over=Z)`, with an axis Z = 2 that neither holds"},
+    {"where", "`select(c, a, b)` is a where c is not 0, else b"},
+    {"maskedfill", "`mask(s, keep=c)` before a softmax, else `select(c, a, b)`"},
+    {"tril", "`mask(s, keep=index(T') <= index(T))`"},
+    {"triu", "`mask(s, keep=index(T') >= index(T))`"},
+    {"arange", "`index(T)` is 0, 1, 2, .. along T"},
+    {"range", "`index(T)` is 0, 1, 2, .. along T"},
+    {"zeros", "`full(0, over=B*T)`; `zeros` is what a parameter starts with"},
+    {"ones", "`full(1, over=B*T)`; `ones` is what a parameter starts with"},
+    {"zeroslike", "a plain 0 goes with every value"},
+    {"oneslike", "a plain 1 goes with every value"},
+    {"pow", "a power is `a^b`"},
+    {"square", "`x*x`"},
+    {"var", "`mean((x - m)*(x - m), over=D)` with `m = mean(x, over=D)`"},
+    {"std", "`sqrt(mean((x - m)*(x - m), over=D))` with `m = mean(x, over=D)`"},
+    {"gather", "`x[T = places]` picks the entries at `places`"},
+    {"take", "`x[T = places]` picks the entries at `places`"},
+    {"argmax", "`accuracy(logits, targets, over=V)` compares the largest entry"},
+    {"softmaxcrossentropy", "`cross_entropy(logits, targets, over=V)`"},
+    {"nllloss", "`cross_entropy(logits, targets, over=V)`"},
+    {"swish", "`silu(x)`"},
+    {"cast", "`f32(x)` makes numbers of an int"},
+    {"float", "`f32(x)` makes numbers of an int"},
+    {"detach", "`stop(x)` is x without a gradient"},
+    {"stopgradient", "`stop(x)` is x without a gradient"},
+    {"checkpoint", "`Layer(x) recompute` keeps nothing of the layer for the backward pass"},
+    {"print", "`watch NAME = ..` logs a number"},
+};
+
+const char *habit_of_call(const char *name)
+{
+    char plain[32];
+    size_t n = 0;
+    for (; *name && n + 1 < sizeof plain; name++)
+        if (*name != '_')
+            plain[n++] = (char)tolower((unsigned char)*name);
+    plain[n] = 0;
+    for (size_t i = 0; !*name && i < sizeof call_habit / sizeof *call_habit; i++)
+        if (!strcmp(call_habit[i].name, plain))
+            return call_habit[i].advice;
+    return NULL;
+}
+
 enum { ANY_TOKEN = -2 };
 
 static const struct { int before, token; const char *advice; } token_habit[] = {
@@ -63,13 +139,11 @@ static const struct { int before, token; const char *advice; } token_habit[] = {
     {'/', '=', "write `x = x / ..`"},
 };
 
-const char *habit_of_tokens(const Parse *p, int before, int token, Span at)
+const char *habit_of_tokens(int before, int token, const char *text, size_t n)
 {
-    if (token == ID) {
-        const char *advice = habit_of_word(p->text + at.begin, at.end - at.begin);
-        if (advice)
-            return advice;
-    }
+    const char *advice = token == ID ? habit_of_word(text, n) : NULL;
+    if (advice)
+        return advice;
     for (size_t i = 0; i < sizeof token_habit / sizeof *token_habit; i++)
         if (token_habit[i].token == token && (token_habit[i].before == before || token_habit[i].before == ANY_TOKEN))
             return token_habit[i].advice;

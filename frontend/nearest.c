@@ -1,6 +1,8 @@
 // See nearest.h. The distance is the restricted Damerau-Levenshtein distance, by the usual three-row recurrence.
 #include "nearest.h"
 
+#include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
 
 enum { NEAREST_LONGEST = 120 };
@@ -33,8 +35,11 @@ size_t name_distance(const char *a, const char *b)
 void nearest_offer(Nearest *nearest, const char *wanted, const char *candidate)
 {
     size_t d = name_distance(wanted, candidate), n = strlen(wanted);
-    size_t allowed = n <= 2 ? 1 : n <= 5 ? 2 : n / 3;
-    if (d <= allowed && (!nearest->best || d < nearest->distance)) {
+    size_t allowed = n <= 1 ? 0 : n == 2 ? 1 : n <= 5 ? 2 : n / 3;
+    if (n == 1 && d == 1 && candidate[1] == 0 && tolower((unsigned char)*wanted) == tolower((unsigned char)*candidate))
+        allowed = 1;                        // any other letter is as far as can be
+    bool better = !nearest->best || d < nearest->distance || (d == nearest->distance && strcmp(candidate, nearest->best) < 0);
+    if (d <= allowed && better) {
         nearest->best = candidate;
         nearest->distance = d;
     }

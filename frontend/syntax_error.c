@@ -199,7 +199,8 @@ void parse_unexpected(Parse *p, Span at, const char *const *expected, size_t n_e
     if (report_unfinished(p, e, token, at) || report_reserved(p, e, token, at) || report_juxtaposed(p, e, token, at) ||
         report_equals(p, e, token, at) || report_chained(p, e, token, at))
         return;
-    const char *words = expected_words(p, e), *habit = habit_of_tokens(p, p->before, token, at);
+    const char *words = expected_words(p, e);
+    const char *habit = habit_of_tokens(p->before, token, p->text + at.begin, at.end - at.begin);
     bool is_new;
     if (!strcmp(words, "a value") && p->before)
         is_new = parse_error(p, at, "E0001", "expected a value after %s, found %s",
