@@ -269,7 +269,7 @@ static Status make_sample(Trainer *t, LogRow *row, StatusText *why)
     if (status == STATUS_OK && tokenizer_encode(tokenizer, "\n", 1, t->arena, &prompt, &n_prompt, &quiet) != STATUS_OK)
         n_prompt = 0;
     GenerateOptions options = {.sample = sample_options(t->job->generate->generate, t->job->generate->n_generate),
-                               .seed = t->job->seed + (uint32_t)t->at.step, .n_tokens = 200, .limit_s = 3};
+                               .seed = t->job->seed + (uint32_t)t->at.step, .n_tokens = 200, .limit_s = fmin(3, 0.5 + 0.02 * t->seconds)};
     if (status == STATUS_OK)
         status = generator_run(&t->generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, collect_token, &c, why);
     if (status == STATUS_OK)
@@ -277,7 +277,7 @@ static Status make_sample(Trainer *t, LogRow *row, StatusText *why)
     return status;
 }
 
-static Status not_finite(Trainer *t, double loss, StatusText *why)
+static Status not_finite(Trainer *t, const char *what, double value, StatusText *why)
 {
     Text help = text_make(t->arena);
     if (t->spec->clip == 0)
@@ -286,9 +286,9 @@ static Status not_finite(Trainer *t, double loss, StatusText *why)
     if (t->spec->warmup == 0)
         text_add(&help, ", a warm-up");
     return status_fail(why, STATUS_NUMERIC,
-                       "the loss became %s at step %lld (it was %.4g before; gradient norm %.3g). The checkpoint in %s is untouched.\n"
+                       "the %s became %s at step %lld (the loss was %.4g before). The checkpoint in %s is untouched.\n"
                        "help: try %s, or look at the batch: seed %u, number %lld",
-                       isnan(loss) ? "nan" : "infinite", (long long)t->at.step, t->last_good, t->last_norm, t->job->folder,
+                       what, isnan(value) ? "nan" : "infinite", (long long)t->at.step, t->last_good, t->job->folder,
                        text_str(&help), t->job->seed, (long long)(t->at.step - 1) * (t->spec->grad_accum > 1 ? t->spec->grad_accum : 1));
 }
 
@@ -323,7 +323,9 @@ static Status one_step(Trainer *t, StatusText *why)
     t->busy_s += clock_seconds() - begin;
     t->last_norm = read_scalar(t, t->norm);
     if (!isfinite(loss))
-        return not_finite(t, loss, why);
+        return not_finite(t, "loss", loss, why);
+    if (t->norm && !isfinite(t->last_norm))
+        return not_finite(t, "gradient norm", t->last_norm, why);
     t->last_good = loss;
     t->loss_sum += loss;
     t->aux_sum += aux;
@@ -362,6 +364,8 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
         if (status == STATUS_OK)
             status = eval_loss(t->eval_net, t->data, t->eval_batches, &row.val_loss, why);
     }
+    if (evaluate && t->eval_net && status == STATUS_OK && !isfinite(row.val_loss))
+        status = not_finite(t, "validation loss", row.val_loss, why);
     if (evaluate && status == STATUS_OK)
         status = make_sample(t, &row, why);
     if (status == STATUS_OK && evaluate)

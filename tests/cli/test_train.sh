@@ -60,6 +60,14 @@ cp "$(realpath nan/last.safetensors)" before.st
 expect 5 train --out nan --steps 60 --resume train.lr=1e30 -q; says err "train.lr"
 cmp -s nan/last.safetensors before.st || complain "the checkpoint was overwritten with numbers that are not finite"
 
+# a kill loses nothing that was saved
+"$MIXC" train "$model" --data text.txt --out killed --steps 1000000 --progress json train.save=2 >killed.out 2>&1 &
+pid=$!
+for i in $(seq 100); do [ "$(wc -l <killed.out)" -gt 9 ] && break; sleep 0.05; done
+kill -9 $pid; wait $pid 2>/dev/null
+step=$(readlink killed/last.safetensors | grep -o '[0-9]*' | sed 's/^0*//')
+expect 0 train --out killed --steps $((step + 1)) --resume
+
 # eval
 expect 0 "$MIXC" eval whole; says out "loss"
 expect 0 "$MIXC" eval whole --json; says out '"loss": '; grep -o '"loss": [^,]*' out >eval.out
