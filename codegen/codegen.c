@@ -9,6 +9,7 @@
 #include "lower.h"
 #include "lower_product.h"
 #include "prelude.h"
+#include "random_keys.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ typedef struct Codegen {
     const Target *target;
     Program      *program;
     uint32_t     *buffer_of;                // [n_nodes] the buffer that holds the value; 0: none
+    uint32_t     *key_of;                   // [n_nodes] the buffer of a random value's key; 0: none
     uint32_t     *n_uses;                   // [n_nodes] see Lower
     ConeScratch   cones;
     Cone          cone;
@@ -236,6 +238,8 @@ static bool order_kernels(Codegen *c, ValueId *old)
         find_cone(c, k);
         for (size_t i = 0; i < c->cone.n; i++) {
             ValueId v = c->cone.value[i];
+            if (!c->cone.is_read[i] && random_has_key(g, &g->node[v]))
+                c->key_of[v] = 1;           // wanted
             if (c->cone.is_read[i] && g->node[v].kernel)
                 add_edge(c, &o, g->node[v].kernel, k);
             if (c->cone.is_read[i] && overwriter[v])
@@ -403,7 +407,7 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
         return NULL;
     for (size_t i = 0; i < L.n_launches; i++)
         for (uint32_t a = 0; a < L.launch[i].n_args; a++)
-            if (!L.launch[i].workspace[a])
+            if (!L.launch[i].workspace[a] || L.launch[i].workspace[a] == EMIT_KEY)
                 L.launch[i].value[a] = c->cones.local[L.launch[i].value[a]];
     c->known = arena_grow(&c->scratch, c->known, c->n_known, &c->known_capacity, sizeof *c->known);
     c->known[c->n_known] = (Known){key.data, key.n, hash, L.launch, L.n_launches, L.workspace, L.n_workspaces};
@@ -431,7 +435,10 @@ static bool add_launches(Codegen *c, uint32_t kernel)
                          .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
         launch.buffer = arena_array(c->program->arena, uint32_t, l->n_args + 1);
         for (uint32_t a = 0; a < l->n_args; a++) {
-            launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
+            if (l->workspace[a] == EMIT_KEY)
+                launch.buffer[a] = c->key_of[c->cone.value[l->value[a]]];
+            else
+                launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
             assert(launch.buffer[a] && "an argument without a buffer");
         }
         program_add_launch(c->program, launch);
@@ -540,6 +547,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     size_t errors = diag->n_errors;
     c.scratch = (Arena){.out_of_memory = arena->out_of_memory, .user = arena->user};
     c.buffer_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
+    c.key_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.n_uses = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.cones = cone_scratch(&c.scratch, g);
     find_members(&c);
@@ -555,6 +563,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
         add_output_buffers(&c, old);
         copy_leaves(&c);
         uint32_t *saved = save_leaves(&c);
+        random_add_keys(c.program, &c.scratch, g, c.buffer_of, c.key_of);
         for (size_t i = 0; i < c.n_order && good; i++)
             good = add_launches(&c, c.order[i]);
         copy_next(&c, saved);

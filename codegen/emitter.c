@@ -85,7 +85,7 @@ static const char *add_param(Emitter *E, ValueId v, uint32_t workspace, const ch
 const char *emit_param(Emitter *E, ValueId v, bool is_written)
 {
     for (size_t i = 0; i < E->n_params; i++)
-        if (E->param[i].value == v) {
+        if (E->param[i].value == v && !E->param[i].workspace) {
             E->param[i].is_written |= is_written;
             return E->param[i].name;
         }
@@ -103,6 +103,14 @@ const char *emit_workspace(Emitter *E, uint32_t workspace, const char *hint, DTy
             return E->param[i].name;
         }
     return add_param(E, 0, workspace, hint, dtype, is_written);
+}
+
+const char *emit_key(Emitter *E, ValueId v)
+{
+    for (size_t i = 0; i < E->n_params; i++)
+        if (E->param[i].value == v && E->param[i].workspace == EMIT_KEY)
+            return E->param[i].name;
+    return add_param(E, v, EMIT_KEY, "keys", DTYPE_I32, false);
 }
 
 // --- scopes

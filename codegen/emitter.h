@@ -55,9 +55,11 @@ typedef struct Val {
 
 typedef struct Scope Scope;
 
+enum { EMIT_KEY = INT32_MAX };
+
 typedef struct EmitParam {                  // a parameter of the kernel: a buffer
     ValueId     value;                      // whose elements it holds; 0: a workspace
-    uint32_t    workspace;                  // which one, from 1
+    uint32_t    workspace;                  // which one, from 1; EMIT_KEY: not the value but the key of its random stream
     const char *name;                       // in the text
     DType       dtype;
     bool        is_written;
@@ -89,6 +91,9 @@ const char *emit_name(Emitter *E, const char *hint);
 const char *emit_param(Emitter *E, ValueId v, bool is_written);
 // A workspace made by lower_workspace.
 const char *emit_workspace(Emitter *E, uint32_t workspace, const char *hint, DType dtype, bool is_written);
+
+// The key of a random value's stream.
+const char *emit_key(Emitter *E, ValueId v);
 
 // Scopes. A scope's text joins its parent's when it is closed; an empty loop leaves no trace.
 //

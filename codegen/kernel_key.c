@@ -1,6 +1,8 @@
 // See kernel_key.h.
 #include "kernel_key.h"
 
+#include "random_keys.h"
+
 #include <string.h>
 
 ConeScratch cone_scratch(Arena *arena, const Graph *g)
@@ -118,7 +120,9 @@ void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScrat
         if (cone->is_read[i])
             continue;
         put(out, n->op);
-        for (int k = 0; k < n->n_attr; k++)
+        bool has_key = random_has_key(g, n);        // its stream is an argument
+        put(out, has_key);
+        for (int k = 0; k < n->n_attr && !has_key; k++)
             put_attr(g, &n->attr[k], &axes, out);
         put(out, n->n_in);
         for (int k = 0; k < n->n_in; k++)

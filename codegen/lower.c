@@ -14,7 +14,9 @@ Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like)
     E->n_ready = L->n_ready;
     for (size_t i = 0; like && i < like->n_params; i++) {
         const EmitParam *p = &like->param[i];
-        if (p->workspace)
+        if (p->workspace == EMIT_KEY)
+            emit_key(E, p->value);
+        else if (p->workspace)
             emit_workspace(E, p->workspace, p->name, p->dtype, p->is_written);
         else
             emit_param(E, p->value, p->is_written);

@@ -14,7 +14,7 @@ typedef struct LowerLaunch {
     uint32_t   kernel;                      // of the program
     uint32_t   n_args;
     ValueId   *value;                       // [n_args]: the argument's value; 0: a workspace
-    uint32_t  *workspace;                   // [n_args]
+    uint32_t  *workspace;                   // [n_args]; EMIT_KEY: the key of the value's random stream
     int64_t    n_work, grain, cuda_blocks;
     double     flops, bytes;
 } LowerLaunch;

@@ -1,5 +1,6 @@
 // The computation of one element of a value, op by op.
 #include "emit_parts.h"
+#include "random_keys.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -349,17 +350,24 @@ static Val emit_cast(Emitter *E, ValueId v, Val x)
     return to == DTYPE_BF16 && !is_zero(x) ? call1(E, "bf16", x) : x;
 }
 
-// uniform(key, element): the key once per kernel, the element's row-major number in the declared type.
+// uniform(key, element): the key once per kernel, from its buffer when seed and step are inputs; the element's row-major number in the declared type.
 static Val emit_random(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
     Env none = {0}, of_key = {.is_zero = true};     // no value is remembered under such an environment
     Val key;
     if (!memo_find(E->top, v, &of_key, &key)) {
-        Val seed = emit_value(E, E->top, n->in[0], &none), step = emit_value(E, E->top, n->in[1], &none);
-        const char *name = scope_name(E, E->top, "key");
-        scope_line(E->top, "const unsigned %s = mix_s(mix_s(mix_s((unsigned)%s + 0x9e3779b9u) ^ (unsigned)%s) + %uu*0x85ebca6bu);",
-                   name, val_text(E, seed, PREC_ATOM), val_text(E, step, PREC_ATOM), (unsigned)n->attr[0].i);
+        const char *name;
+        if (random_has_key(E->g, n)) {
+            const char *buffer = emit_key(E, v);
+            name = scope_name(E, E->top, "key");
+            scope_line(E->top, "const unsigned %s = (unsigned)%s[0];", name, buffer);
+        } else {
+            Val seed = emit_value(E, E->top, n->in[0], &none), step = emit_value(E, E->top, n->in[1], &none);
+            name = scope_name(E, E->top, "key");
+            scope_line(E->top, "const unsigned %s = mix_s(mix_s(mix_s((unsigned)%s + 0x9e3779b9u) ^ (unsigned)%s) + %uu*0x85ebca6bu);",
+                       name, val_text(E, seed, PREC_ATOM), val_text(E, step, PREC_ATOM), (unsigned)n->attr[0].i);
+        }
         key = val_name(name, VAL_INT, false);
         memo_add(E, E->top, v, &of_key, key);
     }

@@ -80,6 +80,21 @@ static const LoopCase loop_case[] = {
     {"old_values_survive_3", 1e-6, {"D = 20"},
      "graph @main\naxis @\n{\n"
      "  %1.a = state \"a\" : f32[D]\n  %2 = reverse %1 {axis = D}\n  next \"a\" = %2\n}\n"},
+    {"dropout", 1e-6, {"B = 7, D = 37", "B = 64, D = 64"},
+     "graph @main\naxis @\n{\n"
+     "  %1.x = arg \"x\" : f32[B,D]\n  %2.seed = arg \"seed\" : int[]\n  %3.step = arg \"step\" : int[]\n"
+     "  %4 = random %2, %3 {stream = 5} : f32[B,D]\n  %5.p = const {value = 0.25} : f32[]\n  %6 = le %5, %4\n"
+     "  %7.y = mul %1, %6\n  %8 = random %2, %3 {stream = 6} : f32[B,D]\n  %9 = le %5, %8\n  %10.z = mul %1, %9\n"
+     "  %11.k = random %2, %3 {stream = 6} : f32[]\n  result \"y\" = %7\n  result \"z\" = %10\n  result \"k\" = %11\n}\n"},
+    {"views", 1e-6, {"B = 3, T = 12, H = 4, K = 3, O = 5, J = 3, P = 20, Q = 8", "B = 2, T = 64, H = 2, K = 32, O = 31, J = 4, P = 70, Q = 48"},
+     "graph @main\naxis @\n{\n"
+     "  %1.x = arg \"x\" : f32[B,T]\n  %2 = split %1 {axis = T, to = [H,K]}\n  %3.s = map %2 {f = exp}\n"
+     "  %4 = slice %1 {axis = T, start = 3, to = Q}\n  %5.l = add %4, %4\n  %6.w = pad %1 {axis = T, start = 2, to = P}\n"
+     "  %7 = window %1 {axis = T, to = [O,J], stride = 2, left = 1}\n  %8.c = reduce %7 {f = sum, over = [J]}\n"
+     "  %9 = merge %3 {axes = [H,K], to = T}\n  %10.m = mul %9, %1\n  %11.r = reverse %1 {axis = T}\n"
+     "  %12 = unwindow %7 {axes = [O,J], to = T, stride = 2, left = 1}\n  %13.u = reduce %12 {f = sum, over = [J]}\n"
+     "  %14.a = at %1 {axis = T, index = 5}\n  result \"s\" = %3\n  result \"l\" = %5\n  result \"w\" = %6\n"
+     "  result \"c\" = %8\n  result \"m\" = %10\n  result \"r\" = %11\n  result \"u\" = %13\n  result \"a\" = %14\n}\n"},
     {"reduce_A", 3e-6, REDUCTION_SIZES, REDUCTION("A")},
     {"reduce_B", 3e-6, REDUCTION_SIZES, REDUCTION("B")},
     {"reduce_C", 3e-6, REDUCTION_SIZES, REDUCTION("C")},

@@ -86,11 +86,25 @@ static void test_equal_structures_share(void **state)
     Ran r;
     compile_graph(&r, "graph @main\naxis B = 10, D = 32, E = 32\n{\n"
                   "  %1.x = arg \"x\" : f32[B,D]\n  %2.a = param \"l0.gain\" : f32[D]\n  %3.b = param \"l1.other\" : f32[E]\n"
-                  "  %4.h = mul %1, %2\n  %5.y = map %4 {f = gelu}\n  %6 = rename %1 {from = [D], to = [E]}\n"
-                  "  %7.z = arg \"z\" : f32[B,E]\n  %8.k = mul %7, %3\n  %9.w = map %8 {f = gelu}\n"
-                  "  result \"y\" = %5\n  result \"w\" = %9\n}\n", 16);
+                  "  %4.h = mul %1, %2\n  %5.y = map %4 {f = gelu}\n  %6.z = arg \"z\" : f32[B,E]\n  %7.k = mul %6, %3\n"
+                  "  %8.w = map %7 {f = gelu}\n  result \"y\" = %5\n  result \"w\" = %8\n}\n", 16);
     assert_int_equal(r.program->n_kernels, 2);
     assert_int_equal(r.program->n_launches, 2);
+    arena_free(&r.arena);
+}
+
+// Streams are arguments, so that masks share kernels too: one for the keys, one for both masks.
+static void test_random_streams_share(void **state)
+{
+    (void)state;
+    Ran r;
+    compile_graph(&r, "graph @main\naxis B = 10, D = 32\n{\n  %1.x = arg \"x\" : f32[B,D]\n  %2.z = arg \"z\" : f32[B,D]\n"
+                  "  %3.seed = arg \"seed\" : int[]\n  %4.step = arg \"step\" : int[]\n"
+                  "  %5 = random %3, %4 {stream = 5} : f32[B,D]\n  %6.y = mul %1, %5\n"
+                  "  %7 = random %3, %4 {stream = 77} : f32[B,D]\n  %8.w = mul %2, %7\n"
+                  "  result \"y\" = %6\n  result \"w\" = %8\n}\n", 16);
+    assert_int_equal(r.program->n_kernels - 1, 2);
+    assert_int_equal(r.program->n_launches, 3);
     arena_free(&r.arena);
 }
 
@@ -109,6 +123,7 @@ int main(void)
         cmocka_unit_test(test_compiles_alone),
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_equal_structures_share),
+        cmocka_unit_test(test_random_streams_share),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
