@@ -1,5 +1,5 @@
 #!/bin/bash
-# Every example of docs/language.md is accepted by `mixc check`: blocks marked `mix` as they are, blocks marked `mix body`
+# Every example of docs/language.md and README.md is accepted by `mixc check`: blocks marked `mix` as they are, blocks marked `mix body`
 # inside the frame that the page gives. Their canonical form is accepted too.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -20,18 +20,22 @@ awk -v work="$work" '
         print "axis B : batch in 1..64, T : time in 1..128, D = 64, H = 4, K = D/H, F = 4*D, V = 256" > file
         print "layer Example(x: [B,T,D], tokens: int[B,T]) -> [B,T,D] {" > file
     }' "$tests/../docs/language.md"
+awk -v work="$work" '
+    /^```mix$/   { file = work "/readme" NR ".mix"; printf "" > file; next }
+    /^```/       { if (file) close(file); file = ""; next }
+    file         { print > file }' "$tests/../README.md"
 
 bad=0 n=0
 for f in "$work"/*.mix; do
     name=$(basename "$f" .mix)
     if ! "$mixc" check --color never "$f" > "$work/out" 2>&1 || grep -q 'error\[' "$work/out"; then
-        echo "docs/language.md, the block of ${name/line/line }:"
+        echo "the example at $name:"
         cat "$work/out"
         bad=1
     fi
     "$mixc" fmt "$f" > /dev/null 2>&1
     if ! "$mixc" check "$f" > /dev/null 2>&1 || ! "$mixc" fmt --check "$f" > /dev/null 2>&1; then
-        echo "docs/language.md, the block of ${name/line/line }: its canonical form is not accepted"
+        echo "the example at $name: its canonical form is not accepted"
         bad=1
     fi
     n=$((n + 1))
