@@ -346,8 +346,23 @@ static void apply_group(Build *b, const Expr *e)
                 *slot = n.value;            // what the parameter says itself goes first
         }
     }
-    if (!any)
+    if (!any && b->diag->n_errors == 0)     // with errors, parameters are missing
         report_warning(b, pattern->at, "W0607", "no parameter's path fits \"%s\"", pattern->value->text);
+}
+
+// A batch above the range of the batch axis is computed in the fewest equal pieces that are not.
+static int64_t pieces_needed(Build *b, int64_t batch)
+{
+    for (size_t i = 0; i < b->n_items; i++) {
+        AxisId id = b->item[i]->kind == SYM_AXIS ? b->item[i]->axis : 0;
+        if (!id || b->g->axis[id].kind != AXIS_BATCH || !b->axis[id].ranged)
+            continue;
+        int64_t most = b->axis[id].high, n = (batch + most - 1) / most;
+        while (n > 1 && batch % n)
+            n++;
+        return n > 1 ? n : 1;
+    }
+    return 1;
 }
 
 static void read_train(Build *b, const Section *s)
@@ -368,7 +383,7 @@ static void read_train(Build *b, const Section *s)
     read_optimizer(b, t, optimizer);
     read_schedule(b, t, schedule);
     t->batch = count_key(b, s, "batch", 32);
-    t->grad_accum = count_key(b, s, "grad_accum", 1);
+    t->grad_accum = count_key(b, s, "grad_accum", pieces_needed(b, t->batch));
     const Expr *precision = train_key(b, s, "precision");
     const char *word = call_of(precision);
     t->bf16 = word && strcmp(word, "bf16") == 0;

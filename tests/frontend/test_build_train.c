@@ -104,6 +104,21 @@ static void the_command_line_overrides_keys_axes_and_constants(void **state)
     finish(&r);
 }
 
+static void a_large_batch_is_computed_in_pieces(void **state)
+{
+    (void)state;
+    static const struct { const char *batch; int64_t pieces; } cases[] = {{"8", 1}, {"9", 3}, {"64", 8}, {"17", 17}};
+    for (size_t i = 0; i < 4; i++) {
+        Run r;
+        Binding bind[] = {{"train.batch", cases[i].batch, false}};      // B is in 1..8
+        build_text(&r, HEAD MODEL "train M on d { loss = mean(h, over=B*D) }\n",
+                   &(BuildOptions){.binding = bind, .n_bindings = 1});
+        must_build(&r);
+        assert_int_equal(r.module->train.grad_accum, cases[i].pieces);
+        finish(&r);
+    }
+}
+
 static void data_fields_are_typed_by_their_use(void **state)
 {
     (void)state;
@@ -173,6 +188,7 @@ int main(void)
         cmocka_unit_test(sections_become_numbers_and_fields),
         cmocka_unit_test(keys_for_a_mode_are_used_in_it_and_above),
         cmocka_unit_test(the_command_line_overrides_keys_axes_and_constants),
+        cmocka_unit_test(a_large_batch_is_computed_in_pieces),
         cmocka_unit_test(data_fields_are_typed_by_their_use),
         cmocka_unit_test(the_loss_is_there_in_every_mode_and_aux_in_training),
         cmocka_unit_test(sizes_replace_axes_constants_and_upper_bounds),
