@@ -4,6 +4,8 @@
 // 1. Greedy by size (Pisarchyk and Lee 2020, "Efficient memory management for deep neural net inference", section 5.2):
 //    the largest piece first, into the tightest gap between those placed before it that are alive with it. Good on
 //    anything small; its cost is the number of pairs that are alive together, so it is left out where these are too many.
+//    Tried in other orders, too: longest-lived first, largest area first, and what is alive at the peak first, which
+//    then stands without gaps. In further tries, what stood above the lower bound is placed earlier.
 // 2. Facing stacks: one walk in time with a free list, inside a fixed number of bytes. What lives long (an activation
 //    kept for the backward pass) goes to the lowest free place, what lives short to the highest. Training keeps and
 //    releases activations like a stack, so the low part stays without holes, and the short-lived pieces at the other
@@ -13,6 +15,8 @@
 
 #include <assert.h>
 #include <stdlib.h>
+
+static const double GREEDY_BUDGET = 1e7;    // pairs looked at in all tries together
 
 // Free blocks, ordered by address, each node with the largest block below it: a treap.
 typedef struct Block {
@@ -188,7 +192,7 @@ static ByTime group(Arena *scratch, const Piece *piece, const Keyed *order, size
     return g;
 }
 
-size_t pack_lower_bound(Arena *scratch, const Piece *piece, size_t n, uint32_t n_times)
+static size_t lower_bound(Arena *scratch, const Piece *piece, size_t n, uint32_t n_times, uint32_t *out_peak)
 {
     size_t *change = arena_array(scratch, size_t, (size_t)n_times + 1), alive = 0, peak = 0;
     for (size_t i = 0; i < n; i++) {
@@ -197,10 +201,18 @@ size_t pack_lower_bound(Arena *scratch, const Piece *piece, size_t n, uint32_t n
     }
     for (uint32_t t = 0; t < n_times; t++) {
         alive += change[t];
-        if (alive > peak)
+        if (alive > peak) {
             peak = alive;
+            *out_peak = t;
+        }
     }
     return peak;
+}
+
+size_t pack_lower_bound(Arena *scratch, const Piece *piece, size_t n, uint32_t n_times)
+{
+    uint32_t peak;
+    return lower_bound(scratch, piece, n, n_times, &peak);
 }
 
 // Facing stacks in `bytes`; pieces that live for more than `long_time` launches go to the low end.
@@ -308,6 +320,45 @@ static double greedy_cost(const Piece *piece, size_t n, uint32_t n_times, Arena 
     return cost;
 }
 
+// Orders in which greedy places.
+typedef enum Order { BY_SIZE, BY_AREA, PEAK_BY_SIZE, PEAK_BY_TIME, PEAK_BY_START, PEAK_BY_END, BY_TIME, ORDER_COUNT } Order;
+
+static uint64_t key_of(const Piece *p, Order order, uint32_t peak)
+{
+    const uint64_t first = (uint64_t)1 << 63, time = p->last - p->first;
+    uint64_t size = p->size / 64;
+    bool at_peak = p->first <= peak && peak <= p->last;
+    switch (order) {
+    case BY_AREA:       return size * (time + 1);
+    case PEAK_BY_SIZE:  return size | (at_peak ? first : 0);
+    case PEAK_BY_TIME:  return at_peak ? time | first : size;
+    case PEAK_BY_START: return at_peak ? (UINT32_MAX - p->first) | first : size;
+    case PEAK_BY_END:   return at_peak ? p->last | first : size;
+    case BY_TIME:       return time;
+    case BY_SIZE:
+    case ORDER_COUNT:   break;
+    }
+    return size;
+}
+
+static void sort_by(Keyed *order, const Piece *piece, size_t n, Order by, uint32_t peak)
+{
+    for (size_t i = 0; i < n; i++)
+        order[i] = (Keyed){key_of(&piece[i], by, peak), (uint32_t)i};
+    qsort(order, n, sizeof *order, by_key);
+}
+
+// Moves the pieces that stand above the bound to the front, both parts in their order.
+static void raise_high(Keyed *order, const Piece *piece, size_t n, size_t bound)
+{
+    const uint64_t step = n;
+    for (size_t k = 0; k < n; k++) {
+        const Piece *p = &piece[order[k].index];
+        order[k].key = n - k + (p->offset + p->size > bound ? step : 0);
+    }
+    qsort(order, n, sizeof *order, by_key);
+}
+
 static void keep(Piece *piece, size_t n, size_t *offset)
 {
     for (size_t i = 0; i < n; i++)
@@ -318,33 +369,38 @@ size_t pack(Arena *scratch, Piece *piece, size_t n, uint32_t n_times)
 {
     if (n == 0)
         return 0;
-    size_t bound = pack_lower_bound(scratch, piece, n, n_times), best = SIZE_MAX;
+    uint32_t peak = 0;
+    size_t bound = lower_bound(scratch, piece, n, n_times, &peak), best = SIZE_MAX;
     size_t *offset = arena_array(scratch, size_t, n);
     Keyed *order = arena_array(scratch, Keyed, n);
-    for (int by_time = 0; by_time < 2; by_time++) {
-        for (size_t i = 0; i < n; i++)
-            order[i] = (Keyed){by_time ? piece[i].last - piece[i].first : piece[i].size, (uint32_t)i};
-        qsort(order, n, sizeof *order, by_key);
-        if (best == bound || greedy_cost(piece, n, n_times, scratch) > 1e7)
-            continue;
+    size_t enough = bound + bound / 200;                    // half a percent is not worth the time of a start
+    double cost = greedy_cost(piece, n, n_times, scratch);
+    for (unsigned try = 0; try < 8 * ORDER_COUNT && best > enough && cost * (try + 1) < GREEDY_BUDGET; try++) {
+        if (try % 8 == 0)
+            sort_by(order, piece, n, try / 8, peak);
+        else
+            raise_high(order, piece, n, bound);
         size_t used = greedy(scratch, piece, order, n, n_times);
         if (used < best) {
             best = used;
             keep(piece, n, offset);
         }
     }
+    sort_by(order, piece, n, BY_TIME, peak);
     // From here on, pieces that start together are taken longest-lived first.
     FreeList f = {.capacity = (uint32_t)(2 * n + 4)};
     f.block = arena_array(scratch, Block, f.capacity);
     ByTime start = group(scratch, piece, order, n, n_times, false), end = group(scratch, piece, order, n, n_times, true);
-    static const double factor[] = {1, 1.005, 1.01, 1.02, 1.03, 1.04, 1.06, 1.1, 1.15, 1.25, 1.5, 2, 4, 16};
+    static const double factor[] = {1, 1.002, 1.004, 1.006, 1.008, 1.01, 1.015, 1.02, 1.03, 1.04, 1.06, 1.1, 1.15, 1.25, 1.5,
+                                    2, 4, 16};
+    uint32_t next = n < 10000 ? 2 : 4;                      // how far apart the tried ideas of "long" are
     for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
         size_t bytes = (size_t)((double)bound * factor[k]) & ~(size_t)63;
         if (bytes < bound)
             bytes = bound;
-        if (bytes >= best)
+        if (bytes >= best || best <= enough)
             break;
-        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * n_times; long_time *= 4)
+        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * n_times; long_time *= next)
             if (stacks(&f, piece, &start, &end, n_times, bytes, long_time)) {
                 best = bytes;
                 keep(piece, n, offset);
