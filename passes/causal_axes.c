@@ -198,9 +198,8 @@ static Reads reads_take(const Node *n, const Reads *const *in)
             out.fixed = max_place(out.fixed, place_moved(shift, in[1]->offset));
     }
     reads_add(&out, in[1]);
-    if (reads_depend(in[1]))
-        for (size_t i = 0; i < out.n_facts; i++)
-            out.fact[i].known &= KNOWN_LOW | KNOWN_ZERO | KNOWN_ONE;
+    for (size_t i = 0; i < out.n_facts; i++)    // an index of none gives 0
+        out.fact[i].known &= KNOWN_ZERO | (reads_depend(in[1]) ? 0u : KNOWN_SAME);
     return out;
 }
 
@@ -225,6 +224,47 @@ static Reads reads_unwindow(const Node *n, const Reads *x)
     for (size_t i = 0; i < out.n_facts; i++)
         out.fact[i].known &= KNOWN_SAME | KNOWN_ZERO;
     return out;
+}
+
+// Routing: whole numbers that say who goes where. A pool is read along all of its axes, to their ends; what is left of a
+// record is that it may be the same whatever the inputs are.
+static Reads reads_pooled(const Graph *g, const Reads *x, const AxisId *axes, size_t n)
+{
+    Reads out = reads_nothing;
+    reads_add(&out, x);
+    for (size_t i = 0; i < n; i++)
+        out.fixed = max_place(out.fixed, place_moved(reads_take_bound(&out, axes[i]), graph_size(g, axes[i]) - 1));
+    for (size_t k = 0; k < x->n_facts; k++) {
+        bool touched = false;
+        for (size_t i = 0; i < n; i++)
+            touched |= x->fact[k].where.a == axes[i] || x->fact[k].where.b == axes[i];
+        if (!touched)
+            reads_add_fact(&out, x->fact[k].where, x->fact[k].known & KNOWN_SAME);
+    }
+    return out;
+}
+
+// A slot counts what stands before it in the pool. Along the pool's first axis that is only what came earlier; along the
+// others, and where a second operand gives the order, it may be anything. Rows of a batch that come first are no matter:
+// the claim is about positions of one's own row (what other rows do to it, a pool over the batch says by itself).
+static Reads reads_slot(const Graph *g, const Node *n, const Reads *const *in)
+{
+    const Attr *over = &n->attr[1];
+    const Type *turn = n->n_in > 1 ? &g->node[n->in[1]].type : NULL;
+    AxisId whole[MAX_AXES];
+    size_t n_whole = 0;
+    bool first = true;
+    for (size_t i = 0; i < over->axes.n; i++) {
+        AxisId axis = over->axes.id[i];
+        if (!first || (turn && type_has(turn, axis)))
+            whole[n_whole++] = axis;
+        first = first && (graph_size(g, axis) == 1 || g->axis[axis].kind == AXIS_BATCH);
+    }
+    Reads both = *in[0];
+    both.n_facts = 0;
+    if (turn)
+        reads_add(&both, in[1]);
+    return reads_pooled(g, &both, whole, n_whole);
 }
 
 Reads reads_input(const Graph *g, const Type *type, AxisId axis)
@@ -264,6 +304,12 @@ static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
     case OP_UNWINDOW: return reads_unwindow(n, in[0]);
     case OP_TAKE:     return reads_take(n, in);
     case OP_PUT_ADD:  return reads_put_add(g, n, in);
+    case OP_TOPK:     return reads_pooled(g, in[0], &n->attr[0].axis, 1);
+    case OP_RANK:     return reads_pooled(g, in[0], n->attr[0].axes.id, n->attr[0].axes.n);
+    case OP_SLOT:     return reads_slot(g, n, in);
+    case OP_ASSIGN:
+        out = reads_pooled(g, in[0], n->attr[1].axes.id, n->attr[1].axes.n);
+        return reads_pooled(g, &out, &n->attr[0].axis, 1);
     default:
         for (size_t i = 0; i < n->n_in; i++)
             out.all |= reads_depend(in[i]);

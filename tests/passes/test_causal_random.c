@@ -166,6 +166,35 @@ static void add_softmax(Draw *d)
     graph_contract(g, graph_binary(g, OP_DIV, e, sum), k, &a, 1);
 }
 
+// Small whole numbers made from data, and who comes before whom among them.
+static void add_route(Draw *d)
+{
+    Graph *g = d->g;
+    ValueId x = any_float(d), i;
+    const Type *type = &g->node[x].type;
+    if (type->n_axes == 0 || type_has(type, d->U))
+        return;
+    AxisId over[2] = {type->axis[draw(d, type->n_axes)], type->axis[draw(d, type->n_axes)]};
+    uint8_t n = over[0] == over[1] ? 1 : (uint8_t)(1 + draw(d, 2));
+    Attr rank = axes(over, n), slot[] = {axis(d->U), axes(over, n)}, to_int = {.kind = ATTR_DTYPE, .dtype = DTYPE_I32};
+    switch (draw(d, 3)) {
+    case 0:
+        if (add_checked(d, OP_RANK, &x, 1, &rank, 1))
+            graph_cast(g, DTYPE_F32, (ValueId)(g->n_nodes - 1));
+        break;
+    default:
+        i = graph_binary(g, OP_LT, graph_const(g, DTYPE_F32, 0.1), x);
+        if (add_checked(d, OP_CAST, &i, 1, &to_int, 1)) {
+            ValueId in[] = {(ValueId)(g->n_nodes - 1), 0};
+            Attr turn = axes(over + n - 1, 1);
+            bool by_turn = draw(d, 3) == 0 && add_checked(d, OP_RANK, &x, 1, &turn, 1);
+            in[1] = (ValueId)(g->n_nodes - 1);
+            if (add_checked(d, OP_SLOT, in, by_turn ? 2 : 1, slot, 2))
+                graph_cast(g, DTYPE_F32, (ValueId)(g->n_nodes - 1));
+        }
+    }
+}
+
 static Graph *make_program(Arena *arena, Diag *diag, uint64_t seed)
 {
     Draw d = {.g = graph_make(arena, diag, "main"), .state = seed * 0x9e3779b97f4a7c15u + 11};
@@ -182,7 +211,8 @@ static Graph *make_program(Arena *arena, Diag *diag, uint64_t seed)
     if (draw(&d, 2))
         graph_contract(g, x, k, &d.D, 1);
     for (int tries = 0; g->n_nodes < N_NODES && tries < 300; tries++)
-        switch (draw(&d, 10)) {
+        switch (draw(&d, 11)) {
+        case 10: add_route(&d); break;
         case 0: graph_const(g, DTYPE_F32, number(&d)); break;
         case 1: case 2: add_mask(&d); break;
         case 3: add_softmax(&d); break;
