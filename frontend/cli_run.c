@@ -96,11 +96,13 @@ static void bind_from_inputs(Cli *cli, const Ast *ast, const TensorBind *bind)
     const LayerDecl *entry = entry_of(ast, cli->value[OPT_ENTRY]);
     for (const Formal *f = entry ? entry->inputs : NULL; f; f = f->next) {
         MapAxes axes = {0};
-        for (const Name *dim = f->type.dims; dim && axes.n < MAX_AXES; dim = dim->next)
-            if (strcmp(dim->text, "..")) {
-                axes.name[axes.n] = dim->text;
+        for (const Name *dim = f->type.dims; dim && axes.n < MAX_AXES; dim = dim->next) {
+            const char *name = strcmp(dim->text, "..") ? dim->text : cli_batch_axis(ast);
+            if (name) {
+                axes.name[axes.n] = name;
                 axes.size[axes.n++] = -1;
             }
+        }
         tensor_bind_sizes(bind, f->name->text, &axes);
         for (size_t a = 0; a < axes.n; a++)
             if (axes.size[a] >= 0 && is_unbound(cli, ast, entry, axes.name[a]))

@@ -28,8 +28,7 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
     return code;
 }
 
-// The first axis of kind batch that the file declares; NULL: none.
-static const char *batch_axis(const Ast *ast)
+const char *cli_batch_axis(const Ast *ast)
 {
     for (const Item *item = ast->items; item; item = item->next)
         for (const AxisDecl *a = item->axes; a; a = a->next)
@@ -112,7 +111,7 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
         return NULL;
     options.mode = mode;
     options.with_loss = mode != MODE_GENERATE && !options.entry && cli_has_section(ast, SECTION_TRAIN);
-    const char *axis = batch_axis(ast);
+    const char *axis = cli_batch_axis(ast);
     if (rows && axis)
         bind_also(cli, &options, axis, rows);
     Module *m = build(cli, ast, &options, out_exit);

@@ -118,3 +118,17 @@ Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *modul
                            (double)p->arena_bytes / 1048576, (double)engine->options.max_bytes / 1048576);
     return net_make_program(arena, engine->ops, engine->device, p, options->beside, out_net, why);
 }
+
+Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name, const char *text,
+                        const BuildOptions *build, const LoadOptions *load, Module **out_module, Net **out_net, StatusText *why)
+{
+    uint32_t file = sources_add(sources, name, text, strlen(text));
+    const Ast *ast = ast_parse(arena, diag, sources, file);
+    Module *module = diag->n_errors ? NULL : build_module(arena, diag, sources, ast, build);
+    if (!module)
+        return status_fail(why, STATUS_BAD_MODEL, "%s: the model was not accepted", name);
+    Status status = engine_load(engine, arena, diag, module, load, out_net, why);
+    if (status == STATUS_OK)
+        *out_module = module;
+    return status;
+}

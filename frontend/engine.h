@@ -6,9 +6,10 @@
 // with its memory: write its inputs, parameters and states by name, run, read its outputs. On the device "eval" a Net
 // is the reference evaluator, which needs no compiler and is what everything else is compared with.
 //
-//     Engine *e; Net *net; float loss;
+//     Engine *e; Module *module; Net *net; float loss;
 //     engine_open(&(EngineOptions){.device = "cpu"}, &e, &why);
-//     engine_load(e, &arena, &diag, module, &(LoadOptions){.train = true}, &net, &why);
+//     engine_load_text(e, &arena, &diag, &sources, "gpt.mix", text, &(BuildOptions){.mode = MODE_TRAIN, .with_loss = true},
+//                      &(LoadOptions){.train = true}, &module, &net, &why);
 //     net_init(net, module, seed, &why);
 //     net_write(net, net_slot(net, BUFFER_INPUT, "tokens"), tokens, &why);
 //     net_run(net, &why);
@@ -16,8 +17,8 @@
 #ifndef MIXC_ENGINE_H
 #define MIXC_ENGINE_H
 
+#include "build.h"
 #include "device.h"
-#include "module.h"
 #include "pass.h"
 
 typedef struct Engine Engine;
@@ -50,6 +51,9 @@ Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *
 // The whole pipeline. `arena` must outlive the net. Errors: STATUS_BAD_MODEL when diag holds the errors; the device's.
 Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options, Net **out_net,
                    StatusText *why);
+// From the text of a model: parse, build with these sizes, load. `diag` was made with `sources`.
+Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name, const char *text,
+                        const BuildOptions *build, const LoadOptions *load, Module **out_module, Net **out_net, StatusText *why);
 void   net_free(Net *net);
 
 typedef struct Slot {                       // a place that the host writes or reads

@@ -15,6 +15,15 @@ expect 0 run --weights w.st --inputs i.st --out o.st --grad
 for name in output.y grad.input.x grad.param.Gmlp.Ws grad.param.Gmlp.LN.gain; do says names "\"$name\""; done
 expect 1 run --weights w.st --inputs i.st --out o2.st B=2; says err "input.x"; [ ! -e o2.st ] || complain "run wrote after an error"
 
+# `..` is the batch axis; a layer's own static axes take their sizes from the input too
+zeros r.st input.x F32 5,4; zeros g.st Scale.gain F32 4
+expect 0 "$MIXC" run "$here/rest.mix" --entry Scale --weights g.st --inputs r.st --out r.out
+head -c 300 r.out | grep -aq '"shape":\[5,4\]' || complain "Scale on [5,4]"
+zeros r.st input.v F32 2,3,7; zeros g.st Mix.M F32 3,3
+expect 0 "$MIXC" run "$here/rest.mix" --entry Mix --weights g.st --inputs r.st --out r.out
+head -c 300 r.out | grep -aq '"shape":\[2,3,7\]' || complain "Mix on [2,3,7]"
+expect 0 "$MIXC" run "$here/rest.mix" --entry Mix --weights g.st --inputs r.st --out r.out P=3
+
 # what is missing is listed, with near names
 zeros w2.st param.Gmlp.Win F32 12,16 param.Gmlp.bin F32 16 param.Gmlp.Ws F32 9,9 param.Gmlp.bs F32 9 param.Gmlp.Wuot F32 8,12 \
     param.Gmlp.bout F32 12 Gmlp.LN.bias F32 8
