@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include "nearest.h"
+#include "replace_file.h"
 
 #include <errno.h>
 #include <string.h>
@@ -134,17 +135,7 @@ int cli_write(const Cli *cli, const char *path, const char *data, size_t n)
 {
     if (!strcmp(path, "-"))
         return fwrite(data, 1, n, stdout) == n ? 0 : cli_failf(cli, STATUS_IO, "standard output: %s", strerror(errno));
-    const char *temporary = arena_printf(cli->diag.arena, "%s.%ld.tmp", path, (long)getpid());
-    FILE *out = fopen(temporary, "wb");
-    if (!out)
-        return cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(errno));
-    bool ok = fwrite(data, 1, n, out) == n && fflush(out) == 0;
-    int error = errno;
-    ok = fclose(out) == 0 && ok;
-    if (ok && rename(temporary, path) == 0)
-        return 0;
-    if (ok)
-        error = errno;
-    unlink(temporary);
-    return cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(error));
+    StatusText why = {0};
+    Status status = file_replace(path, data, n, &why);
+    return status == STATUS_OK ? 0 : cli_failf(cli, status, "%s", why.text);
 }

@@ -1,8 +1,11 @@
 // See train.h: run.json.
 #include "train.h"
 
+#include "replace_file.h"
+
 #include <errno.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 Status run_config_save(const char *path, const RunConfig *config, StatusText *why)
@@ -12,10 +15,11 @@ Status run_config_save(const char *path, const RunConfig *config, StatusText *wh
         json_array_append_new(bindings, json_pack("{s:s, s:s}", "name", config->name[i], "value", config->value[i]));
     json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size", config->size, "data",
                              config->data, "base", config->base, "seed", (json_int_t)config->seed, "bindings", bindings);
-    int bad = !json || json_dump_file(json, path, JSON_INDENT(2)) != 0;
-    int error = errno;
+    char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
+    Status status = text ? file_replace(path, text, strlen(text), why) : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %s", path);
+    free(text);
     json_decref(json);
-    return bad ? status_fail(why, STATUS_IO, "%s: %s", path, strerror(error)) : STATUS_OK;
+    return status;
 }
 
 static const char *copy_string(Arena *arena, const json_t *json, const char *key)

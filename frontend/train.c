@@ -3,6 +3,7 @@
 #include "train.h"
 
 #include "generations.h"
+#include "replace_file.h"
 #include "schedule.h"
 
 #include <errno.h>
@@ -194,19 +195,20 @@ static Status open_log(Trainer *t, StatusText *why)
         if (status != STATUS_OK)
             return status;
     }
-    t->log_file = fopen(path, "w");
-    if (!t->log_file)
-        return status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+    Text kept = text_make(t->arena);        // rows up to the checkpoint: later ones will come again
     for (size_t i = 0; i < t->log.n_rows; i++) {
-        Text line = text_make(t->arena);
-        log_row_print(&t->log.row[i], &line);
-        fprintf(t->log_file, "%s\n", text_str(&line));
+        log_row_print(&t->log.row[i], &kept);
+        text_char(&kept, '\n');
         if (isfinite(t->log.row[i].seconds))
             t->seconds = t->log.row[i].seconds;
         if (isfinite(t->log.row[i].val_loss))
             t->progress.last_val = t->log.row[i].val_loss;
     }
-    return STATUS_OK;
+    Status status = file_replace(path, text_str(&kept), kept.n, why);
+    if (status != STATUS_OK)
+        return status;
+    t->log_file = fopen(path, "a");
+    return t->log_file ? STATUS_OK : status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
 }
 
 static Status save(Trainer *t, StatusText *why)
@@ -220,14 +222,7 @@ static Status save(Trainer *t, StatusText *why)
 
 static Status write_text(const char *path, const Text *text, StatusText *why)
 {
-    FILE *out = fopen(path, "wb");
-    bool ok = out && fwrite(text_str(text), 1, text->n, out) == text->n;
-    int error = errno;
-    if (out && fclose(out) != 0) {
-        ok = false;
-        error = errno;
-    }
-    return ok ? STATUS_OK : status_fail(why, STATUS_IO, "%s: %s", path, strerror(error));
+    return file_replace(path, text_str(text), text->n, why);
 }
 
 static Status write_report(Trainer *t, StatusText *why)

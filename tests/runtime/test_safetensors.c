@@ -4,6 +4,7 @@
 #include "safetensors.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -314,6 +315,7 @@ static void test_writing_fails_whole_or_not_at_all(void **state)
     Arena arena = {0};
     StatusText why = {0};
     Safetensors st;
+    struct stat info;
     float one[1] = {1}, *many = calloc(100000, 4);
     char path[300];
     snprintf(path, sizeof path, "%s", path_of("kept"));
@@ -339,6 +341,15 @@ static void test_writing_fails_whole_or_not_at_all(void **state)
     st_close(&st);
     assert_int_equal(st_open(&arena, folder, &st, &why), STATUS_IO);
     assert_non_null(strstr(why.text, "is not a file"));
+    // What is no file is written to, never replaced: a pipe stays a pipe (and /dev/null what it is).
+    assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
+    int reader = open(path_of("pipe"), O_RDWR);
+    why = (StatusText){0};
+    assert_int_equal(st_write(path_of("pipe"), &small, 1, NULL, 0, &why), STATUS_OK);
+    assert_int_equal(lstat(path_of("pipe"), &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+    assert_int_equal(access(path_of("pipe.tmp"), F_OK), -1);
+    close(reader);
     free(many);
     arena_free(&arena);
 }
