@@ -155,9 +155,12 @@ static bool update;
 static void each_pass_makes_what_its_cases_say(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < pass_count; i++)
-        if (!check_file(&pass_table[i], update))
-            print_message("tests/passes/%s.ir is not there\n", pass_table[i].name);
+    for (size_t i = 0; i < pass_count; i++) {
+        // causal changes nothing that its text shows: its cases are models, in test_causal.c.
+        bool elsewhere = strcmp(pass_table[i].name, "causal") == 0;
+        if (!check_file(&pass_table[i], update) && !elsewhere)
+            fail_msg("the pass `%s` has no cases: tests/passes/%s.ir is not there", pass_table[i].name, pass_table[i].name);
+    }
 }
 
 // docs/passes.md lists the passes; the list is the table's.
