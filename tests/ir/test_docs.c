@@ -16,9 +16,12 @@ static const char *const attr_kind_text[] = {
 
 static void op_row_text(Text *out, Op op, const char *shape, const char *grad)
 {
-    static const char *const flags[] = {"declared", "pointwise", "view", "commutes", "host"};
+    static const char *const flags[] = {"declared", "pointwise", "view", "commutes", "host", "routing"};
     const OpRow *row = &op_row[op];
-    text_printf(out, "| `%s` | %d | ", row->text, row->n_in);
+    char operands[16] = "any";
+    if (row->n_in != OP_ANY)
+        snprintf(operands, sizeof operands, "%d", row->n_in);
+    text_printf(out, "| `%s` | %s | ", row->text, operands);
     for (size_t i = 0; i < row->n_attr; i++)
         text_printf(out, "%s%s: %s", i ? "; " : "", row->attr[i].name, attr_kind_text[row->attr[i].kind]);
     text_printf(out, " | %s | %s | ", shape, grad);
