@@ -1,0 +1,43 @@
+#!/bin/bash
+# Every model of the project trains three steps of its tiny size on the cpu and on the reference evaluator, in double
+# precision. Losses and gradient norms agree to 1e-4: forward pass, gradients, optimiser and data are the same.
+set -u
+tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
+mixc=${MIXC:-$tests/../build/mixc}
+shared=${MIXC_SHARED:-$tests/../../shared}
+[ -x "$mixc" ] || { echo "no mixc at $mixc"; exit 77; }
+work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
+for i in $(seq 60); do echo "to be or not to be, that is question number $i"; done > "$work/text.txt"
+bad=0 n=0
+
+numbers() {   # MODEL DEVICE DATA BINDINGS..
+    local model=$1 device=$2 data=$3
+    shift 3
+    "$mixc" train "$tests/../models/$model.mix" "$@" --device "$device" --data "$data" --steps 3 \
+        --out "$work/$model.$device" --progress json 2> "$work/err" | grep -oE '"(loss|grad_norm)": [0-9.e+-]+' | grep -oE '[0-9.e+-]+$'
+}
+
+compare() {
+    local model=$1
+    numbers "$model" cpu "${@:2}" > "$work/cpu" ; cat "$work/err" > "$work/err.cpu"
+    numbers "$model" eval "${@:2}" > "$work/eval"
+    local lines
+    lines=$(wc -l < "$work/cpu")
+    if [ "$lines" -lt 6 ]; then
+        echo "$model: only $lines numbers"; cat "$work/err.cpu" "$work/err"; bad=1
+    elif ! paste "$work/cpu" "$work/eval" | awk 'NF != 2 { exit 1 } { d = $1 - $2; if (d < 0) d = -d; if (d > 1e-4*$2) exit 1 }'; then
+        echo "$model: cpu and reference differ"; paste "$work/cpu" "$work/eval"; bad=1
+    fi
+    n=$((n + 1))
+}
+
+compare gpt "$work/text.txt" T=8 train.batch=2
+compare gmlp_lm "$work/text.txt" T=8 train.batch=2
+compare bert "$work/text.txt" T=16 A=4 train.batch=2
+if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
+    for model in vit gmlp mlp_mixer convmixer; do
+        compare "$model" "$shared/data" train.batch=3
+    done
+fi
+echo "$n models compared"
+exit $bad
