@@ -62,17 +62,15 @@ bool engine_is_reference(const Engine *engine)
 // The evaluator needs only the passes that make the graph, not those that make kernels.
 static const char *const reference_passes[] = {"causal", "fold", "cse", "precision", "train_step"};
 
+// Runs the named passes (NULL: all) under a memory budget.
 static Module *run_passes(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
-                          bool reference)
+                          const char *const *names, size_t n_names, size_t max_bytes)
 {
     PassContext ctx = {.arena = arena, .diag = diag, .target = options->target ? options->target : &engine->target,
-                       .train = options->train, .max_bytes = engine->options.max_bytes,
-                       .bf16 = engine->options.bf16};
+                       .train = options->train, .max_bytes = max_bytes, .bf16 = engine->options.bf16};
     PassHooks hooks = options->hooks ? *options->hooks : (PassHooks){0};
     hooks.verify = hooks.verify || engine->options.verify;
-    if (reference)
-        return passes_run(&ctx, module, reference_passes, sizeof reference_passes / sizeof *reference_passes, &hooks);
-    return passes_run(&ctx, module, NULL, 0, &hooks);
+    return passes_run(&ctx, module, names, n_names, &hooks);
 }
 
 static const Graph *wanted_graph(const Module *module, bool train)
@@ -80,9 +78,10 @@ static const Graph *wanted_graph(const Module *module, bool train)
     return module_graph(module, train ? "step" : "main");
 }
 
-Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options)
+static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                               const char *const *names, size_t n_names, size_t max_bytes)
 {
-    const Module *done = run_passes(engine, arena, diag, module, options, false);
+    const Module *done = run_passes(engine, arena, diag, module, options, names, n_names, max_bytes);
     const Graph *g = done ? wanted_graph(done, options->train) : NULL;
     if (!g) {
         if (done)
@@ -95,10 +94,31 @@ Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *
     return p;
 }
 
+// What the passes keep under a budget is an estimate made before fusion. Where the plan turns out larger than the
+// budget, they are asked for that much less, a few times; causality has been proved by then.
+Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options)
+{
+    size_t wanted = engine->options.max_bytes, budget = wanted, n = 0;
+    Program *best = program_within(engine, arena, diag, module, options, NULL, 0, budget);
+    const char **names = arena_array(arena, const char *, pass_count);
+    for (size_t i = 0; i < pass_count; i++)
+        if (strcmp(pass_table[i].name, "causal") != 0)
+            names[n++] = pass_table[i].name;
+    for (int again = 0; again < 8 && wanted && best && best->arena_bytes > wanted && budget > 1; again++) {
+        size_t less = (best->arena_bytes - wanted) << again;    // twice as much each time
+        budget = budget > less ? budget - less : 1;
+        Program *p = program_within(engine, arena, diag, module, options, names, n, budget);
+        if (!p || p->arena_bytes < best->arena_bytes)
+            best = p;
+    }
+    return best;
+}
+
 static Status load_reference(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
                              Net **out_net, StatusText *why)
 {
-    const Module *done = run_passes(engine, arena, diag, module, options, true);
+    const Module *done = run_passes(engine, arena, diag, module, options, reference_passes,
+                                    sizeof reference_passes / sizeof *reference_passes, engine->options.max_bytes);
     const Graph *g = done ? wanted_graph(done, options->train) : NULL;
     if (!g)
         return status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
