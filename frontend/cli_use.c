@@ -52,7 +52,7 @@ static Net *load_trained(Cli *cli, const Trained *trained, ModeName mode, int64_
         return NULL;
     Net *net = cli_model_load(cli, model, out_exit);
     StatusText why = {0};
-    Status status = net ? checkpoint_load(&cli->arena, trained->weights_path, net, true, about, &why) : STATUS_OK;
+    Status status = net ? checkpoint_load(&cli->arena, trained->weights_path, net, true, true, about, &why) : STATUS_OK;
     if (status == STATUS_OK)
         return net;
     net_free(net);

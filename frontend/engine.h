@@ -84,7 +84,8 @@ void   net_stats(const Net *net, LoadStats *out_stats);
 // First values of parameters and states from the module's graph `init`; optimiser states are zero. What is shared with
 // the net beside it is left as it is.
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
-// Parameters and states that both nets have, from one to the other.
-Status net_copy_weights(const Net *from, Net *to, StatusText *why);
+// Parameters and states that both nets have, from one to the other. `average`: where `from` keeps a running average of a
+// parameter (the state ema/NAME of a training step), that instead.
+Status net_copy_weights(const Net *from, Net *to, bool average, StatusText *why);
 
 #endif

@@ -208,14 +208,26 @@ Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why)
     return status;
 }
 
-Status net_copy_weights(const Net *from, Net *to, StatusText *why)
+// The running average of a parameter; NULL: none is kept.
+static const Slot *average_of(const Net *net, const Slot *param)
+{
+    static const char prefix[] = "ema/";
+    for (size_t i = 0; param->kind == BUFFER_PARAM && i < net->n_slots; i++)
+        if (net->slot[i].kind == BUFFER_STATE && !strncmp(net->slot[i].name, prefix, sizeof prefix - 1)
+            && !strcmp(net->slot[i].name + sizeof prefix - 1, param->name))
+            return &net->slot[i];
+    return NULL;
+}
+
+Status net_copy_weights(const Net *from, Net *to, bool average, StatusText *why)
 {
     Status status = STATUS_OK;
     for (size_t i = 0; i < to->n_slots && status == STATUS_OK; i++) {
         const Slot *target = &to->slot[i];
         if ((target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE) || (from == to->beside && is_shared(to, target)))
             continue;
-        const Slot *source = net_slot(from, target->kind, target->name);
+        const Slot *source = average ? average_of(from, target) : NULL;
+        source = source ? source : net_slot(from, target->kind, target->name);
         if (!source || source->count != target->count)
             continue;
         void *data = malloc((size_t)source->count * 4 + 4);

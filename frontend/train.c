@@ -108,11 +108,12 @@ Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, Sta
 static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
 {
     const TrainJob *job = t->job;
+    // Averaged weights are other weights: then evaluation has its own.
     Status status = engine_load(job->engine, t->arena, diag, job->train, &(LoadOptions){.train = true}, &t->net, why);
     if (status == STATUS_OK && job->eval)
-        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){.beside = t->net}, &t->eval_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->eval_net, why);
     if (status == STATUS_OK && job->generate)
-        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){.beside = t->net}, &t->generate_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->generate_net, why);
     return status;
 }
 
@@ -127,7 +128,7 @@ static Status first_weights(Trainer *t, StatusText *why)
         status = net_init(t->generate_net, job->generate, job->seed, why);
     Checkpoint ignored;
     if (status == STATUS_OK && job->weights && !job->resume)
-        status = checkpoint_load(t->arena, job->weights, t->net, false, &ignored, why);
+        status = checkpoint_load(t->arena, job->weights, t->net, false, true, &ignored, why);
     return status;
 }
 
@@ -137,7 +138,7 @@ static Status load_newest(Trainer *t, StatusText *why)
     int skipped = 0;
     Status status = generation_newest(t->arena, t->job->folder, &path, &skipped, why);
     if (status == STATUS_OK)
-        status = checkpoint_load(t->arena, path, t->net, true, &t->at, why);
+        status = checkpoint_load(t->arena, path, t->net, true, false, &t->at, why);
     if (status == STATUS_OK && skipped)
         fprintf(stderr, "mixc train: %d damaged checkpoint%s passed over\n", skipped, skipped == 1 ? " was" : "s were");
     return status;
@@ -257,7 +258,7 @@ static Status make_sample(Trainer *t, LogRow *row, StatusText *why)
     if (!t->can_generate || !tokenizer)
         return STATUS_OK;
     Collect c = {tokenizer, text_make(t->arena), t->job->interrupted};
-    Status status = net_copy_weights(t->net, t->generate_net, why);
+    Status status = net_copy_weights(t->net, t->generate_net, t->spec->ema > 0, why);
     int32_t *prompt = NULL, zero = 0;
     size_t n_prompt = 0;
     StatusText quiet = {0};
@@ -355,7 +356,7 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
     t->loss_sum = t->aux_sum = t->busy_s = 0;
     t->n_summed = 0;
     if (evaluate && t->eval_net) {
-        status = net_copy_weights(t->net, t->eval_net, why);
+        status = net_copy_weights(t->net, t->eval_net, t->spec->ema > 0, why);
         if (status == STATUS_OK)
             status = eval_loss(t->eval_net, t->data, t->eval_batches, &row.val_loss, why);
     }

@@ -114,7 +114,7 @@ static Status read_slot(const Safetensors *st, Net *net, const Slot *slot, const
     return status;
 }
 
-Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, Checkpoint *out_about, StatusText *why)
+Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, bool average, Checkpoint *out_about, StatusText *why)
 {
     Arena scratch = {0};
     Safetensors st;
@@ -129,7 +129,8 @@ Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_state
         if (!is_kept(&slots[i]))
             continue;
         const char *name = kept_name(&scratch, &slots[i]);
-        const StTensor *t = st_find(&st, name);
+        const StTensor *t = average && slots[i].kind == BUFFER_PARAM ? st_find(&st, arena_printf(&scratch, "state.ema/%s", slots[i].name)) : NULL;
+        t = t ? t : st_find(&st, name);
         if (!t)
             t = st_find(&st, slots[i].name);
         if (t)

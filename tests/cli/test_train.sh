@@ -36,6 +36,13 @@ expect 0 train --out oracle --steps 3 -q --device eval
 expect 0 train --out engine --steps 3 -q
 expect 0 "$MIXC" diff engine/last.safetensors oracle/last.safetensors --tolerance 2e-3
 
+# a running average is what is evaluated: during training, and from the checkpoint
+expect 0 train --out average --steps 20 train.ema=0.9 -q
+grep -aq '"state.ema/Tiny.wte"' average/last.safetensors || complain "no running average in the checkpoint"
+expect 0 "$MIXC" eval average --steps 20 --json
+grep -o '"loss": [^,]*' out | cut -c9-16 >eval.out
+tail -1 average/log.jsonl | grep -o '"val_loss": [^,}]*' | cut -c13-20 | cmp -s - eval.out || complain "training and eval differ on averaged weights"
+
 # --progress json: every line has step, loss and tokens_per_s
 expect 0 train --out json --steps 12 --progress json
 [ "$(wc -l <out)" -ge 12 ] || complain "too few lines of JSON"
