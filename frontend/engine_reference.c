@@ -100,7 +100,7 @@ Status reference_run(Net *net, StatusText *why)
     scratch.out_of_memory = g->arena->out_of_memory;
     scratch.user = g->arena->user;
     EvalResult result;
-    Status status = graph_eval(g, leaf_number, net, &scratch, &result, why);
+    Status status = graph_eval_outputs(g, leaf_number, net, &scratch, &result, why);
     for (size_t i = 0; i < net->n_slots && status == STATUS_OK; i++)
         if (net->slot[i].kind == BUFFER_OUTPUT)
             memcpy(net->number[i], result.value[net->slot[i].id], (size_t)net->slot[i].count * sizeof(double));
