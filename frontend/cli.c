@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const OptionRow option_row[OPT_COUNT] = {
@@ -322,6 +323,30 @@ static int run_command(Cli *cli, int argc, char **argv)
     return cli->verb->run(cli);
 }
 
+// What is needed to see a mistake of ours again: the command line and the files that were read, in a new folder.
+static void write_bundle(const Cli *cli, int argc, char **argv)
+{
+    char folder[64];
+    snprintf(folder, sizeof folder, "mixc-bug-%ld", (long)getpid());
+    if (mkdir(folder, 0777) != 0)
+        return;
+    Text text = text_make(cli->diag.arena);
+    text_printf(&text, "mixc %s (%s)\n", MIXC_VERSION, MIXC_COMMIT);
+    for (int i = 0; i < argc; i++)
+        text_printf(&text, "%s%s", i ? " " : "", argv[i]);
+    text_add(&text, "\n\n");
+    diag_print(&cli->diag, &text, false);
+    bool ok = cli_write(cli, arena_printf(cli->diag.arena, "%s/command.txt", folder), text_str(&text), text.n) == 0;
+    for (size_t i = 1; i < cli->sources.n_files && ok; i++) {
+        const SourceFile *f = &cli->sources.file[i];
+        const char *slash = strrchr(f->name, '/');
+        const char *path = arena_printf(cli->diag.arena, "%s/%zu-%s", folder, i, slash ? slash + 1 : f->name);
+        ok = cli_write(cli, path, f->data, f->n) == 0;
+    }
+    if (ok)
+        fprintf(stderr, "mixc: this is a mistake of ours; %s holds what is needed to see it again\n", folder);
+}
+
 int cli_main(int argc, char **argv)
 {
     Cli cli = {.device = "cpu"};
@@ -332,6 +357,8 @@ int cli_main(int argc, char **argv)
     cli.tty_out = isatty(STDOUT_FILENO);
     cli.tty_err = isatty(STDERR_FILENO);
     int code = run_command(&cli, argc, argv);
+    if (code == status_exit_code(STATUS_INTERNAL))
+        write_bundle(&cli, argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
         code = cli_failf(&cli, STATUS_IO, "standard output could not be written: %s", strerror(errno));
     arena_free(&cli.arena);

@@ -97,6 +97,16 @@ expect 0 "$MIXC" cache ls --json; says out '"entries"'
 expect 0 "$MIXC" cache gc; expect 0 "$MIXC" cache clear
 expect 2 "$MIXC" cache burn
 
+# a compiler that refuses what we generate is our mistake: 70, and a folder to see it again
+cat >picky <<'END'
+#!/bin/sh
+for a; do case $a in *.c) [ "$(wc -c <"$a")" -lt 300 ] || { echo "picky: error: too long" >&2; exit 1; } ;; esac; done
+exec cc "$@"
+END
+chmod +x picky
+CC=$tmp/picky MIXC_CACHE_DIR=$tmp/none expect 70 "$MIXC" profile "$model" --steps 1; says err "mixc-bug-"
+says mixc-bug-*/command.txt "profile"; cmp -s mixc-bug-*/1-tiny.mix "$model" || complain "the bundle lacks the model"
+
 # a full disk is an error, not a half file
 expect 6 sh -c "'$MIXC' show '$model' > /dev/full"
 finish
