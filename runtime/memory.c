@@ -43,7 +43,9 @@ size_t memory_available_bytes(void)
     size_t limit, used;
     size_t available = find_number("/proc/meminfo", "MemAvailable:", SIZE_MAX / 1024) * 1024;
     if (read_number("/sys/fs/cgroup/memory.max", &limit) && read_number("/sys/fs/cgroup/memory.current", &used)) {
-        size_t files = find_number("/sys/fs/cgroup/memory.stat", "inactive_file ", 0);   // given back when needed
+        // What caches files is given back when needed.
+        size_t files = find_number("/sys/fs/cgroup/memory.stat", "inactive_file ", 0) +
+                       find_number("/sys/fs/cgroup/memory.stat", "active_file ", 0);
         used = used > files ? used - files : 0;
         size_t left = limit > used ? limit - used : 0;
         if (left < available)

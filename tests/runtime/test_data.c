@@ -90,6 +90,7 @@ static void test_next_token_windows(void **state)
     DataSlot slot[] = {{"tokens", DTYPE_I32, 2, {4, 16}, tokens}, {"targets", DTYPE_I32, 2, {4, 16}, targets}};
     bind(d, slot, 2);
     int different = 0;
+    size_t used = arena.used_bytes;
     for (uint64_t k = 0; k < 200; k++) {
         batch(d, DATA_TRAIN, k, slot, 2);
         for (int b = 0; b < 4; b++)
@@ -101,6 +102,7 @@ static void test_next_token_windows(void **state)
         memcpy(again, tokens, sizeof tokens);
     }
     assert_true(different > 190);
+    assert_int_equal(arena.used_bytes, used);                // batches allocate nothing
     batch(d, DATA_TRAIN, 199, slot, 2);     // the same number, the same batch
     assert_memory_equal(again, tokens, sizeof tokens);
     assert_int_equal(data_batches(d, DATA_VAL), 200 / 17 / 4);

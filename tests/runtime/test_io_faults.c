@@ -51,6 +51,16 @@ ssize_t write(int fd, const void *data, size_t n)
     return syscall(SYS_write, fd, data, n);
 }
 
+ssize_t pread(int fd, void *data, size_t n, off_t at)
+{
+    if (fails()) {
+        if (fault.error)
+            return -1;
+        n = n > 1 ? n / 2 : n;
+    }
+    return syscall(SYS_pread64, fd, data, n, at);
+}
+
 int fsync(int fd)
 {
     return fails() && fault.error ? -1 : (int)syscall(SYS_fsync, fd);
@@ -161,6 +171,43 @@ static void test_saving(void **state)
     assert_true(sites > 40);
 }
 
+// Reading: an interrupted or short read goes on, any other failure is a message; numbers are whole or not given.
+static void test_reading(void **state)
+{
+    (void)state;
+    static const int error[] = {EIO, EINTR, 0};
+    StatusText why = {0};
+    char path[300];
+    float data[SIZE];
+    for (int i = 0; i < SIZE; i++)
+        data[i] = (float)i;
+    snprintf(path, sizeof path, "%s/read", folder);
+    StSource source = {"x", ST_F32, 1, (int64_t[]){SIZE}, data};
+    assert_int_equal(st_write(path, &source, 1, NULL, 0, &why), STATUS_OK);
+    for (size_t e = 0; e < sizeof error / sizeof error[0]; e++)
+        for (int at = 0;; at++) {
+            Arena arena = {0};
+            Safetensors st;
+            why = (StatusText){0};
+            fault.is_on = true, fault.calls = 0, fault.fail_at = at, fault.persistent = false, fault.error = error[e];
+            Status s = st_open(&arena, path, &st, &why);
+            if (s == STATUS_OK) {
+                s = st_read_f32(&st, st_find(&st, "x"), data, &why);
+                st_close(&st);
+            }
+            bool reached = fault.calls > at;
+            fault.is_on = false;
+            assert_int_equal(s, reached && error[e] == EIO ? STATUS_IO : STATUS_OK);
+            assert_true((s == STATUS_OK) == !why.text[0]);
+            for (int i = 0; s == STATUS_OK && i < SIZE; i++)
+                assert_true(data[i] == (float)i);
+            arena_free(&arena);
+            if (!reached)
+                break;
+        }
+    unlink(path);
+}
+
 static void test_storing_in_the_cache(void **state)
 {
     (void)state;
@@ -194,6 +241,7 @@ int main(void)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_saving),
+        cmocka_unit_test(test_reading),
         cmocka_unit_test(test_storing_in_the_cache),
     };
     int failed = cmocka_run_group_tests_name("io faults", tests, NULL, NULL);
