@@ -11,7 +11,7 @@
 // cmocka needs the headers above.
 #include <cmocka.h>
 
-enum { DEFAULT_TEXTS = 4000, MOST_COMMENTS = 12 };
+enum { DEFAULT_TEXTS = 1500, MOST_COMMENTS = 12 };
 
 typedef struct Writer {
     Text     *out;
@@ -133,7 +133,7 @@ static void selectors(Writer *w)
 
 static void primary(Writer *w)
 {
-    switch (w->depth > 6 ? 0 : pick(w, 6)) {
+    switch (w->depth > 4 ? 0 : pick(w, 6)) {
     case 1:
         number(w);
         break;
@@ -158,7 +158,7 @@ static void post(Writer *w)
 {
     w->depth++;
     primary(w);
-    while (w->depth < 8 && chance(w, 3))
+    while (w->depth < 6 && chance(w, 3))
         switch (pick(w, 3)) {
         case 0:
             token(w, ".");
@@ -192,7 +192,7 @@ static void sum(Writer *w)
     if (chance(w, 6))
         token(w, "-");
     post(w);
-    while (w->depth < 8 && chance(w, 2)) {
+    while (w->depth < 6 && chance(w, 2)) {
         if (chance(w, 4)) {
             token(w, "@[");
             names(w, ",");
@@ -541,9 +541,9 @@ static void layer(Writer *w, bool is_model)
         token(w, "T");
         if (chance(w, 2)) {
             token(w, "after");
-            w->depth += 7;
+            w->depth += 5;
             primary(w);
-            w->depth -= 7;
+            w->depth -= 5;
         }
         if (chance(w, 2)) {
             token(w, "allow");
