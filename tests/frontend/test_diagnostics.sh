@@ -1,7 +1,7 @@
 #!/bin/bash
-# Every diagnostics/CODE*.mix gives exactly the text of CODE*.expected from `mixc check`, and names CODE in it. CODE*.args,
-# where there is one, holds further arguments.
-# Every code in the sources of the front end and the passes has a row in codes.def, and a golden here.
+# Every code that a diagnostic can carry has a case in diagnostics/: CODE*.mix, which `mixc check` answers with exactly the
+# text of CODE*.expected. Beside it, CODE*.args may hold further arguments, or CODE*.run another command altogether.
+# Every code in the sources has a case here and a row in codes.def, and every row is reported by somebody.
 # `test_diagnostics.sh --update` writes the expected texts; read their diff.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -9,11 +9,12 @@ mixc=${MIXC:-$tests/../build/mixc}
 [ -x "$mixc" ] || { echo "no mixc at $mixc"; exit 77; }
 cd "$tests/frontend/diagnostics" || exit 1
 bad=0
-for f in *.mix; do
-    name=${f%.mix} code=${f:0:5}
-    args=()
-    [ -f "$name.args" ] && read -r -a args < "$name.args"
-    got=$("$mixc" check --color never "$f" "${args[@]}" 2>&1 >/dev/null)
+for f in [EW]*.mix [EW]*.ir; do
+    name=${f%.*} code=${f:0:5}
+    command=(check "$f")
+    [ -f "$name.args" ] && read -r -a more < "$name.args" && command+=("${more[@]}")
+    [ -f "$name.run" ] && read -r -a command < "$name.run"
+    got=$("$mixc" "${command[@]}" --color never 2>&1 >/dev/null)
     status=$?
     if [ "${1:-}" = --update ]; then
         printf '%s\n' "$got" > "$name.expected"
@@ -35,7 +36,7 @@ codes=$tests/../frontend/codes.def
 used=$(cd "$tests/.." && grep -hoE '"[EW]0[0-9]{3}"' frontend/*.c passes/*.c ir/*.c 2>/dev/null | tr -d '"' | sort -u)
 for code in $used; do
     grep -q "^CODE(\"$code\"" "$codes" || { echo "$code has no row in frontend/codes.def"; bad=1; }
-    ls "$code"*.mix >/dev/null 2>&1 || grep -q "^$code " elsewhere || { echo "$code has no golden here"; bad=1; }
+    ls "$code"*.expected >/dev/null 2>&1 || { echo "$code has no case in tests/frontend/diagnostics"; bad=1; }
     "$mixc" explain "$code" | grep -q "$code" || { echo "mixc explain $code says nothing"; bad=1; }
 done
 for code in $(grep -oE '^CODE\("[EW]0[0-9]{3}"' "$codes" | grep -oE '[EW]0[0-9]{3}'); do
