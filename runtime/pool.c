@@ -9,10 +9,12 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -65,16 +67,27 @@ static inline void pause_briefly(void)
 #endif
 }
 
+// Processors' worth of time that this group of processes may use; 0: no limit is known.
+static int quota_threads(void)
+{
+    double quota, period;
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    bool has_quota = f && fscanf(f, "%lf %lf", &quota, &period) == 2 && quota > 0 && period > 0;   // "max" is no number
+    if (f)
+        fclose(f);
+    return has_quota && quota / period < MAX_THREADS ? (int)ceil(quota / period) : 0;
+}
+
 int pool_default_threads(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        int n = CPU_COUNT(&set);
-        if (n > 0)
-            return n;
-    }
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 && n <= MAX_THREADS ? (int)n : 1;
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        n = CPU_COUNT(&set);
+    int quota = quota_threads();
+    if (quota > 0 && quota < n)
+        n = quota;
+    return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : (int)n;
 }
 
 // Takes pieces of the open job until none is left.

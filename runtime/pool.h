@@ -13,7 +13,7 @@ typedef struct Pool Pool;
 // Computes items begin <= w < end; `thread` counts from 0.
 typedef void PoolWork(void *user, int64_t begin, int64_t end, int thread);
 
-// As many threads as this process may run on.
+// As many threads as this process may run on, or has processor time for (control groups).
 int    pool_default_threads(void);
 
 // `threads` counts the caller, who always takes part: 1 starts no thread. Owned by whoever opened it.
