@@ -405,6 +405,7 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
                .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses};
     if (!lower_family(&L))
         return NULL;
+    lower_plain_cuda(&L);
     for (size_t i = 0; i < L.n_launches; i++)
         for (uint32_t a = 0; a < L.launch[i].n_args; a++)
             if (!L.launch[i].workspace[a] || L.launch[i].workspace[a] == EMIT_KEY)

@@ -31,7 +31,7 @@ struct Scope {
 };
 
 const char *scope_name(Emitter *E, Scope *s, const char *hint);
-void        scope_share_threads(Emitter *E, Scope *s);         // CUDA: the threads of the block take turns in the loop
+void        scope_share(Emitter *E, Scope *s, const char *step);   // the loop advances by `step` instead
 Scope      *scope_home(Scope *at, uint64_t deps);
 uint64_t    env_deps(const Emitter *E, const Env *env);
 Env         env_restrict(const Emitter *E, const Env *env, ValueId v);

@@ -178,8 +178,9 @@ Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int6
 {
     if (E->dialect == DIALECT_CUDA) {
         const char *name = emit_name(E, hint);
-        const char *head = arena_printf(E->arena, "for (long %s = %s + threadIdx.x; %s < %s; %s += blockDim.x) {", name,
-                                        render_long(E, lo), name, render_long(E, hi), name);
+        const char *first = lo ? arena_printf(E->arena, "%s + threadIdx.x", render_long(E, lo)) : "threadIdx.x";
+        const char *head = arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += blockDim.x) {", name, first, name,
+                                        render_long(E, hi), name);
         Scope *s = open_scope(E, parent, head, true);
         s->name = name;
         s->is_thread = true;
@@ -227,11 +228,10 @@ void scope_line(Scope *s, const char *format, ...)
     va_end(args);
 }
 
-void scope_share_threads(Emitter *E, Scope *s)
+void scope_share(Emitter *E, Scope *s, const char *step)
 {
-    s->is_thread = true;
-    const char *name = s->name, *advance = strrchr(s->head, ';');
-    s->head = arena_printf(E->arena, "%.*s; %s += blockDim.x) {", (int)(advance - s->head), s->head, name);
+    const char *advance = strrchr(s->head, ';');
+    s->head = arena_printf(E->arena, "%.*s; %s += %s) {", (int)(advance - s->head), s->head, s->name, step);
 }
 
 // A fresh name that is free again when `s` is closed.

@@ -77,6 +77,7 @@ typedef struct Emitter {
     uint32_t     *n_uses;                   // [n_nodes] or NULL: readers of a value inside this kernel; 1 = no name
     uint32_t      kernel;                   // the kernel being written: its stored values are not loaded but computed,
     const ValueId *ready; size_t n_ready;   // except these, which an earlier launch has stored
+    bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory
     struct { const char **name; size_t n, capacity; } names;

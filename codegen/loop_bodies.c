@@ -15,6 +15,11 @@ Scope *loop_items(Emitter *E, const char *hint, int64_t n_work, Ix *out_item)
     int64_t most = n_work > 0 ? n_work - 1 : 0;
     if (E->dialect == DIALECT_C)
         return scope_loop_text(E, E->top, hint, "begin", "end", 1, 0, most, out_item);
+    if (E->grid_loop) {
+        Scope *s = scope_loop_text(E, E->top, hint, "blockIdx.x", render_long(E, n_work), 1, 0, most, out_item);
+        scope_share(E, s, "gridDim.x");
+        return s;
+    }
     const char *name = emit_name(E, hint);
     if (most)
         scope_line(E->top, "const long %s = blockIdx.x;", name);
@@ -49,7 +54,8 @@ void loop_lanes(Emitter *E, Scope *parent, const LoopSpan *span, LoopStep *step,
         if (span->first) {
             s = scope_loop_text(E, parent, span->hint, arena_printf(E->arena, "%s + threadIdx.x", span->first), span->last, 1, 0,
                                 span->size - 1, &at);
-            scope_share_threads(E, s);
+            scope_share(E, s, "blockDim.x");
+            s->is_thread = true;
         } else {
             s = scope_lanes(E, parent, span->hint, 0, span->size, &at);
         }

@@ -86,18 +86,17 @@ static const char *c_function(Lower *L, const LowerText *t, const char *name)
     return text_str(&out);
 }
 
-static const char *cuda_function(Lower *L, const LowerText *t, const char *name)
+const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t threads)
 {
-    const Emitter *E = t->cuda;
     Text out = text_make(L->program->arena);
-    add_comment(t->comment, &out);
+    add_comment(comment, &out);
     text_printf(&out, "extern \"C\" __global__ void %s(", name);
     for (size_t i = 0; i < E->n_params; i++)
         text_printf(&out, "%s%s%s *%s", i ? ", " : "", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
                     E->param[i].name);
     text_add(&out, ")\n{\n");
     if (strstr(text_str(&E->top->text), "shared"))
-        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)t->cuda_threads);
+        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)threads);
     text_add(&out, text_str(&E->top->text));
     text_add(&out, "}\n");
     return text_str(&out);
@@ -110,7 +109,7 @@ void lower_launch(Lower *L, const LowerText *t)
     const Emitter *E = t->c;
     assert(!t->cuda || t->cuda->n_params == E->n_params);
     Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .n_params = (uint32_t)E->n_params,
-                     .text = c_function(L, t, name), .cuda = t->cuda ? cuda_function(L, t, name) : NULL,
+                     .text = c_function(L, t, name), .cuda = t->cuda ? lower_cuda_function(L, t->cuda, t->comment, name, t->cuda_threads) : NULL,
                      .scratch_bytes = t->scratch_bytes, .cuda_threads = t->cuda_threads,
                      .cuda_shared_bytes = t->cuda && strstr(text_str(&t->cuda->top->text), "shared") ? 4 * t->cuda_threads : 0};
     LowerLaunch launch = {.n_args = (uint32_t)E->n_params, .n_work = t->n_work, .grain = t->grain,

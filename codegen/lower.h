@@ -67,6 +67,13 @@ typedef struct LowerText {
 //     void NAME(void *const *p, long begin, long end, void *scratch) { parameters; the emitter's body }
 void lower_launch(Lower *L, const LowerText *text);
 
+// The CUDA function of a finished emitter: extern "C" __global__ void NAME(typed pointers) { the body }
+const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t threads);
+
+// Gives kernels of L that have C text only a CUDA text too: the stored values one by one as plain loops. Slow, but the
+// same numbers.
+void lower_plain_cuda(Lower *L);
+
 // "y[b,t,d] = ..": names and axes of a value for comments.
 void lower_describe(const Graph *g, ValueId v, Text *out);
 

@@ -12,7 +12,7 @@
 
 typedef struct { unsigned x; } ShimIndex;
 static __thread ShimIndex threadIdx;
-static ShimIndex blockIdx, blockDim;
+static ShimIndex blockIdx, blockDim, gridDim __attribute__((unused));
 static pthread_barrier_t shim_barrier;
 
 static inline __attribute__((unused)) void __syncthreads(void) { pthread_barrier_wait(&shim_barrier); }
@@ -52,6 +52,7 @@ void shim_launch(ShimKernel *kernel, void *const *p, long n_blocks, unsigned n_t
     pthread_t handle[64];
     ShimThread t[64];
     blockDim.x = n_threads;
+    gridDim.x = (unsigned)n_blocks;
     pthread_barrier_init(&shim_barrier, NULL, n_threads);
     for (unsigned i = 0; i < n_threads; i++) {
         t[i] = (ShimThread){kernel, p, i, n_blocks};

@@ -80,6 +80,18 @@ static const LoopCase loop_case[] = {
     {"old_values_survive_3", 1e-6, {"D = 20"},
      "graph @main\naxis @\n{\n"
      "  %1.a = state \"a\" : f32[D]\n  %2 = reverse %1 {axis = D}\n  next \"a\" = %2\n}\n"},
+    {"product", 3e-6, {"B = 19, D = 33, F = 35", "B = 64, D = 64, F = 64"},
+     "graph @main\naxis @\n{\n"
+     "  %1.x = arg \"x\" : f32[B,D]\n  %2.w = param \"w\" : f32[D,F]\n  %3.b = param \"b\" : f32[F]\n"
+     "  %4 = contract %1, %2 {over = [D]}\n  %5 = add %4, %3\n  %6.h = map %5 {f = gelu}\n  result \"h\" = %6\n}\n"},
+    {"attention", 3e-6, {"B = 2, H = 2, T = 17, K = 8, U = 17", "B = 1, H = 3, T = 32, K = 16, U = 32"},
+     "graph @main\naxis @\n{\n"
+     "  %1.q = arg \"q\" : f32[B,H,T,K]\n  %2.k = arg \"k\" : f32[B,H,U,K]\n  %3.v = arg \"v\" : f32[B,H,U,K]\n"
+     "  %4 = contract %1, %2 {over = [K]}\n  %5 = const {value = 0.3} : f32[]\n  %6 = mul %4, %5\n"
+     "  %7 = index {axis = U}\n  %8 = index {axis = T}\n  %9 = le %7, %8\n  %10 = const {value = -1e30} : f32[]\n"
+     "  %11.s = select %9, %6, %10\n  %12.m = reduce %11 {f = max, over = [U]}\n  %13 = sub %11, %12\n"
+     "  %14.e = map %13 {f = exp}\n  %15.z = reduce %14 {f = sum, over = [U]}\n  %16.p = div %14, %15\n"
+     "  %17.y = contract %16, %3 {over = [U]}\n  result \"y\" = %17\n}\n"},
     {"dropout", 1e-6, {"B = 7, D = 37", "B = 64, D = 64"},
      "graph @main\naxis @\n{\n"
      "  %1.x = arg \"x\" : f32[B,D]\n  %2.seed = arg \"seed\" : int[]\n  %3.step = arg \"step\" : int[]\n"

@@ -1,0 +1,82 @@
+// CUDA texts for families whose skeleton exists in C only: every stored value as plain loops over its own elements, with products
+// and reductions inside. Packing launches have nothing to do then. Slow, but complete, and the same numbers.
+#include "lower_loop.h"
+
+#include "emit_parts.h"
+
+enum { THREADS = 128 };
+
+// The parameters of the C text, in its order; what the loops read besides comes behind.
+static void adopt_params(Lower *L, const LowerLaunch *launch, uint64_t writes, Emitter *E)
+{
+    for (uint32_t a = 0; a < launch->n_args; a++) {
+        bool is_written = writes >> a & 1;
+        if (launch->workspace[a] == EMIT_KEY)
+            emit_key(E, launch->value[a]);
+        else if (launch->workspace[a])
+            emit_workspace(E, launch->workspace[a], "work", L->workspace[launch->workspace[a]].dtype, is_written);
+        else
+            emit_param(E, launch->value[a], is_written);
+    }
+}
+
+static void extend_args(Lower *L, LowerLaunch *launch, const Emitter *E)
+{
+    launch->n_args = (uint32_t)E->n_params;
+    launch->value = arena_array(L->arena, ValueId, E->n_params);
+    launch->workspace = arena_array(L->arena, uint32_t, E->n_params);
+    for (size_t i = 0; i < E->n_params; i++) {
+        launch->value[i] = E->param[i].value;
+        launch->workspace[i] = E->param[i].workspace;
+    }
+}
+
+static void write_loops(Lower *L, LowerLaunch *launch)
+{
+    Kernel *kernel = &L->program->kernel[launch->kernel];
+    Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
+    Text comment = text_make(L->arena);
+    int64_t blocks = 1;
+    E->grid_loop = true;
+    adopt_params(L, launch, kernel->writes, E);
+    for (size_t m = 0; m < L->n_members; m++) {
+        LoopGroup group = {.wish = {.shape = LOOP_LANES}, .member = {L->member[m]}, .n = 1};
+        int64_t n_work = lanes_plan(L, &group);
+        lanes_body(L, &group, E);
+        blocks = n_work > blocks ? n_work : blocks;
+        text_add(&comment, m ? "\n" : "");
+        lower_describe(L->g, L->member[m], &comment);
+    }
+    text_add(&comment, ", in plain loops");
+    if (E->n_params > 64)
+        return;
+    extend_args(L, launch, E);
+    launch->cuda_blocks = blocks;
+    kernel->n_params = launch->n_args;
+    kernel->cuda_threads = THREADS;
+    kernel->cuda = lower_cuda_function(L, E, text_str(&comment), kernel->name, THREADS);
+    kernel->cuda_shared_bytes = 4 * THREADS;
+}
+
+static void write_nothing(Lower *L, LowerLaunch *launch)
+{
+    Kernel *kernel = &L->program->kernel[launch->kernel];
+    Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
+    adopt_params(L, launch, kernel->writes, E);
+    launch->cuda_blocks = 1;
+    kernel->cuda_threads = 32;
+    kernel->cuda = lower_cuda_function(L, E, "nothing: the plain loops of the next kernel read the operands as they are", kernel->name, 32);
+}
+
+void lower_plain_cuda(Lower *L)
+{
+    KernelFamily family = L->g->kernel[L->kernel];
+    if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS))
+        return;
+    for (size_t i = 0; i < L->n_launches; i++)
+        if (L->program->kernel[L->launch[i].kernel].cuda)
+            return;
+    for (size_t i = 0; i + 1 < L->n_launches; i++)
+        write_nothing(L, &L->launch[i]);
+    write_loops(L, &L->launch[L->n_launches - 1]);
+}
