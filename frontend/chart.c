@@ -92,7 +92,8 @@ static void draw_axes(const Frame *f, Text *out)
 {
     int right = f->chart->width - RIGHT, bottom = f->chart->height - BOTTOM;
     for (double y = f->y.low; y <= f->y.high + f->y.step / 2; y += f->y.step) {
-        text_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, right, at_y(f, y), at_y(f, y));
+        text_printf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>", LEFT, right,
+                    at_y(f, y), at_y(f, y));
         text_printf(out, "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT - 8, at_y(f, y) + 4);
         tick_text(out, y);
         text_add(out, "</text>\n");
@@ -127,8 +128,8 @@ static void draw_line(const Frame *f, const ChartLine *line, Text *out)
     for (size_t i = 0; line->dots && line->n <= 200 && i < line->n; i++) {
         if (!isfinite(line->y[i]) || !isfinite(line->x[i]))
             continue;
-        text_printf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>", line->style, at_x(f, line->x[i]),
-                    at_y(f, line->y[i]));
+        text_printf(out, "<circle class=\"%s\" cx=\"%.1f\" cy=\"%.1f\" r=\"3\"><title>", line->style,
+                    at_x(f, line->x[i]), at_y(f, line->y[i]));
         html_text(out, line->label);
         text_printf(out, " %.4g at %.6g</title></circle>\n", line->y[i], line->x[i]);
     }
@@ -163,8 +164,11 @@ void chart_svg(const Chart *chart, bool alone, Text *out)
     html_text(out, chart->title);
     text_add(out, "\">\n");
     if (alone)
-        text_printf(out, "<style>\n%s.chart .paper{fill:#fff}@media(prefers-color-scheme:dark){.chart .paper{fill:#12161c}}\n</style>\n"
-                         "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n", chart_style, chart->width, chart->height);
+        text_printf(
+            out,
+            "<style>\n%s.chart .paper{fill:#fff}@media(prefers-color-scheme:dark){.chart .paper{fill:#12161c}}\n</style>\n"
+            "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n",
+            chart_style, chart->width, chart->height);
     text_printf(out, "<text class=\"title\" x=\"%d\" y=\"22\">", LEFT);
     html_text(out, chart->title);
     text_add(out, "</text>\n");

@@ -35,8 +35,8 @@ bool cli_has(const Cli *cli, OptionId option)
 static void say(const Cli *cli, const char *kind, const char *colour, const char *format, va_list args)
 {
     fflush(stdout);
-    fprintf(stderr, "%smixc%s%s: %s%s", cli->colour_err ? colour : "", cli->verb ? " " : "", cli->verb ? cli->verb->name : "",
-            kind, cli->colour_err ? "\033[0m" : "");
+    fprintf(stderr, "%smixc%s%s: %s%s", cli->colour_err ? colour : "", cli->verb ? " " : "",
+            cli->verb ? cli->verb->name : "", kind, cli->colour_err ? "\033[0m" : "");
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
 }
@@ -99,7 +99,8 @@ bool cli_double(const Cli *cli, OptionId option, double *out)
     char *end;
     double value = strtod(cli->value[option], &end);
     if (end == cli->value[option] || *end || !isfinite(value) || value < 0) {
-        cli_usage(cli, "--%s takes a number that is not negative, not `%s`", option_row[option].name, cli->value[option]);
+        cli_usage(cli, "--%s takes a number that is not negative, not `%s`", option_row[option].name,
+                  cli->value[option]);
         return false;
     }
     *out = value;

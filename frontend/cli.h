@@ -16,8 +16,8 @@ typedef enum OptionId {
 } OptionId;
 
 #define O(id) (UINT64_C(1) << OPT_##id)
-static const uint64_t OPTIONS_COMMON = O(HELP) | O(VERSION) | O(VERBOSE) | O(QUIET) | O(JSON) | O(COLOR) | O(DEVICE) | O(DTYPE)
-                                       | O(SEED) | O(THREADS) | O(VERIFY);
+static const uint64_t OPTIONS_COMMON = O(HELP) | O(VERSION) | O(VERBOSE) | O(QUIET) | O(JSON) | O(COLOR) | O(DEVICE)
+                                       | O(DTYPE) | O(SEED) | O(THREADS) | O(VERIFY);
 
 typedef struct OptionRow {
     const char *name;

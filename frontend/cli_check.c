@@ -7,7 +7,8 @@
 
 static bool same_item(const DiagItem *a, const DiagItem *b)
 {
-    return a->severity == b->severity && a->at.file == b->at.file && a->at.begin == b->at.begin && !strcmp(a->message, b->message);
+    return a->severity == b->severity && a->at.file == b->at.file && a->at.begin == b->at.begin
+           && !strcmp(a->message, b->message);
 }
 
 // Drops what an earlier mode already said.

@@ -34,8 +34,8 @@ static double allowed(const char *name, double tolerance)
     return !strncmp(name, "grad.", 5) ? 10 * tolerance : tolerance;
 }
 
-static Status compare(const Safetensors *a, const Safetensors *b, const StTensor *ta, const StTensor *tb, double tolerance,
-                      DiffRow *row, StatusText *why)
+static Status compare(const Safetensors *a, const Safetensors *b, const StTensor *ta, const StTensor *tb,
+                      double tolerance, DiffRow *row, StatusText *why)
 {
     bool same = ta->n_dims == tb->n_dims;
     for (size_t d = 0; same && d < ta->n_dims; d++)
@@ -46,7 +46,8 @@ static Status compare(const Safetensors *a, const Safetensors *b, const StTensor
         return STATUS_OK;
     }
     double *x = malloc((size_t)ta->count * sizeof *x + 8), *y = malloc((size_t)ta->count * sizeof *y + 8);
-    Status status = x && y ? st_read_f64(a, ta, x, why) : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", ta->name);
+    Status status = x && y ? st_read_f64(a, ta, x, why)
+                           : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", ta->name);
     if (status == STATUS_OK)
         status = st_read_f64(b, tb, y, why);
     double difference = 0, size = 0;
@@ -110,8 +111,9 @@ static void print_rows(const DiffRow *row, size_t n, const DiffRow *first)
         if (row[i].wrong)
             printf("%-*s  %s\n", width, row[i].name, row[i].wrong);
         else
-            printf("%-*s  %10.3g  %10.3g  %lld%s%s\n", width, row[i].name, row[i].relative, row[i].largest, (long long)row[i].at,
-                   row[i].is_absolute ? "  (absolute: all zero)" : "", row[i].is_far ? "  <- differs" : "");
+            printf("%-*s  %10.3g  %10.3g  %lld%s%s\n", width, row[i].name, row[i].relative, row[i].largest,
+                   (long long)row[i].at, row[i].is_absolute ? "  (absolute: all zero)" : "",
+                   row[i].is_far ? "  <- differs" : "");
     if (first)
         printf("first divergence: %s\n", first->name);
 }

@@ -34,8 +34,10 @@ static void look_at_compiler(Doctor *d)
     Compiler compiler = compiler_make(&d->cli->arena, NULL);
     StatusText why = {0};
     if (compiler_identify(&compiler, &why) == STATUS_OK)
-        found(d, "compiler", VERDICT_PASS, arena_printf(&d->cli->arena, "%s: %.*s", compiler.path, (int)strcspn(compiler.version, "\n"),
-                                                        compiler.version), "");
+        found(d, "compiler", VERDICT_PASS,
+              arena_printf(&d->cli->arena, "%s: %.*s", compiler.path, (int)strcspn(compiler.version, "\n"),
+                           compiler.version),
+              "");
     else
         found(d, "compiler", VERDICT_FAIL, arena_strdup(&d->cli->arena, why.text), "apt-get install gcc, or set CC");
 }
@@ -47,7 +49,8 @@ static void look_at_cache(Doctor *d)
     if (cache_folder(cache)) {
         struct statvfs disk;
         const char *folder = arena_strdup(arena, cache_folder(cache));
-        double free_gib = statvfs(folder, &disk) == 0 ? (double)disk.f_bavail * (double)disk.f_frsize / 1073741824 : 1e9;
+        double free_gib =
+            statvfs(folder, &disk) == 0 ? (double)disk.f_bavail * (double)disk.f_frsize / 1073741824 : 1e9;
         if (free_gib < 0.1)
             found(d, "cache", VERDICT_WARN, arena_printf(arena, "%s has %.0f MiB left", folder, free_gib * 1024),
                   "make room, or set MIXC_CACHE_DIR to another disk");
@@ -73,13 +76,15 @@ static void look_at_processor(Doctor *d)
     const Target *t = engine_target(engine);
     const char *simd = t->vector_floats >= 16 ? "AVX-512" : t->vector_floats >= 8 ? "AVX2" : "128-bit vectors";
     found(d, "processor", t->vector_floats >= 8 ? VERDICT_PASS : VERDICT_WARN,
-          arena_printf(arena, "%s, %d threads, L2 %zu KiB%s", simd, t->threads, t->l2_bytes / 1024, t->has_bf16_dot ? ", bf16 products" : ""),
+          arena_printf(arena, "%s, %d threads, L2 %zu KiB%s", simd, t->threads, t->l2_bytes / 1024,
+                       t->has_bf16_dot ? ", bf16 products" : ""),
           "nothing to do: training works, more slowly");
     engine_close(engine);
     size_t memory = memory_available_bytes();
     if (memory != SIZE_MAX)
         found(d, "memory", memory > (size_t)1 << 30 ? VERDICT_PASS : VERDICT_WARN,
-              arena_printf(arena, "%.1f GiB available", (double)memory / 1073741824), "train smaller batches, or close other programs");
+              arena_printf(arena, "%.1f GiB available", (double)memory / 1073741824),
+              "train smaller batches, or close other programs");
 }
 
 static void look_at_library(Doctor *d, const char *what, const char *const *names, const char *remedy)
@@ -103,7 +108,8 @@ int cli_doctor(Cli *cli)
     look_at_cache(&d);
     look_at_processor(&d);
     look_at_library(&d, "gpu driver", driver, "only needed to train on an NVIDIA GPU: install its driver");
-    look_at_library(&d, "nvrtc", nvrtc, "only needed to compile for an NVIDIA GPU: install the CUDA toolkit, or set LD_LIBRARY_PATH");
+    look_at_library(&d, "nvrtc", nvrtc,
+                    "only needed to compile for an NVIDIA GPU: install the CUDA toolkit, or set LD_LIBRARY_PATH");
     Verdict worst = VERDICT_PASS;
     Text json = text_make(&cli->arena);
     for (size_t i = 0; i < d.n; i++) {
@@ -111,15 +117,16 @@ int cli_doctor(Cli *cli)
         worst = f->verdict > worst ? f->verdict : worst;
         static const char *const colour[] = {"\033[32m", "\033[33m", "\033[31m"};
         if (cli_has(cli, OPT_JSON)) {
-            text_printf(&json, "%s\n  {\"what\": \"%s\", \"verdict\": \"%s\", \"found\": ", i ? "," : "", f->what, verdict_text[f->verdict]);
+            text_printf(&json, "%s\n  {\"what\": \"%s\", \"verdict\": \"%s\", \"found\": ", i ? "," : "", f->what,
+                        verdict_text[f->verdict]);
             text_json(&json, f->found);
             text_add(&json, ", \"remedy\": ");
             text_json(&json, f->remedy);
             text_char(&json, '}');
             continue;
         }
-        printf("%s%s%s  %-10s  %s\n", cli->colour_out ? colour[f->verdict] : "", verdict_text[f->verdict], cli->colour_out ? "\033[0m" : "",
-               f->what, f->found);
+        printf("%s%s%s  %-10s  %s\n", cli->colour_out ? colour[f->verdict] : "", verdict_text[f->verdict],
+               cli->colour_out ? "\033[0m" : "", f->what, f->found);
         if (f->remedy[0])
             printf("                  %s\n", f->remedy);
     }

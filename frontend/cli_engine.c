@@ -13,7 +13,9 @@ bool cli_has_section(const Ast *ast, SectionKind kind)
 
 int cli_engine_open(Cli *cli, Engine **out_engine)
 {
-    EngineOptions options = {.device = cli->device, .on_device.threads = cli->threads, .verify = cli_has(cli, OPT_VERIFY),
+    EngineOptions options = {.device = cli->device,
+                             .on_device.threads = cli->threads,
+                             .verify = cli_has(cli, OPT_VERIFY),
                              .bf16 = cli->value[OPT_DTYPE] && strcmp(cli->value[OPT_DTYPE], "bf16") == 0};
     if (!cli_bytes(cli, OPT_MAX_MEM, &options.max_bytes))
         return status_exit_code(STATUS_BAD_USAGE);
@@ -42,8 +44,8 @@ Net *cli_model_load(Cli *cli, CliModel *model, int *out_exit)
 {
     Net *net = NULL;
     StatusText why = {0};
-    Status status = engine_load(model->engine, &cli->arena, &cli->diag, model->module, &(LoadOptions){.train = model->train}, &net,
-                                &why);
+    Status status = engine_load(model->engine, &cli->arena, &cli->diag, model->module,
+                                &(LoadOptions){.train = model->train}, &net, &why);
     *out_exit = cli_diagnostics(cli);
     if (status != STATUS_OK && *out_exit == 0)
         *out_exit = cli_fail(cli, status, &why);

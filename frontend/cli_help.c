@@ -56,8 +56,8 @@ static void help_markdown(void)
 {
     for (size_t i = 0; i < verb_count; i++) {
         const VerbRow *verb = &verb_row[i];
-        printf("### %s\n\n`mixc %s%s%s`: %s.\n\n```sh\n%s\n```\n\n", verb->name, verb->name, verb->usage[0] ? " " : "", verb->usage,
-               verb->summary, verb->examples);
+        printf("### %s\n\n`mixc %s%s%s`: %s.\n\n```sh\n%s\n```\n\n", verb->name, verb->name,
+               verb->usage[0] ? " " : "", verb->usage, verb->summary, verb->examples);
         if (verb->options) {
             markdown_options(verb->options);
             printf("\n");
@@ -65,8 +65,9 @@ static void help_markdown(void)
     }
     printf("### Everywhere\n\n");
     markdown_options(OPTIONS_COMMON);
-    printf("- `NAME=VALUE`: bind an axis or constant (`T=64`), or override a key (`train.batch=8`)\n\n### Keys of sections that a run reads\n\n"
-           "| key | what |\n|---|---|\n");
+    printf(
+        "- `NAME=VALUE`: bind an axis or constant (`T=64`), or override a key (`train.batch=8`)\n\n### Keys of sections that a run reads\n\n"
+        "| key | what |\n|---|---|\n");
 #define KEY(section, name, what) printf("| `%s.%s` | %s |\n", section, name, what);
 #include "run_keys.def"
 #undef KEY
@@ -87,10 +88,11 @@ int cli_print_help(const Cli *cli, const VerbRow *verb)
         if (wanted)
             return cli_usage(cli, "there is no verb `%s`%s%s%s", wanted, near.best ? "; did you mean `" : "",
                              near.best ? near.best : "", near.best ? "`?" : "");
-        printf("mixc - compiles and trains sparse and structured neural networks\n\nExamples\n"
-               "  mixc train models/gpt.mix --size tiny --out run      train\n"
-               "  mixc generate run -p \"To be\" -n 200                  sample from it\n"
-               "  mixc models/gpt.mix                                  check a model and list its parameters\n\nVerbs\n");
+        printf(
+            "mixc - compiles and trains sparse and structured neural networks\n\nExamples\n"
+            "  mixc train models/gpt.mix --size tiny --out run      train\n"
+            "  mixc generate run -p \"To be\" -n 200                  sample from it\n"
+            "  mixc models/gpt.mix                                  check a model and list its parameters\n\nVerbs\n");
         for (size_t i = 0; i < verb_count; i++)
             printf("  %-11s %s\n", verb_row[i].name, verb_row[i].summary);
         printf("\n`mixc VERB --help` shows examples and options.\n"
@@ -141,8 +143,8 @@ static void complete_fish(void)
         printf("complete -c mixc -n __fish_use_subcommand -a %s -d '%s'\n", verb_row[i].name, verb_row[i].summary);
         for (size_t o = 0; o < OPT_COUNT; o++)
             if (verb_row[i].options >> o & 1)
-                printf("complete -c mixc -n '__fish_seen_subcommand_from %s' -l %s%s\n", verb_row[i].name, option_row[o].name,
-                       option_row[o].argument ? " -r" : "");
+                printf("complete -c mixc -n '__fish_seen_subcommand_from %s' -l %s%s\n", verb_row[i].name,
+                       option_row[o].name, option_row[o].argument ? " -r" : "");
     }
 }
 

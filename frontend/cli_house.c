@@ -42,7 +42,8 @@ static int cache_ls(Cli *cli, Cache *cache)
     if (list.json) {
         Text folder = text_make(&cli->arena);
         text_json(&folder, cache_folder(cache) ? cache_folder(cache) : "");
-        printf("{\"folder\": %s, \"entries\": [%s\n], \"bytes\": %zu}\n", text_str(&folder), text_str(&list.text), total.bytes);
+        printf("{\"folder\": %s, \"entries\": [%s\n], \"bytes\": %zu}\n", text_str(&folder), text_str(&list.text),
+               total.bytes);
         return 0;
     }
     fputs(text_str(&list.text), stdout);
@@ -75,7 +76,8 @@ int cli_cache(Cli *cli)
     Cache *cache = cache_open(NULL);
     int code;
     if (!cache_folder(cache))
-        code = cli_failf(cli, STATUS_IO, "the cache is not in use: %s", cache_refused(cache) ? cache_refused(cache) : "no folder");
+        code = cli_failf(cli, STATUS_IO, "the cache is not in use: %s",
+                         cache_refused(cache) ? cache_refused(cache) : "no folder");
     else
         code = ls ? cache_ls(cli, cache) : cache_remove(cli, cache, clear);
     cache_close(cache);

@@ -52,7 +52,8 @@ static int check_pass_name(Cli *cli, const char *name, bool with_ends)
     Text text = text_make(&cli->arena);
     for (size_t i = 0; i < pass_count; i++)
         text_printf(&text, "%s%s", i ? ", " : "", pass_table[i].name);
-    return cli_usage(cli, "there is no pass `%s`; the passes are %s%s", name, text_str(&text), with_ends ? ", codegen" : "");
+    return cli_usage(cli, "there is no pass `%s`; the passes are %s%s", name, text_str(&text),
+                     with_ends ? ", codegen" : "");
 }
 
 int cli_dump(Cli *cli)

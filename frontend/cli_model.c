@@ -58,7 +58,9 @@ static const char *nearest_key(const Cli *cli, const Ast *ast, const char *wante
         const Section *section = item->section;
         if (!section || section->kind == SECTION_SIZE)
             continue;
-        const char *prefix = section->kind == SECTION_DATA ? "data" : section->kind == SECTION_TRAIN ? "train" : "generate";
+        const char *prefix = section->kind == SECTION_DATA    ? "data"
+                             : section->kind == SECTION_TRAIN ? "train"
+                                                              : "generate";
         for (const KeyValue *k = section->props; k; k = k->next)
             nearest_offer(&near, wanted, arena_printf(cli->diag.arena, "%s.%s", prefix, k->name->text));
     }
@@ -74,9 +76,11 @@ static bool bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options)
             continue;
         const char *best = nearest_key(cli, ast, b->name);
         if (best)
-            cli_usage(cli, "`%s=%s` changes nothing: the model has no `%s`; did you mean `%s`?", b->name, b->value, b->name, best);
+            cli_usage(cli, "`%s=%s` changes nothing: the model has no `%s`; did you mean `%s`?", b->name, b->value,
+                      b->name, best);
         else
-            cli_usage(cli, "`%s=%s` changes nothing: the model has no axis, constant or key `%s`", b->name, b->value, b->name);
+            cli_usage(cli, "`%s=%s` changes nothing: the model has no axis, constant or key `%s`", b->name,
+                      b->value, b->name);
         ok = false;
     }
     return ok;
@@ -115,7 +119,8 @@ Module *cli_build(Cli *cli, const char *path, BuildOptions *options, Ast **out_a
 
 bool cli_build_options(const Cli *cli, ModeName mode, BuildOptions *out)
 {
-    static const char *const names[MODE_COUNT] = {[MODE_TRAIN] = "train", [MODE_EVAL] = "eval", [MODE_GENERATE] = "generate"};
+    static const char *const names[MODE_COUNT] = {
+        [MODE_TRAIN] = "train", [MODE_EVAL] = "eval", [MODE_GENERATE] = "generate"};
     if (cli_has(cli, OPT_MODE)) {
         size_t m = 0;
         while (m < MODE_COUNT && strcmp(names[m], cli->value[OPT_MODE]))

@@ -25,7 +25,7 @@ int cli_plan(Cli *cli)
     fputs(text_str(&text), stdout);
     size_t budget = 0;
     if (cli_bytes(cli, OPT_MAX_MEM, &budget) && budget && p->arena_bytes > budget)
-        return cli_failf(cli, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget is %.1f MiB", (double)p->arena_bytes / 1048576,
-                         (double)budget / 1048576);
+        return cli_failf(cli, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget is %.1f MiB",
+                         (double)p->arena_bytes / 1048576, (double)budget / 1048576);
     return code;
 }

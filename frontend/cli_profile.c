@@ -25,8 +25,9 @@ static size_t add_up(Cli *cli, const Program *p, const double *seconds, ProfileR
         if (!*r) {
             const char *file = launch->at.file ? cli->sources.file[launch->at.file].name : "";
             row[n++] = (ProfileRow){.kernel = p->kernel[launch->kernel].name};
-            row[n - 1].what = arena_printf(&cli->arena, "%-8s %s:%u", kernel_family_text[p->kernel[launch->kernel].family], file,
-                                           sources_line_col(&cli->sources, launch->at.file, launch->at.begin).line);
+            row[n - 1].what =
+                arena_printf(&cli->arena, "%-8s %s:%u", kernel_family_text[p->kernel[launch->kernel].family], file,
+                             sources_line_col(&cli->sources, launch->at.file, launch->at.begin).line);
             *r = n;
         }
         row[*r - 1].seconds += seconds[l];
@@ -49,8 +50,8 @@ static void print_rows(Cli *cli, const ProfileRow *row, size_t n, double total)
             continue;
         }
         double s = row[i].seconds > 0 ? row[i].seconds : 1e-12;
-        printf("%9.3f  %4.1f%%  %6zu  %8.2f  %7.2f  %-28s %s\n", row[i].seconds * 1e3, 100 * row[i].seconds / total, row[i].launches,
-               row[i].flops / s * 1e-9, row[i].bytes / s * 1e-9, row[i].kernel, row[i].what);
+        printf("%9.3f  %4.1f%%  %6zu  %8.2f  %7.2f  %-28s %s\n", row[i].seconds * 1e3, 100 * row[i].seconds / total,
+               row[i].launches, row[i].flops / s * 1e-9, row[i].bytes / s * 1e-9, row[i].kernel, row[i].what);
     }
     if (shown < n)
         printf("%9.3f  %4.1f%%  the other %zu kernels (-v lists them)\n", rest * 1e3, 100 * rest / total, n - shown);
@@ -64,13 +65,14 @@ static void print_trace(Cli *cli, const Program *p, const double *seconds, Text 
     text_add(out, "{\"traceEvents\": [");
     for (size_t l = 0; l < p->n_launches; l++) {
         const Launch *launch = &p->launch[l];
-        text_printf(out, "%s\n{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f, \"name\": ", l ? "," : "", at * 1e6, seconds[l] * 1e6);
+        text_printf(out, "%s\n{\"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f, \"name\": ",
+                    l ? "," : "", at * 1e6, seconds[l] * 1e6);
         text_json(out, p->kernel[launch->kernel].name);
         text_add(out, ", \"args\": {\"layer\": ");
         text_json(out, launch->layer ? launch->layer : "");
         text_printf(out, ", \"line\": %u, \"flops\": %.0f, \"bytes\": %.0f, \"items\": %lld}}",
-                    sources_line_col(&cli->sources, launch->at.file, launch->at.begin).line, launch->flops, launch->bytes,
-                    (long long)launch->n_work);
+                    sources_line_col(&cli->sources, launch->at.file, launch->at.begin).line, launch->flops,
+                    launch->bytes, (long long)launch->n_work);
         at += seconds[l];
     }
     text_add(out, "\n]}\n");
@@ -83,8 +85,8 @@ static void print_json(Cli *cli, const ProfileRow *row, size_t n, double total)
     for (size_t i = 0; i < n; i++) {
         text_add(&text, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
         text_json(&text, row[i].kernel);
-        text_printf(&text, ", \"seconds\": %.9g, \"launches\": %zu, \"flops\": %.9g, \"bytes\": %.9g}", row[i].seconds, row[i].launches,
-                    row[i].flops, row[i].bytes);
+        text_printf(&text, ", \"seconds\": %.9g, \"launches\": %zu, \"flops\": %.9g, \"bytes\": %.9g}",
+                    row[i].seconds, row[i].launches, row[i].flops, row[i].bytes);
     }
     text_add(&text, "\n]}\n");
     fputs(text_str(&text), stdout);
@@ -112,7 +114,8 @@ static int profile_net(Cli *cli, Net *net, const Module *module)
     const Program *p = net_program(net);
     if (!p)
         return cli_usage(cli, "the evaluator has no kernels to time");
-    double *least = arena_array(&cli->arena, double, p->n_launches + 1), *now = arena_array(&cli->arena, double, p->n_launches + 1);
+    double *least = arena_array(&cli->arena, double, p->n_launches + 1),
+           *now = arena_array(&cli->arena, double, p->n_launches + 1);
     Status status = net_init(net, module, cli->seed, &why);
     if (status == STATUS_OK)
         status = net_write_float(net, "lr", 1e-4, &why);

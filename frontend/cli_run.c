@@ -124,8 +124,8 @@ static int report_missing(Cli *cli, const TensorBind *bind)
 {
     if (bind->n_missing == 0)
         return 0;
-    return cli_failf(cli, STATUS_BAD_MODEL, "%zu tensor%s missing:%s", bind->n_missing, bind->n_missing == 1 ? " is" : "s are",
-                     text_str(&bind->missing));
+    return cli_failf(cli, STATUS_BAD_MODEL, "%zu tensor%s missing:%s", bind->n_missing,
+                     bind->n_missing == 1 ? " is" : "s are", text_str(&bind->missing));
 }
 
 static int bind_failed(Cli *cli, Status status, const StatusText *why)

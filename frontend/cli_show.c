@@ -37,7 +37,8 @@ static const char *shape_text(Arena *arena, const Graph *g, const Type *type)
     Text text = text_make(arena);
     text_char(&text, '[');
     for (int a = 0; a < type->n_axes; a++)
-        text_printf(&text, "%s%s=%lld", a ? ", " : "", g->axis[type->axis[a]].name, (long long)g->axis[type->axis[a]].size);
+        text_printf(&text, "%s%s=%lld", a ? ", " : "", g->axis[type->axis[a]].name,
+                    (long long)g->axis[type->axis[a]].size);
     text_char(&text, ']');
     return arena_strdup(arena, text_str(&text));
 }

@@ -62,8 +62,11 @@ static void add_field(Fields *f, const char *name, const char *value)
 // The table of the report: what was asked for, and where it ran.
 static Fields report_fields(Cli *cli, const TrainJob *job, const char *path, const Engine *engine)
 {
-    static const char *const optimizer[] = {[OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam", [OPTIMIZER_LAMB] = "lamb"};
-    static const char *const schedule[] = {[SCHEDULE_CONSTANT] = "constant", [SCHEDULE_LINEAR] = "linear", [SCHEDULE_COSINE] = "cosine",
+    static const char *const optimizer[] = {
+        [OPTIMIZER_SGD] = "sgd", [OPTIMIZER_ADAM] = "adam", [OPTIMIZER_LAMB] = "lamb"};
+    static const char *const schedule[] = {[SCHEDULE_CONSTANT] = "constant",
+                                           [SCHEDULE_LINEAR] = "linear",
+                                           [SCHEDULE_COSINE] = "cosine",
                                            [SCHEDULE_RSQRT] = "rsqrt"};
     Fields f = {.arena = &cli->arena};
     const TrainSpec *t = &job->train->train;
@@ -74,19 +77,23 @@ static Fields report_fields(Cli *cli, const TrainJob *job, const char *path, con
         add_field(&f, cli->binding[i].name, cli->binding[i].value);
     if (job->data_path)
         add_field(&f, "data", job->data_path);
-    add_field(&f, "optimizer", arena_printf(&cli->arena, "%s  lr %g  beta %g %g  decay %g  clip %g", optimizer[t->optimizer], t->lr, t->beta1,
-                                            t->beta2, t->decay, t->clip));
+    add_field(&f, "optimizer",
+              arena_printf(&cli->arena, "%s  lr %g  beta %g %g  decay %g  clip %g", optimizer[t->optimizer], t->lr,
+                           t->beta1, t->beta2, t->decay, t->clip));
     add_field(&f, "schedule", arena_printf(&cli->arena, "%s  warm-up %lld  steps %lld  floor %g", schedule[t->schedule],
                                            (long long)t->warmup, (long long)t->steps, t->floor));
-    add_field(&f, "batch", arena_printf(&cli->arena, "%lld in %lld", (long long)t->batch, (long long)(t->grad_accum > 1 ? t->grad_accum : 1)));
+    add_field(&f, "batch",
+              arena_printf(&cli->arena, "%lld in %lld", (long long)t->batch,
+                           (long long)(t->grad_accum > 1 ? t->grad_accum : 1)));
     add_field(&f, "seed", arena_printf(&cli->arena, "%u", job->seed));
     for (size_t i = 0; i < job->train->n_data; i++)
         if (!strchr(job->train->data[i].key, '.'))
             add_field(&f, arena_printf(&cli->arena, "data.%s", job->train->data[i].key), job->train->data[i].value);
     const Target *target = engine_target(engine);
     struct utsname system;
-    add_field(&f, "device", arena_printf(&cli->arena, "%s, %d threads, vectors of %d floats", target->name, target->threads,
-                                         target->vector_floats));
+    add_field(&f, "device",
+              arena_printf(&cli->arena, "%s, %d threads, vectors of %d floats", target->name, target->threads,
+                           target->vector_floats));
     if (uname(&system) == 0)
         add_field(&f, "system", arena_printf(&cli->arena, "%s %s %s", system.sysname, system.release, system.machine));
     add_field(&f, "mixc", MIXC_VERSION " " MIXC_COMMIT);
@@ -130,9 +137,14 @@ static int prepare_folder(Cli *cli, const char *folder, bool *out_resume)
     return 0;
 }
 
-static int save_config(Cli *cli, const char *folder, const char *path, const char *base, const SourceFile *source, uint32_t seed)
+static int save_config(Cli *cli, const char *folder, const char *path, const char *base, const SourceFile *source,
+                       uint32_t seed)
 {
-    RunConfig config = {.file = path, .size = cli->value[OPT_SIZE], .data = absolute(cli, cli->value[OPT_DATA]), .base = base, .seed = seed,
+    RunConfig config = {.file = path,
+                        .size = cli->value[OPT_SIZE],
+                        .data = absolute(cli, cli->value[OPT_DATA]),
+                        .base = base,
+                        .seed = seed,
                         .n_bindings = cli->n_bindings};
     config.name = arena_array(&cli->arena, const char *, cli->n_bindings + 1);
     config.value = arena_array(&cli->arena, const char *, cli->n_bindings + 1);
@@ -152,7 +164,9 @@ static int build_all(Cli *cli, const Ast *ast, TrainJob *job)
 {
     int code = 0;
     if (!cli_has_section(ast, SECTION_TRAIN))
-        return cli_failf(cli, STATUS_BAD_MODEL, "the model has no `train` section\nhelp: add  train MODEL on DATA { loss = ...  optimizer = adam(lr=3e-4) }");
+        return cli_failf(
+            cli, STATUS_BAD_MODEL,
+            "the model has no `train` section\nhelp: add  train MODEL on DATA { loss = ...  optimizer = adam(lr=3e-4) }");
     job->train = cli_build_mode(cli, ast, MODE_TRAIN, 0, &code);
     if (job->train) {
         if (cli_diagnostics(cli))

@@ -19,7 +19,8 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
         return status_exit_code(STATUS_BAD_USAGE);
     ModeName mode = model.options.mode;
     model.train = has_train && mode == MODE_TRAIN && !model.options.entry;
-    model.module = cli_build_mode(cli, model.ast, mode, mode == MODE_GENERATE && cli_has_section(model.ast, SECTION_GENERATE), &code);
+    model.module = cli_build_mode(cli, model.ast, mode,
+                                  mode == MODE_GENERATE && cli_has_section(model.ast, SECTION_GENERATE), &code);
     if (!model.module)
         return code;
     code = cli_engine_open(cli, &model.engine);
@@ -92,7 +93,8 @@ static bool check_keys(Cli *cli)
         bool in_section = !strncmp(name, "train.", 6) || !strncmp(name, "data.", 5) || !strncmp(name, "generate.", 9);
         if (!in_section || is_key(&cli->arena, name, &near))
             continue;
-        cli_usage(cli, "there is no key `%s`%s%s%s", name, near ? "; did you mean `" : "", near ? near : "", near ? "`?" : "");
+        cli_usage(cli, "there is no key `%s`%s%s%s", name, near ? "; did you mean `" : "", near ? near : "",
+                  near ? "`?" : "");
         return false;
     }
     return true;
@@ -100,7 +102,8 @@ static bool check_keys(Cli *cli)
 
 static Module *build(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit)
 {
-    return options->mode == MODE_GENERATE ? cli_build_quietly(cli, ast, options, out_exit) : cli_build_ast(cli, ast, options, out_exit);
+    return options->mode == MODE_GENERATE ? cli_build_quietly(cli, ast, options, out_exit)
+                                          : cli_build_ast(cli, ast, options, out_exit);
 }
 
 Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, int *out_exit)
@@ -115,14 +118,16 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     if (rows && axis)
         bind_also(cli, &options, axis, rows);
     Module *m = build(cli, ast, &options, out_exit);
-    if (m && mode == MODE_TRAIN && (m->train.bf16 || (cli_has(cli, OPT_DTYPE) && !strcmp(cli->value[OPT_DTYPE], "bf16")))
+    if (m && mode == MODE_TRAIN
+        && (m->train.bf16 || (cli_has(cli, OPT_DTYPE) && !strcmp(cli->value[OPT_DTYPE], "bf16")))
         && !pass_find("precision"))
         cli_note(cli, "mixc %s: bf16 is not compiled yet; everything is computed in f32", cli->verb->name);
     if (!m || rows || !axis || is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
         return m;
     int64_t parts = m->train.grad_accum > 1 ? m->train.grad_accum : 1;
     if (m->train.batch % parts) {
-        *out_exit = cli_failf(cli, STATUS_BAD_MODEL, "train.batch = %lld cannot be cut into train.grad_accum = %lld equal parts",
+        *out_exit = cli_failf(cli, STATUS_BAD_MODEL,
+                              "train.batch = %lld cannot be cut into train.grad_accum = %lld equal parts",
                               (long long)m->train.batch, (long long)parts);
         return NULL;
     }
@@ -144,7 +149,8 @@ void cli_adopt(Cli *cli, const RunConfig *config)
     for (size_t i = 0; i < config->n_bindings; i++) {
         if (is_bound(cli, config->name[i]))
             continue;
-        cli->binding = arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
+        cli->binding =
+            arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
         cli->binding[cli->n_bindings++] = (Binding){config->name[i], config->value[i], false};
     }
 }

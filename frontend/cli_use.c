@@ -28,7 +28,8 @@ static int open_trained(Cli *cli, const char *path, Trained *out)
         if (status != STATUS_OK)
             return cli_fail(cli, status, &why);
         cli_adopt(cli, &config);
-        *out = (Trained){run_path(&cli->arena, path, "model.mix"), cli_weights_path(cli, path), config.base, config.seed};
+        *out = (Trained){run_path(&cli->arena, path, "model.mix"), cli_weights_path(cli, path), config.base,
+                         config.seed};
         return 0;
     }
     if (!cli_has(cli, OPT_WEIGHTS))
@@ -38,7 +39,8 @@ static int open_trained(Cli *cli, const char *path, Trained *out)
 }
 
 // Builds, loads and fills a net with the trained weights. NULL: *out_exit.
-static Net *load_trained(Cli *cli, const Trained *trained, ModeName mode, int64_t rows, CliModel *model, Checkpoint *about, int *out_exit)
+static Net *load_trained(Cli *cli, const Trained *trained, ModeName mode, int64_t rows, CliModel *model,
+                         Checkpoint *about, int *out_exit)
 {
     model->ast = cli_parse(cli, trained->model_path, out_exit);
     if (!model->ast)
@@ -68,7 +70,8 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
     int64_t batches = 0;
     if (!cli_int(cli, OPT_STEPS, 1, INT64_MAX, &batches))
         return status_exit_code(STATUS_BAD_USAGE);
-    DataOptions options = {.path = cli->value[OPT_DATA], .base = trained->base, .state = about->data_state, .seed = about->seed};
+    DataOptions options = {
+        .path = cli->value[OPT_DATA], .base = trained->base, .state = about->data_state, .seed = about->seed};
     Status status = data_open(&cli->arena, m->data, m->n_data, &options, &data, &why);
     size_t n_slots;
     DataSlot *slot = data_slots_of(&cli->arena, net, &n_slots);
@@ -84,8 +87,8 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
     if (status == STATUS_OK) {
         int64_t all = data_batches(data, DATA_VAL), used = batches && batches < all ? batches : all;
         if (cli_has(cli, OPT_JSON))
-            printf("{\"loss\": %.9g, \"perplexity\": %.9g, \"batches\": %lld, \"seconds\": %.6f, \"step\": %lld}\n", loss, exp(loss),
-                   (long long)used, seconds, (long long)about->step);
+            printf("{\"loss\": %.9g, \"perplexity\": %.9g, \"batches\": %lld, \"seconds\": %.6f, \"step\": %lld}\n",
+                   loss, exp(loss), (long long)used, seconds, (long long)about->step);
         else
             printf("loss %.5f   perplexity %.4g   %lld batches%s\n", loss, exp(loss), (long long)used,
                    about->step ? arena_printf(&cli->arena, "   after step %lld", (long long)about->step) : "");
@@ -127,7 +130,8 @@ typedef struct Stream {
 
 static void flush_text(Stream *s, bool all)
 {
-    size_t whole = all ? s->text.n : s->printed + tokenizer_whole(text_str(&s->text) + s->printed, s->text.n - s->printed);
+    size_t whole =
+        all ? s->text.n : s->printed + tokenizer_whole(text_str(&s->text) + s->printed, s->text.n - s->printed);
     fwrite(text_str(&s->text) + s->printed, 1, whole - s->printed, stdout);
     fflush(stdout);
     s->printed = whole;
@@ -139,7 +143,8 @@ static bool stream_token(void *user, int32_t token, double probability)
     size_t begin = s->text.n;
     tokenizer_decode(s->tokenizer, &token, 1, &s->text);
     if (s->is_json) {
-        text_printf(&s->json, "%s\n  {\"token\": %d, \"probability\": %.6g, \"text\": ", s->first ? "" : ",", token, probability);
+        text_printf(&s->json, "%s\n  {\"token\": %d, \"probability\": %.6g, \"text\": ", s->first ? "" : ",", token,
+                    probability);
         text_json(&s->json, text_str(&s->text) + begin);
         text_char(&s->json, '}');
         s->first = false;
@@ -163,12 +168,15 @@ static const char *read_prompt(Cli *cli, size_t *out_n)
 
 static bool generate_options(const Cli *cli, const Module *m, GenerateOptions *out)
 {
-    *out = (GenerateOptions){.sample = sample_options(m->generate, m->n_generate), .seed = (uint32_t)cli->seed, .n_tokens = 200};
+    *out = (GenerateOptions){
+        .sample = sample_options(m->generate, m->n_generate), .seed = (uint32_t)cli->seed, .n_tokens = 200};
     for (size_t i = 0; i < m->n_generate; i++)
         if (!strcmp(m->generate[i].key, "max_tokens"))
             out->n_tokens = strtoll(m->generate[i].value, NULL, 10);
-    return cli_int(cli, OPT_TOKENS, 1, INT32_MAX, &out->n_tokens) && cli_double(cli, OPT_TEMPERATURE, &out->sample.temperature)
-           && cli_int(cli, OPT_TOP_K, 1, INT32_MAX, &out->sample.top_k) && cli_double(cli, OPT_TOP_P, &out->sample.top_p);
+    return cli_int(cli, OPT_TOKENS, 1, INT32_MAX, &out->n_tokens)
+           && cli_double(cli, OPT_TEMPERATURE, &out->sample.temperature)
+           && cli_int(cli, OPT_TOP_K, 1, INT32_MAX, &out->sample.top_k)
+           && cli_double(cli, OPT_TOP_P, &out->sample.top_p);
 }
 
 static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *about)
@@ -183,12 +191,15 @@ static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *
         return status_exit_code(STATUS_BAD_USAGE);
     Status status = generator_make(&cli->arena, net, &generator, &why);
     if (status == STATUS_OK)
-        status = about->data_state ? tokenizer_restore(&cli->arena, about->data_state, &tokenizer, &why)
-                                   : status_fail(&why, STATUS_BAD_MODEL, "the run does not say how its text became tokens");
+        status = about->data_state
+                     ? tokenizer_restore(&cli->arena, about->data_state, &tokenizer, &why)
+                     : status_fail(&why, STATUS_BAD_MODEL, "the run does not say how its text became tokens");
     const char *text = read_prompt(cli, &n_bytes);
     if (status == STATUS_OK && n_bytes)
         status = tokenizer_encode(tokenizer, text, n_bytes, &cli->arena, &prompt, &n_prompt, &why);
-    else if (status == STATUS_OK && tokenizer_encode(tokenizer, "\n", 1, &cli->arena, &prompt, &n_prompt, &(StatusText){0}) != STATUS_OK)
+    else if (status == STATUS_OK
+             && tokenizer_encode(tokenizer, "\n", 1, &cli->arena, &prompt, &n_prompt, &(StatusText){0})
+                    != STATUS_OK)
         n_prompt = 0;
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
@@ -196,7 +207,8 @@ static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *
                      .is_json = cli_has(cli, OPT_JSON), .first = true};
     if (!stream.is_json)
         fwrite(text, 1, n_bytes, stdout);
-    status = generator_run(&generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, stream_token, &stream, &why);
+    status = generator_run(&generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, stream_token,
+                           &stream, &why);
     if (stream.is_json) {
         Text head = text_make(&cli->arena);
         text_json(&head, text);
@@ -218,7 +230,8 @@ int cli_generate(Cli *cli)
     if (!path)
         return status_exit_code(STATUS_BAD_USAGE);
     if (!is_folder(path))
-        return cli_failf(cli, STATUS_IO, "%s: %s", path, errno == ENOENT ? strerror(errno) : "this is not the folder of a run");
+        return cli_failf(cli, STATUS_IO, "%s: %s", path,
+                         errno == ENOENT ? strerror(errno) : "this is not the folder of a run");
     int code = open_trained(cli, path, &trained);
     if (code)
         return code;

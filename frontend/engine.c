@@ -78,8 +78,9 @@ static const Graph *wanted_graph(const Module *module, bool train)
     return module_graph(module, train ? "step" : "main");
 }
 
-static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
-                               const char *const *names, size_t n_names, size_t max_bytes)
+static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const Module *module,
+                               const LoadOptions *options, const char *const *names, size_t n_names,
+                               size_t max_bytes)
 {
     const Module *done = run_passes(engine, arena, diag, module, options, names, n_names, max_bytes);
     const Graph *g = done ? wanted_graph(done, options->train) : NULL;
@@ -125,8 +126,8 @@ static Status load_reference(Engine *engine, Arena *arena, Diag *diag, const Mod
     return net_make_reference(arena, g, out_net, why);
 }
 
-Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options, Net **out_net,
-                   StatusText *why)
+Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                   Net **out_net, StatusText *why)
 {
     if (!engine->ops)
         return load_reference(engine, arena, diag, module, options, out_net, why);
@@ -139,8 +140,9 @@ Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *modul
     return net_make_program(arena, engine->ops, engine->device, p, options->beside, out_net, why);
 }
 
-Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name, const char *text,
-                        const BuildOptions *build, const LoadOptions *load, Module **out_module, Net **out_net, StatusText *why)
+Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name,
+                        const char *text, const BuildOptions *build, const LoadOptions *load, Module **out_module,
+                        Net **out_net, StatusText *why)
 {
     uint32_t file = sources_add(sources, name, text, strlen(text));
     const Ast *ast = ast_parse(arena, diag, sources, file);

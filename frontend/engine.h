@@ -42,18 +42,19 @@ typedef struct LoadOptions {
     bool             train;                 // the graph `step`, else `main`
     const PassHooks *hooks;                 // NULL: none
     const Target    *target;                // NULL: the device's; another one for engine_program only
-    Net             *beside;                // share this net's parameters and working memory (device.h, load_beside), which
+    Net             *beside;                // share this net's parameters and working memory (device.h, load_beside); it
                                             // must outlive the new one: read the outputs of one before running the other
 } LoadOptions;
 
 // The pipeline up to the planned program. Returns NULL after an error in diag. Works on the device "eval" too.
 Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options);
 // The whole pipeline. `arena` must outlive the net. Errors: STATUS_BAD_MODEL when diag holds the errors; the device's.
-Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options, Net **out_net,
-                   StatusText *why);
+Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                   Net **out_net, StatusText *why);
 // From the text of a model: parse, build with these sizes, load. `diag` was made with `sources`.
-Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name, const char *text,
-                        const BuildOptions *build, const LoadOptions *load, Module **out_module, Net **out_net, StatusText *why);
+Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name,
+                        const char *text, const BuildOptions *build, const LoadOptions *load, Module **out_module,
+                        Net **out_net, StatusText *why);
 void   net_free(Net *net);
 
 typedef struct Slot {                       // a place that the host writes or reads

@@ -17,8 +17,8 @@ static bool host_kind(BufferKind kind)
     return kind == BUFFER_INPUT || kind == BUFFER_PARAM || kind == BUFFER_STATE || kind == BUFFER_OUTPUT;
 }
 
-Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside, Net **out_net,
-                        StatusText *why)
+Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside,
+                        Net **out_net, StatusText *why)
 {
     Net *net = calloc(1, sizeof *net);
     if (!net)
@@ -33,7 +33,8 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, cons
         if (!host_kind(buffer->kind))
             continue;
         Slot *slot = &net->slot[net->n_slots++];
-        *slot = (Slot){.kind = buffer->kind, .name = buffer->name, .dtype = buffer->dtype, .n_axes = buffer->n_axes, .id = b};
+        *slot = (Slot){
+            .kind = buffer->kind, .name = buffer->name, .dtype = buffer->dtype, .n_axes = buffer->n_axes, .id = b};
         memcpy(slot->axis, buffer->axis, sizeof slot->axis);
         memcpy(slot->size, buffer->size, sizeof slot->size);
         slot->count = (int64_t)(buffer->bytes / dtype_row[buffer->dtype].bytes);
@@ -224,7 +225,8 @@ Status net_copy_weights(const Net *from, Net *to, bool average, StatusText *why)
     Status status = STATUS_OK;
     for (size_t i = 0; i < to->n_slots && status == STATUS_OK; i++) {
         const Slot *target = &to->slot[i];
-        if ((target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE) || (from == to->beside && is_shared(to, target)))
+        if ((target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE)
+            || (from == to->beside && is_shared(to, target)))
             continue;
         const Slot *source = average ? average_of(from, target) : NULL;
         source = source ? source : net_slot(from, target->kind, target->name);

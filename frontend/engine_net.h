@@ -18,8 +18,8 @@ struct Net {
 };
 
 // `beside`: NULL, or a net on the same device (LoadOptions.beside).
-Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside, Net **out_net,
-                        StatusText *why);
+Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside,
+                        Net **out_net, StatusText *why);
 Status net_make_reference(Arena *arena, const Graph *g, Net **out_net, StatusText *why);
 // The name of an output: output.NAME, loss.NAME, term.NAME, watch.NAME, grad.NAME; in the arena. NEXT has none.
 const char *net_output_name(Arena *arena, const Output *output);

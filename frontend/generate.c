@@ -59,8 +59,8 @@ Status generator_make(Arena *arena, Net *net, Generator *out, StatusText *why)
             && !strcmp(slots[i].axis[0], g.tokens->axis[0]) && !strcmp(slots[i].axis[1], g.tokens->axis[1]))
             g.logits = &slots[i];
     if (!g.logits)
-        return status_fail(why, STATUS_BAD_MODEL, "the model has no result [%s,%s,V] with a score for every token", g.tokens->axis[0],
-                           g.tokens->axis[1]);
+        return status_fail(why, STATUS_BAD_MODEL, "the model has no result [%s,%s,V] with a score for every token",
+                           g.tokens->axis[0], g.tokens->axis[1]);
     g.window = g.tokens->size[1];
     g.n_vocab = g.logits->size[2];
     g.row = arena_array(arena, int32_t, (size_t)g.tokens->count + 1);
@@ -80,7 +80,8 @@ static int heavier(const void *a, const void *b)
 }
 
 // Draws a token from the scores: softmax at a temperature, cut to the likeliest ones. `u` is uniform in [0, 1).
-static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOptions *o, double u, double *out_probability)
+static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOptions *o, double u,
+                    double *out_probability)
 {
     double most = -INFINITY, sum = 0;
     int64_t best = 0;
@@ -116,8 +117,8 @@ static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOpt
     return c[i].token;
 }
 
-Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options, GenerateEach *each,
-                     void *user, StatusText *why)
+Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options,
+                     GenerateEach *each, void *user, StatusText *why)
 {
     int64_t have = (int64_t)n_prompt < g->window ? (int64_t)n_prompt : g->window;
     memset(g->row, 0, (size_t)g->tokens->count * sizeof *g->row);
@@ -135,9 +136,11 @@ Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const
         const float *score = g->scores + (have - 1) * g->n_vocab;
         for (int64_t v = 0; v < g->n_vocab; v++)
             if (isnan(score[v]))
-                return status_fail(why, STATUS_NUMERIC, "the scores of the next token are not numbers; are the weights damaged?");
+                return status_fail(why, STATUS_NUMERIC,
+                                   "the scores of the next token are not numbers; are the weights damaged?");
         double probability;
-        int32_t token = draw(g->candidate, score, g->n_vocab, &options->sample, rng_uniform(key, (uint32_t)i), &probability);
+        int32_t token =
+            draw(g->candidate, score, g->n_vocab, &options->sample, rng_uniform(key, (uint32_t)i), &probability);
         if (!each(user, token, probability))
             return STATUS_OK;
         if (have == g->window)

@@ -38,7 +38,7 @@ typedef struct GenerateOptions {
 typedef bool GenerateEach(void *user, int32_t token, double probability);
 
 // `prompt` has at least one token.
-Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options, GenerateEach *each,
-                     void *user, StatusText *why);
+Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options,
+                     GenerateEach *each, void *user, StatusText *why);
 
 #endif

@@ -33,10 +33,11 @@ static void draw_groups(const GraphView *view, Text *out)
         }
         if (!is_first)
             continue;
-        text_printf(out, "<rect class=\"group\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"10\"/>\n", x0 - 12, y0 - 12,
-                    x1 - x0 + 24, y1 - y0 + 24);
+        text_printf(out, "<rect class=\"group\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"10\"/>\n",
+                    x0 - 12, y0 - 12, x1 - x0 + 24, y1 - y0 + 24);
         if (first->copies > 1)
-            text_printf(out, "<text class=\"times\" x=\"%.1f\" y=\"%.1f\">&#215;%d</text>\n", x1 + 44, y0 + 6, first->copies);
+            text_printf(out, "<text class=\"times\" x=\"%.1f\" y=\"%.1f\">&#215;%d</text>\n", x1 + 44, y0 + 6,
+                        first->copies);
     }
 }
 
@@ -48,7 +49,8 @@ static void draw_edge(const GraphView *view, const ViewEdge *e, Text *out)
     if (e->again)
         return;
     double bend = (y1 - y0) * 0.5;
-    text_printf(out, "<path class=\"edge\" d=\"M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x0, y0, x0, y0 + bend, x1, y1 - bend, x1, y1);
+    text_printf(out, "<path class=\"edge\" d=\"M%.1f %.1fC%.1f %.1f %.1f %.1f %.1f %.1f", x0, y0, x0, y0 + bend, x1,
+                y1 - bend, x1, y1);
     if (b->is_lane)
         text_printf(out, "V%.1f", y1 + b->height);
     text_add(out, "\"/>\n");
@@ -59,9 +61,11 @@ static void draw_edge(const GraphView *view, const ViewEdge *e, Text *out)
 void graph_view_svg(GraphView *view, Text *out)
 {
     graph_view_layout(view);
-    text_printf(out, "<svg class=\"mix\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n"
-                     "<style>\n%s</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n",
-                view->width, view->height, view->width, view->height, svg_style);
+    text_printf(
+        out,
+        "<svg class=\"mix\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\">\n"
+        "<style>\n%s</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n",
+        view->width, view->height, view->width, view->height, svg_style);
     draw_groups(view, out);
     for (size_t i = 0; i < view->n_edges; i++)
         draw_edge(view, &view->edge[i], out);
@@ -116,7 +120,9 @@ void graph_view_dot(const GraphView *view, Text *out)
             dot_box(view, b, "  ", out);
         } else if (first) {
             text_printf(out, "  subgraph cluster_%u {\n    label=", b);
-            dot_string(out, view->box[b].copies > 1 ? arena_printf(view->arena, "%s x %d", group, view->box[b].copies) : group);
+            dot_string(out, view->box[b].copies > 1
+                                ? arena_printf(view->arena, "%s x %d", group, view->box[b].copies)
+                                : group);
             text_add(out, ";\n");
             for (uint32_t c = b; c < view->n_boxes; c++)
                 if (view->box[c].group && !strcmp(view->box[c].group, group))

@@ -43,7 +43,9 @@ static void add_lanes(GraphView *view)
             continue;
         uint32_t from = e.from;
         for (int level = low + 1; level < high; level++) {
-            uint32_t lane = graph_view_box(view, (ViewBox){.key = "", .title = "", .detail = "", .copies = 1, .level = level, .is_lane = true});
+            uint32_t lane = graph_view_box(
+                view,
+                (ViewBox){.key = "", .title = "", .detail = "", .copies = 1, .level = level, .is_lane = true});
             if (level == low + 1)
                 view->edge[i] = (ViewEdge){from, lane, false};
             else
@@ -118,8 +120,10 @@ void graph_view_layout(GraphView *view)
             size_t n = 0;
             for (uint32_t b = 0; b < view->n_boxes; b++)
                 if (view->box[b].level == level) {
-                    double here = sweep == 0 ? (view->box[b].is_lane ? 200.0 : 0.0) : view->box[b].x + view->box[b].width / 2;
-                    key[n++] = (Key){neighbours(view, b, down, here) + (view->box[b].is_lane && sweep == 0 ? 60 : 0), b};
+                    double here =
+                        sweep == 0 ? (view->box[b].is_lane ? 200.0 : 0.0) : view->box[b].x + view->box[b].width / 2;
+                    key[n++] =
+                        (Key){neighbours(view, b, down, here) + (view->box[b].is_lane && sweep == 0 ? 60 : 0), b};
                 }
             if (n)
                 place_level(view, key, n);

@@ -270,8 +270,8 @@ static void group_own_boxes(GraphView *view)
         bool belongs = group && is_read_in(view, b, group);
         for (uint32_t c = 0; group && !belongs && c < b; c++) {
             const ViewBox *other = &view->box[c];
-            belongs = other->group && same_repeat(other->group, group) && !strcmp(other->key, box->key) && !strcmp(other->title, box->title)
-                      && !strcmp(other->detail, box->detail);
+            belongs = other->group && same_repeat(other->group, group) && !strcmp(other->key, box->key)
+                      && !strcmp(other->title, box->title) && !strcmp(other->detail, box->detail);
         }
         if (belongs)
             box->group = group;
@@ -323,7 +323,8 @@ static void fold_repeats(const GraphView *view, uint32_t *into)
 
 static GraphView folded(GraphView *view)
 {
-    uint32_t *into = arena_array(view->arena, uint32_t, view->n_boxes + 1), *moved = arena_array(view->arena, uint32_t, view->n_boxes + 1);
+    uint32_t *into = arena_array(view->arena, uint32_t, view->n_boxes + 1),
+             *moved = arena_array(view->arena, uint32_t, view->n_boxes + 1);
     fold_repeats(view, into);
     GraphView out = {.arena = view->arena};
     for (uint32_t b = 0; b < view->n_boxes; b++)
@@ -360,7 +361,9 @@ GraphView graph_view_make(Arena *arena, const Graph *g, bool each)
         if ((o->role != OUTPUT_RESULT && o->role != OUTPUT_LOSS) || !m.box_of[o->value])
             continue;
         const char *name = o->role == OUTPUT_LOSS ? arena_printf(arena, "loss.%s", o->name) : o->name;
-        uint32_t b = new_box(&m, (ViewBox){.key = name, .title = name, .detail = type_text(&m, o->value), .copies = 1, .is_end = true});
+        uint32_t b = new_box(
+            &m,
+            (ViewBox){.key = name, .title = name, .detail = type_text(&m, o->value), .copies = 1, .is_end = true});
         graph_view_edge(&view, m.box_of[o->value] - 1, b, false);
     }
     return each ? view : folded(&view);

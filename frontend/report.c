@@ -43,7 +43,8 @@ static Curve smooth(Arena *arena, Curve raw)
 
 static void loss_chart(Arena *arena, const Report *report, bool alone, Text *out)
 {
-    Curve raw = curve_of(arena, report->log, row_loss), train = smooth(arena, raw), val = curve_of(arena, report->log, row_val);
+    Curve raw = curve_of(arena, report->log, row_loss), train = smooth(arena, raw),
+          val = curve_of(arena, report->log, row_val);
     Chart chart = {.title = "Loss", .x_label = "step", .width = 720, .height = 340, .n_lines = 3, .line = {
         {"train", "raw", raw.x, raw.y, raw.n, false}, {"train", "main", train.x, train.y, train.n, false},
         {"val", "second", val.x, val.y, val.n, true}}};

@@ -13,10 +13,12 @@ Status run_config_save(const char *path, const RunConfig *config, StatusText *wh
     json_t *bindings = json_array();
     for (size_t i = 0; i < config->n_bindings; i++)
         json_array_append_new(bindings, json_pack("{s:s, s:s}", "name", config->name[i], "value", config->value[i]));
-    json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size", config->size, "data",
-                             config->data, "base", config->base, "seed", (json_int_t)config->seed, "bindings", bindings);
+    json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size",
+                             config->size, "data", config->data, "base", config->base, "seed",
+                             (json_int_t)config->seed, "bindings", bindings);
     char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    Status status = text ? file_replace(path, text, strlen(text), why) : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %s", path);
+    Status status = text ? file_replace(path, text, strlen(text), why)
+                         : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %s", path);
     free(text);
     json_decref(json);
     return status;
@@ -34,7 +36,8 @@ Status run_config_load(Arena *arena, const char *path, RunConfig *out_config, St
     errno = 0;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!json)
-        return status_fail(why, errno ? STATUS_IO : STATUS_DAMAGED, "%s: %s", path, errno ? strerror(errno) : error.text);
+        return status_fail(why, errno ? STATUS_IO : STATUS_DAMAGED, "%s: %s", path,
+                           errno ? strerror(errno) : error.text);
     RunConfig c = {.file = copy_string(arena, json, "file"), .size = copy_string(arena, json, "size"),
                    .data = copy_string(arena, json, "data"), .base = copy_string(arena, json, "base"),
                    .seed = (uint32_t)json_integer_value(json_object_get(json, "seed"))};

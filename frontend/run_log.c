@@ -14,7 +14,8 @@ RunLog run_log_make(Arena *arena)
 
 LogRow log_row_make(void)
 {
-    return (LogRow){.loss = NAN, .aux = NAN, .lr = NAN, .grad_norm = NAN, .tokens_per_s = NAN, .seconds = NAN, .val_loss = NAN};
+    return (LogRow){
+        .loss = NAN, .aux = NAN, .lr = NAN, .grad_norm = NAN, .tokens_per_s = NAN, .seconds = NAN, .val_loss = NAN};
 }
 
 void run_log_add(RunLog *log, LogRow row)
@@ -40,7 +41,8 @@ static double *number_of(LogRow *row, size_t field)
 void log_row_print(const LogRow *row, Text *out)
 {
     LogRow copy = *row;
-    text_printf(out, "{\"schema\": %d, \"step\": %lld, \"steps\": %lld", RUN_LOG_SCHEMA, (long long)row->step, (long long)row->steps);
+    text_printf(out, "{\"schema\": %d, \"step\": %lld, \"steps\": %lld", RUN_LOG_SCHEMA, (long long)row->step,
+                (long long)row->steps);
     for (size_t f = 0; f < N_NUMBER_FIELDS; f++) {
         double value = *number_of(&copy, f);
         if (!isfinite(value))

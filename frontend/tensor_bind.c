@@ -7,9 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-TensorBind tensor_bind_make(Arena *arena, Diag *diag, const WeightMap *map, const Safetensors *weights, const Safetensors *inputs)
+TensorBind tensor_bind_make(Arena *arena, Diag *diag, const WeightMap *map, const Safetensors *weights,
+                            const Safetensors *inputs)
 {
-    return (TensorBind){.arena = arena, .diag = diag, .map = map, .weights = weights, .inputs = inputs, .missing = text_make(arena)};
+    return (TensorBind){.arena = arena,
+                        .diag = diag,
+                        .map = map,
+                        .weights = weights,
+                        .inputs = inputs,
+                        .missing = text_make(arena)};
 }
 
 // What stands before a name on either side of a map, by kind. On our side, "" is the form without a prefix.
@@ -37,11 +43,15 @@ static const MapLine *next_line(const TensorBind *bind, TensorKind kind, const c
 {
     if (!bind->map)
         return NULL;
-    const char *with = kind == TENSOR_GRAD ? name : arena_printf(bind->arena, "%s%s", kind == TENSOR_COTANGENT ? "output." : kind_prefix(kind), name);
+    const char *with =
+        kind == TENSOR_GRAD
+            ? name
+            : arena_printf(bind->arena, "%s%s", kind == TENSOR_COTANGENT ? "output." : kind_prefix(kind), name);
     const char *plain = kind == TENSOR_PARAM || kind == TENSOR_STATE ? name : with;
     if (kind == TENSOR_GRAD && starts(name, "param."))
         plain = name + strlen("param.");
-    const MapLine *a = weight_map_ours(bind->map, with, after), *b = plain == with ? NULL : weight_map_ours(bind->map, plain, after);
+    const MapLine *a = weight_map_ours(bind->map, with, after),
+                  *b = plain == with ? NULL : weight_map_ours(bind->map, plain, after);
     return !a ? b : !b ? a : a < b ? a : b;
 }
 
@@ -86,7 +96,8 @@ static void note_missing(TensorBind *bind, TensorKind kind, const char *ours, co
     Nearest near = {0};
     for (size_t i = 0; st && i < st->n_tensors; i++) {
         const char *candidate = st->tensor[i].name;
-        nearest_offer(&near, name, starts(candidate, kind_prefix(kind)) ? candidate + strlen(kind_prefix(kind)) : candidate);
+        nearest_offer(&near, name,
+                      starts(candidate, kind_prefix(kind)) ? candidate + strlen(kind_prefix(kind)) : candidate);
     }
     bind->n_missing++;
     text_printf(&bind->missing, "\n  %s%s", prefix, name);
@@ -109,8 +120,8 @@ static void print_sizes(Text *out, const int64_t *size, size_t n)
     text_char(out, ']');
 }
 
-static Status read_own(TensorBind *bind, TensorKind kind, const char *name, DType dtype, const MapAxes *axes, void *data,
-                       StatusText *why)
+static Status read_own(TensorBind *bind, TensorKind kind, const char *name, DType dtype, const MapAxes *axes,
+                       void *data, StatusText *why)
 {
     const Safetensors *st = kind == TENSOR_PARAM || kind == TENSOR_STATE ? bind->weights : bind->inputs;
     const StTensor *t = find_tensor(bind, kind, name);
@@ -128,11 +139,12 @@ static Status read_own(TensorBind *bind, TensorKind kind, const char *name, DTyp
     text_add(&text, " in the file, but the model wants [");
     for (size_t a = 0; a < axes->n; a++)
         text_printf(&text, "%s%s=%lld", a ? ", " : "", axes->name[a], (long long)axes->size[a]);
-    return status_fail(why, STATUS_BAD_MODEL, "%s: `%s` is %s]; a weight map line can change layouts", st->path, t->name, text_str(&text));
+    return status_fail(why, STATUS_BAD_MODEL, "%s: `%s` is %s]; a weight map line can change layouts", st->path,
+                       t->name, text_str(&text));
 }
 
-Status tensor_bind_read(TensorBind *bind, TensorKind kind, const char *name, DType dtype, const MapAxes *axes, void *data,
-                        StatusText *why)
+Status tensor_bind_read(TensorBind *bind, TensorKind kind, const char *name, DType dtype, const MapAxes *axes,
+                        void *data, StatusText *why)
 {
     const MapLine *line = next_line(bind, kind, name, NULL);
     if (!line)
@@ -156,7 +168,8 @@ Status tensor_bind_read(TensorBind *bind, TensorKind kind, const char *name, DTy
             break;
         }
         void *theirs = malloc((size_t)t->count * 4 + 4);
-        status = theirs ? read_numbers(st, t, dtype, theirs, why) : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", t->name);
+        status = theirs ? read_numbers(st, t, dtype, theirs, why)
+                        : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", t->name);
         if (status == STATUS_OK)
             map_plan_read(&plan, dtype, kind == TENSOR_COTANGENT ? 1 / l->factor : l->factor, theirs, data, filled);
         free(theirs);
@@ -200,7 +213,8 @@ static TensorOut *out_named(TensorOuts *outs, const char *name)
     return NULL;
 }
 
-static TensorOut *out_add(TensorOuts *outs, Arena *arena, const char *name, DType dtype, const int64_t *size, size_t n_dims)
+static TensorOut *out_add(TensorOuts *outs, Arena *arena, const char *name, DType dtype, const int64_t *size,
+                          size_t n_dims)
 {
     outs->tensor = arena_grow(arena, outs->tensor, outs->n, &outs->capacity, sizeof *outs->tensor);
     TensorOut *out = &outs->tensor[outs->n++];
@@ -218,33 +232,37 @@ static TensorOut *out_add(TensorOuts *outs, Arena *arena, const char *name, DTyp
 static const char *their_name(Arena *arena, TensorKind kind, const char *ours, const MapLine *line)
 {
     if (kind != TENSOR_GRAD)
-        return starts(line->theirs, kind_prefix(kind)) || kind == TENSOR_LOSS ? line->theirs
-                                                                             : arena_printf(arena, "%s%s", kind_prefix(kind), line->theirs);
+        return starts(line->theirs, kind_prefix(kind)) || kind == TENSOR_LOSS
+                   ? line->theirs
+                   : arena_printf(arena, "%s%s", kind_prefix(kind), line->theirs);
     const char *what = starts(ours, "input.") ? "input." : "param.";
     return arena_printf(arena, "grad.%s%s", starts(line->theirs, what) ? "" : what, line->theirs);
 }
 
 // Their shape: as in the file it came from, else the least that holds every line about it.
-static bool their_shape(const TensorBind *bind, TensorKind kind, const char *ours, const MapLine *line, const MapAxes *axes,
-                        int64_t *out_size)
+static bool their_shape(const TensorBind *bind, TensorKind kind, const char *ours, const MapLine *line,
+                        const MapAxes *axes, int64_t *out_size)
 {
     TensorKind source = kind != TENSOR_GRAD ? kind : starts(ours, "input.") ? TENSOR_INPUT : TENSOR_PARAM;
-    const StTensor *t = source == TENSOR_INPUT || source == TENSOR_PARAM ? find_tensor(bind, source, line->theirs) : NULL;
+    const StTensor *t =
+        source == TENSOR_INPUT || source == TENSOR_PARAM ? find_tensor(bind, source, line->theirs) : NULL;
     if (t && t->n_dims == line->n_dims) {
         memcpy(out_size, t->size, t->n_dims * sizeof *out_size);
         return true;
     }
     if (!weight_map_shape(bind->diag, line, axes, out_size))
         return false;
-    for (const MapLine *l = weight_map_theirs(bind->map, line->theirs, NULL); l; l = weight_map_theirs(bind->map, line->theirs, l))
+    for (const MapLine *l = weight_map_theirs(bind->map, line->theirs, NULL); l;
+         l = weight_map_theirs(bind->map, line->theirs, l))
         for (size_t d = 0; d < l->n_dims && d < line->n_dims; d++)
-            if (l->dim[d].has_range && line->dim[d].has_range && out_size[d] >= line->dim[d].end && l->dim[d].end > out_size[d])
+            if (l->dim[d].has_range && line->dim[d].has_range && out_size[d] >= line->dim[d].end
+                && l->dim[d].end > out_size[d])
                 out_size[d] = l->dim[d].end;
     return true;
 }
 
-bool tensor_outs_add(TensorOuts *outs, TensorBind *bind, TensorKind kind, const char *name, DType dtype, const MapAxes *axes,
-                     const void *data)
+bool tensor_outs_add(TensorOuts *outs, TensorBind *bind, TensorKind kind, const char *name, DType dtype,
+                     const MapAxes *axes, const void *data)
 {
     const MapLine *line = next_line(bind, kind, name, NULL);
     if (!line) {

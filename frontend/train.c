@@ -63,7 +63,9 @@ DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n)
         if (slots[i].kind != BUFFER_INPUT || slots[i].n_axes == 0)
             continue;
         DataSlot *s = &out[k++];
-        *s = (DataSlot){.name = slots[i].name, .dtype = slots[i].dtype == DTYPE_I32 ? DTYPE_I32 : DTYPE_F32, .n_dims = slots[i].n_axes};
+        *s = (DataSlot){.name = slots[i].name,
+                        .dtype = slots[i].dtype == DTYPE_I32 ? DTYPE_I32 : DTYPE_F32,
+                        .n_dims = slots[i].n_axes};
         memcpy(s->size, slots[i].size, sizeof s->size);
         s->data = arena_alloc(arena, (size_t)slots[i].count + 1, 4);
     }
@@ -71,7 +73,8 @@ DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n)
     return out;
 }
 
-static Status load_batch(Net *net, Dataset *data, DataSplit split, int64_t number, DataSlot *slot, size_t n, StatusText *why)
+static Status load_batch(Net *net, Dataset *data, DataSplit split, int64_t number, DataSlot *slot, size_t n,
+                         StatusText *why)
 {
     Status status = data_batch(data, split, (uint64_t)number, slot, n, why);
     for (size_t i = 0; i < n && status == STATUS_OK; i++)
@@ -85,7 +88,8 @@ Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, Sta
     size_t n;
     DataSlot *slot = data_slots_of(&scratch, net, &n);
     const Slot *loss = net_slot(net, BUFFER_OUTPUT, "loss.train");
-    Status status = loss ? data_bind(data, slot, n, why) : status_fail(why, STATUS_BAD_MODEL, "the model has no loss to evaluate");
+    Status status = loss ? data_bind(data, slot, n, why)
+                         : status_fail(why, STATUS_BAD_MODEL, "the model has no loss to evaluate");
     int64_t all = status == STATUS_OK ? data_batches(data, DATA_VAL) : 0;
     int64_t count = batches > 0 && batches < all ? batches : all;
     double sum = 0;
@@ -111,9 +115,11 @@ static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
     // Averaged weights are other weights: then evaluation has its own.
     Status status = engine_load(job->engine, t->arena, diag, job->train, &(LoadOptions){.train = true}, &t->net, why);
     if (status == STATUS_OK && job->eval)
-        status = engine_load(job->engine, t->arena, diag, job->eval, &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->eval_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->eval,
+                             &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->eval_net, why);
     if (status == STATUS_OK && job->generate)
-        status = engine_load(job->engine, t->arena, diag, job->generate, &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->generate_net, why);
+        status = engine_load(job->engine, t->arena, diag, job->generate,
+                             &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->generate_net, why);
     return status;
 }
 
@@ -147,7 +153,8 @@ static Status load_newest(Trainer *t, StatusText *why)
 static Status open_data(Trainer *t, StatusText *why)
 {
     const TrainJob *job = t->job;
-    DataOptions options = {.path = job->data_path, .base = job->data_base, .state = t->at.data_state, .seed = job->seed};
+    DataOptions options = {
+        .path = job->data_path, .base = job->data_base, .state = t->at.data_state, .seed = job->seed};
     Status status = data_open(t->arena, job->train->data, job->train->n_data, &options, &t->data, why);
     if (status != STATUS_OK)
         return status;
@@ -229,7 +236,11 @@ static Status write_text(const char *path, const Text *text, StatusText *why)
 static Status write_report(Trainer *t, StatusText *why)
 {
     const TrainJob *job = t->job;
-    Report report = {.title = job->model_name, .log = &t->log, .field = job->field, .n_fields = job->n_fields, .model_text = job->model_text};
+    Report report = {.title = job->model_name,
+                     .log = &t->log,
+                     .field = job->field,
+                     .n_fields = job->n_fields,
+                     .model_text = job->model_text};
     Arena scratch = {0};
     Text html = text_make(&scratch), svg = text_make(&scratch);
     report_html(&report, &html);
@@ -265,9 +276,12 @@ static Status make_sample(Trainer *t, LogRow *row, StatusText *why)
     if (status == STATUS_OK && tokenizer_encode(tokenizer, "\n", 1, t->arena, &prompt, &n_prompt, &quiet) != STATUS_OK)
         n_prompt = 0;
     GenerateOptions options = {.sample = sample_options(t->job->generate->generate, t->job->generate->n_generate),
-                               .seed = t->job->seed + (uint32_t)t->at.step, .n_tokens = 200, .limit_s = fmin(3, 0.5 + 0.02 * t->seconds)};
+                               .seed = t->job->seed + (uint32_t)t->at.step,
+                               .n_tokens = 200,
+                               .limit_s = fmin(3, 0.5 + 0.02 * t->seconds)};
     if (status == STATUS_OK)
-        status = generator_run(&t->generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, collect_token, &c, why);
+        status = generator_run(&t->generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options,
+                               collect_token, &c, why);
     if (status == STATUS_OK)
         row->sample = arena_strndup(t->arena, text_str(&c.text), tokenizer_whole(text_str(&c.text), c.text.n));
     return status;
@@ -281,11 +295,13 @@ static Status not_finite(Trainer *t, const char *what, double value, StatusText 
     text_printf(&help, "a lower train.lr (it was %.3g)", t->spec->lr * schedule_factor(t->spec, t->at.step));
     if (t->spec->warmup == 0)
         text_add(&help, ", a warm-up");
-    return status_fail(why, STATUS_NUMERIC,
-                       "the %s became %s at step %lld (the loss was %.4g before). The checkpoint in %s is untouched.\n"
-                       "help: try %s, or look at the batch: seed %u, number %lld",
-                       what, isnan(value) ? "nan" : "infinite", (long long)t->at.step, t->last_good, t->job->folder,
-                       text_str(&help), t->job->seed, (long long)(t->at.step - 1) * (t->spec->grad_accum > 1 ? t->spec->grad_accum : 1));
+    return status_fail(
+        why, STATUS_NUMERIC,
+        "the %s became %s at step %lld (the loss was %.4g before). The checkpoint in %s is untouched.\n"
+        "help: try %s, or look at the batch: seed %u, number %lld",
+        what, isnan(value) ? "nan" : "infinite", (long long)t->at.step, t->last_good, t->job->folder,
+        text_str(&help), t->job->seed,
+        (long long)(t->at.step - 1) * (t->spec->grad_accum > 1 ? t->spec->grad_accum : 1));
 }
 
 static double read_scalar(Trainer *t, const Slot *slot)
@@ -411,7 +427,8 @@ static Status loop(Trainer *t, StatusText *why)
         if (status == STATUS_OK)
             status = write_report(t, why);
         if (status == STATUS_OK)
-            return status_fail(why, STATUS_INTERRUPTED, "stopped after step %lld and saved; go on with: --out %s --resume",
+            return status_fail(why, STATUS_INTERRUPTED,
+                               "stopped after step %lld and saved; go on with: --out %s --resume",
                                (long long)t->at.step, t->job->folder);
     }
     return status;
@@ -440,17 +457,22 @@ static void say_start(Trainer *t)
             numbers += slots[i].count;
     progress_say(&t->progress, "data   %s", data_summary(t->data));
     bool millions = numbers >= 1000000;
-    progress_say(&t->progress, "model  %s: %.4g%s parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name,
-                 (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k",
-                 (double)stats.arena_bytes / 1048576, stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled",
-                 stats.compile_s);
+    progress_say(
+        &t->progress, "model  %s: %.4g%s parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name,
+        (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", (double)stats.arena_bytes / 1048576,
+        stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled", stats.compile_s);
     if (t->at.step)
         progress_say(&t->progress, "going on after step %lld", (long long)t->at.step);
 }
 
 Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
 {
-    Trainer t = {.job = job, .arena = arena, .spec = &job->train->train, .last_good = NAN, .last_norm = NAN, .start_s = clock_seconds()};
+    Trainer t = {.job = job,
+                 .arena = arena,
+                 .spec = &job->train->train,
+                 .last_good = NAN,
+                 .last_norm = NAN,
+                 .start_s = clock_seconds()};
     t.at = (Checkpoint){.seed = job->seed};
     t.log = run_log_make(arena);
     Status status = open_nets(&t, diag, why);

@@ -52,11 +52,13 @@ typedef struct Checkpoint {
 
 const char *run_path(Arena *arena, const char *folder, const char *name);
 // Parameters and states of all nets; one that several have is taken from the first.
-Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, const Checkpoint *about, StatusText *why);
+Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, const Checkpoint *about,
+                       StatusText *why);
 // Reads what the file and the net have in common; parameters of the net that the file lacks are an error.
 // An eval net holds only the model's own states; a step's net those of the optimiser too (wanted: with_states).
 // `average`: where the file has a running average of a parameter (state.ema/NAME), that instead.
-Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, bool average, Checkpoint *out_about, StatusText *why);
+Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, bool average,
+                       Checkpoint *out_about, StatusText *why);
 
 // run.json: what a run was started with. Bindings are those of the command line, in order.
 typedef struct RunConfig {

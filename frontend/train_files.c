@@ -51,7 +51,8 @@ static Status write_slots(StWriter *writer, const Kept *kept, size_t n, StatusTe
     for (size_t i = 0; i < n && status == STATUS_OK; i++) {
         size_t bytes = (size_t)kept[i].slot->count * 4;
         void *data = malloc(bytes + 4);
-        status = data ? net_read((Net *)kept[i].net, kept[i].slot, data, why) : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to save");
+        status = data ? net_read((Net *)kept[i].net, kept[i].slot, data, why)
+                      : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to save");
         if (status == STATUS_OK)
             status = st_write_data(writer, data, bytes, why);
         free(data);
@@ -59,7 +60,8 @@ static Status write_slots(StWriter *writer, const Kept *kept, size_t n, StatusTe
     return status;
 }
 
-Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, const Checkpoint *about, StatusText *why)
+Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, const Checkpoint *about,
+                       StatusText *why)
 {
     Arena scratch = {0};
     size_t n;
@@ -67,10 +69,13 @@ Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, 
     StSource *source = arena_array(&scratch, StSource, n + 1);
     for (size_t i = 0; i < n; i++) {
         const Slot *slot = kept[i].slot;
-        source[i] = (StSource){kept_name(&scratch, slot), slot->dtype == DTYPE_I32 ? ST_I32 : ST_F32, slot->n_axes, slot->size, NULL};
+        source[i] = (StSource){kept_name(&scratch, slot), slot->dtype == DTYPE_I32 ? ST_I32 : ST_F32, slot->n_axes,
+                               slot->size, NULL};
     }
-    StMeta meta[] = {{"mixc.checkpoint", "1"}, {"mixc.step", arena_printf(&scratch, "%lld", (long long)about->step)},
-                     {"mixc.seed", arena_printf(&scratch, "%u", about->seed)}, {"mixc.data", about->data_state ? about->data_state : ""}};
+    StMeta meta[] = {{"mixc.checkpoint", "1"},
+                     {"mixc.step", arena_printf(&scratch, "%lld", (long long)about->step)},
+                     {"mixc.seed", arena_printf(&scratch, "%u", about->seed)},
+                     {"mixc.data", about->data_state ? about->data_state : ""}};
     StWriter *writer = NULL;
     Status status = st_write_begin(path, source, n, meta, sizeof meta / sizeof *meta, &writer, why);
     if (status == STATUS_OK) {
@@ -84,12 +89,14 @@ Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, 
 
 static Status read_about(Arena *arena, const Safetensors *st, Checkpoint *about, StatusText *why)
 {
-    const char *version = st_meta(st, "mixc.checkpoint"), *step = st_meta(st, "mixc.step"), *seed = st_meta(st, "mixc.seed"),
-               *data = st_meta(st, "mixc.data");
+    const char *version = st_meta(st, "mixc.checkpoint"), *step = st_meta(st, "mixc.step"),
+               *seed = st_meta(st, "mixc.seed"), *data = st_meta(st, "mixc.data");
     if (!version)
         return STATUS_OK;                   // plain weights
     if (strcmp(version, "1") || !step || !seed)
-        return status_fail(why, STATUS_DAMAGED, "%s: this checkpoint is of version %s, which this program does not read", st->path, version);
+        return status_fail(why, STATUS_DAMAGED,
+                           "%s: this checkpoint is of version %s, which this program does not read", st->path,
+                           version);
     about->step = strtoll(step, NULL, 10);
     about->seed = (uint32_t)strtoul(seed, NULL, 10);
     about->data_state = data && data[0] ? arena_strdup(arena, data) : NULL;
@@ -102,7 +109,8 @@ static Status read_slot(const Safetensors *st, Net *net, const Slot *slot, const
     for (int a = 0; same && a < slot->n_axes; a++)
         same = t->size[a] == slot->size[a];
     if (!same)
-        return status_fail(why, STATUS_BAD_MODEL, "%s: `%s` has another shape than in the model; was it trained with other sizes?",
+        return status_fail(why, STATUS_BAD_MODEL,
+                           "%s: `%s` has another shape than in the model; was it trained with other sizes?",
                            st->path, t->name);
     void *data = malloc((size_t)slot->count * 4 + 4);
     if (!data)
@@ -114,7 +122,8 @@ static Status read_slot(const Safetensors *st, Net *net, const Slot *slot, const
     return status;
 }
 
-Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, bool average, Checkpoint *out_about, StatusText *why)
+Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_states, bool average,
+                       Checkpoint *out_about, StatusText *why)
 {
     Arena scratch = {0};
     Safetensors st;
@@ -129,7 +138,9 @@ Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_state
         if (!is_kept(&slots[i]))
             continue;
         const char *name = kept_name(&scratch, &slots[i]);
-        const StTensor *t = average && slots[i].kind == BUFFER_PARAM ? st_find(&st, arena_printf(&scratch, "state.ema/%s", slots[i].name)) : NULL;
+        const StTensor *t = average && slots[i].kind == BUFFER_PARAM
+                                ? st_find(&st, arena_printf(&scratch, "state.ema/%s", slots[i].name))
+                                : NULL;
         t = t ? t : st_find(&st, name);
         if (!t)
             t = st_find(&st, slots[i].name);

@@ -48,7 +48,9 @@ static bool wrong(MapParser *p, const char *expected)
         diag_error(p->diag, at, "E0711", "expected %s, found `%c`", expected, p->data[p->i]);
     else
         diag_error(p->diag, at, "E0711", "expected %s, found the end of the line", expected);
-    diag_help(p->diag, "a line reads:  ours[axes] = \"theirs\"[axes]   for example  Attn.Wq[D,H,K] = \"q.weight\"[(H K), D]");
+    diag_help(
+        p->diag,
+        "a line reads:  ours[axes] = \"theirs\"[axes]   for example  Attn.Wq[D,H,K] = \"q.weight\"[(H K), D]");
     return false;
 }
 
@@ -145,7 +147,8 @@ static bool parse_dim(MapParser *p, MapDim *dim)
         if (!parse_int(p, &one))
             return false;
         if (one != 1) {
-            diag_error(p->diag, span_at(p, begin, p->i), "E0712", "a dimension of theirs is an axis of ours, a merge or 1");
+            diag_error(p->diag, span_at(p, begin, p->i), "E0712",
+                       "a dimension of theirs is an axis of ours, a merge or 1");
             return false;
         }
     } else if (!parse_axis(p, dim)) {
@@ -153,7 +156,8 @@ static bool parse_dim(MapParser *p, MapDim *dim)
     }
     if (accept(p, '@')) {
         dim->has_range = true;
-        if (!parse_int(p, &dim->begin) || !expect(p, '.', "`..`") || !expect(p, '.', "`..`") || !parse_int(p, &dim->end))
+        if (!parse_int(p, &dim->begin) || !expect(p, '.', "`..`") || !expect(p, '.', "`..`")
+            || !parse_int(p, &dim->end))
             return false;
         if (dim->begin >= dim->end) {
             diag_error(p->diag, span_at(p, begin, p->i), "E0712", "the range %lld..%lld is empty",
@@ -170,7 +174,8 @@ static bool parse_factor(MapParser *p, double *out)
     skip_blank(p);
     char word[64];
     size_t n = 0, begin = p->i;
-    while (p->i < p->end && n + 1 < sizeof word && (isalnum((unsigned char)p->data[p->i]) || strchr("+-.", p->data[p->i])))
+    while (p->i < p->end && n + 1 < sizeof word
+           && (isalnum((unsigned char)p->data[p->i]) || strchr("+-.", p->data[p->i])))
         word[n++] = p->data[p->i++];
     word[n] = 0;
     char *stop;

@@ -52,7 +52,8 @@ static bool resolve_range(Diag *diag, const MapLine *line, const MapDim *dim, in
     } else if (dim->end <= n_ours) {
         *out_skip = dim->begin;
     } else {
-        diag_error(diag, dim->at, "E0713", "the range %lld..%lld fits neither inside ours, which has %lld, nor around all of it",
+        diag_error(diag, dim->at, "E0713",
+                   "the range %lld..%lld fits neither inside ours, which has %lld, nor around all of it",
                    (long long)dim->begin, (long long)dim->end, (long long)n_ours);
         diag_label(diag, line->ours_at, "this tensor");
         return false;
@@ -104,7 +105,8 @@ size_t weight_map_sizes(const MapLine *line, const int64_t *their_size, size_t n
     return n_found;
 }
 
-static bool shape_mismatch(Diag *diag, const MapLine *line, const MapAxes *ours, const int64_t *their_size, size_t n_dims)
+static bool shape_mismatch(Diag *diag, const MapLine *line, const MapAxes *ours, const int64_t *their_size,
+                           size_t n_dims)
 {
     Text text = text_make(diag->arena);
     for (size_t d = 0; d < n_dims; d++)
@@ -117,8 +119,8 @@ static bool shape_mismatch(Diag *diag, const MapLine *line, const MapAxes *ours,
     return false;
 }
 
-static bool plan_dim(Arena *arena, Diag *diag, const MapLine *line, const MapDim *dim, const MapAxes *ours, int64_t their_size,
-                     int64_t stride, MapPlan *plan, bool *out_fits)
+static bool plan_dim(Arena *arena, Diag *diag, const MapLine *line, const MapDim *dim, const MapAxes *ours,
+                     int64_t their_size, int64_t stride, MapPlan *plan, bool *out_fits)
 {
     int64_t n = merged_size(dim, ours), skip, place;
     if (!resolve_range(diag, line, dim, n, &skip, &place))

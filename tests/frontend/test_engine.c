@@ -45,12 +45,13 @@ static void open_session(Session *s, const char *device)
     *s = (Session){.device = device, .status = STATUS_OK};
     s->sources = sources_make(&s->arena);
     s->diag = diag_make(&s->arena, &s->sources);
-    s->status = engine_open(&(EngineOptions){.device = device, .on_device = {.threads = 1, .cache_dir = ""}, .verify = true},
-                            &s->engine, &s->why);
+    s->status = engine_open(
+        &(EngineOptions){.device = device, .on_device = {.threads = 1, .cache_dir = ""}, .verify = true},
+        &s->engine, &s->why);
     if (s->status == STATUS_OK)
         s->status = engine_load_text(s->engine, &s->arena, &s->diag, &s->sources, "m.mix", model_text,
-                                     &(BuildOptions){.mode = MODE_TRAIN, .with_loss = true}, &(LoadOptions){.train = true}, &s->module,
-                                     &s->net, &s->why);
+                                     &(BuildOptions){.mode = MODE_TRAIN, .with_loss = true},
+                                     &(LoadOptions){.train = true}, &s->module, &s->net, &s->why);
     if (s->status != STATUS_OK)
         print_error("%s %s\n", s->why.text, s->diag.n_items ? s->diag.item[0].message : "");
     if (s->status == STATUS_OK)
@@ -161,11 +162,14 @@ static void wrong_texts_are_explained(void **state)
     s.sources = sources_make(&s.arena);
     s.diag = diag_make(&s.arena, &s.sources);
     assert_int_equal(engine_open(&(EngineOptions){.device = "null"}, &s.engine, &s.why), STATUS_OK);
-    static const char *const wrong[] = {"", "mix 1\nmodel M(x: [Q]) -> y: [Q] { y = x }", "mix 1\naxis D = 3\nmodel M(x: [D]) -> y: [D] { y = x @[D] x }"};
+    static const char *const wrong[] = {"", "mix 1\nmodel M(x: [Q]) -> y: [Q] { y = x }",
+                                        "mix 1\naxis D = 3\nmodel M(x: [D]) -> y: [D] { y = x @[D] x }"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         s.diag = diag_make(&s.arena, &s.sources);
-        assert_int_equal(engine_load_text(s.engine, &s.arena, &s.diag, &s.sources, "wrong.mix", wrong[i], &(BuildOptions){.mode = MODE_EVAL},
-                                          &(LoadOptions){0}, &s.module, &s.net, &(StatusText){0}), STATUS_BAD_MODEL);
+        assert_int_equal(engine_load_text(s.engine, &s.arena, &s.diag, &s.sources, "wrong.mix", wrong[i],
+                                          &(BuildOptions){.mode = MODE_EVAL}, &(LoadOptions){0}, &s.module, &s.net,
+                                          &(StatusText){0}),
+                         STATUS_BAD_MODEL);
         assert_true(s.diag.n_errors > 0);
         assert_null(s.net);
     }
@@ -214,8 +218,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engines_agree_and_share_nothing), cmocka_unit_test(the_null_device_runs_everything),
-        cmocka_unit_test(slots_have_names_and_shapes), cmocka_unit_test(devices_that_are_not_there),
-        cmocka_unit_test(wrong_texts_are_explained), cmocka_unit_test(budgets_are_kept), cmocka_unit_test(schedules_have_their_shapes),
+        cmocka_unit_test(slots_have_names_and_shapes),     cmocka_unit_test(devices_that_are_not_there),
+        cmocka_unit_test(wrong_texts_are_explained),       cmocka_unit_test(budgets_are_kept),
+        cmocka_unit_test(schedules_have_their_shapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

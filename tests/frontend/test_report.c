@@ -72,7 +72,8 @@ static void pages_stand_alone(void **state)
     Arena arena = {0};
     RunLog log = some_log(&arena);
     ReportField fields[] = {{"model", "<script>"}, {"batch", "16"}};
-    Report report = {.title = "GPT & <co>", .log = &log, .field = fields, .n_fields = 2, .model_text = "mix 1\n# a < b\n"};
+    Report report = {
+        .title = "GPT & <co>", .log = &log, .field = fields, .n_fields = 2, .model_text = "mix 1\n# a < b\n"};
     Text html = text_make(&arena), svg = text_make(&arena);
     report_html(&report, &html);
     report_loss_svg(&report, &svg);
@@ -100,9 +101,24 @@ static void odd_curves_draw(void **state)
     double x[3] = {0, 1, 2}, flat[3] = {2, 2, 2}, bad[3] = {NAN, INFINITY, NAN};
     Chart charts[] = {
         {.title = "none", .x_label = "step", .width = 300, .height = 200},
-        {.title = "flat", .x_label = "step", .width = 300, .height = 200, .n_lines = 1, .line = {{"a", "main", x, flat, 3, true}}},
-        {.title = "bad", .x_label = "step", .width = 300, .height = 200, .n_lines = 1, .line = {{"a", "main", x, bad, 3, true}}},
-        {.title = "one", .x_label = "step", .width = 300, .height = 200, .n_lines = 1, .line = {{"a", "main", x, flat, 1, true}}},
+        {.title = "flat",
+         .x_label = "step",
+         .width = 300,
+         .height = 200,
+         .n_lines = 1,
+         .line = {{"a", "main", x, flat, 3, true}}},
+        {.title = "bad",
+         .x_label = "step",
+         .width = 300,
+         .height = 200,
+         .n_lines = 1,
+         .line = {{"a", "main", x, bad, 3, true}}},
+        {.title = "one",
+         .x_label = "step",
+         .width = 300,
+         .height = 200,
+         .n_lines = 1,
+         .line = {{"a", "main", x, flat, 1, true}}},
     };
     for (size_t i = 0; i < sizeof charts / sizeof *charts; i++) {
         Text svg = text_make(&arena);

@@ -88,8 +88,9 @@ static void repeats_fold(void **state)
 static void nearest_names(void **state)
 {
     (void)state;
-    static const struct { const char *wanted, *expected; } row[] = {
-        {"tran", "train"}, {"evla", "eval"}, {"chekc", "check"}, {"xyzzy", NULL}, {"train", "train"}, {"generat", "generate"}};
+    static const struct { const char *wanted, *expected;
+    } row[] = {{"tran", "train"}, {"evla", "eval"},   {"chekc", "check"},
+               {"xyzzy", NULL},   {"train", "train"}, {"generat", "generate"}};
     static const char *const names[] = {"train", "eval", "check", "generate", "explain"};
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         Nearest near = {0};

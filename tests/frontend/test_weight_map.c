@@ -40,17 +40,21 @@ static void names_are_read(void **state)
 static void wrong_lines_are_all_reported(void **state)
 {
     (void)state;
-    static const struct { const char *text; uint32_t col; } wrong[] = {
-        {"W[D] \"w\"[D]", 6}, {"W[D] = w[D]", 8}, {"W[D] = \"w[D]", 8}, {"W[D] = \"w\"[E]", 12}, {"W[D] = \"w\"[D,D]", 14},
-        {"W[D,E] = \"w\"[D]", 10}, {"W[D] = \"w\"[2, D]", 12}, {"W[D] = \"w\"[D@4..4]", 12}, {"W[D] = \"w\"[D@4-5]", 15},
-        {"W[D] = \"w\"[D] * x", 17}, {"W[D] = \"w\"[D] * 0", 17}, {"W[D] = \"w\"[D] + 1", 15}, {"W[D = \"w\"[D]", 5},
-        {"[D] = \"w\"[D]", 1}, {"W[D] = \"w\"[D@0..99999999999999999999]", 17}, {"W[D] = \"w\"[(D]", 14},
+    static const struct { const char *text; uint32_t col;
+    } wrong[] = {
+        {"W[D] \"w\"[D]", 6},        {"W[D] = w[D]", 8},           {"W[D] = \"w[D]", 8},
+        {"W[D] = \"w\"[E]", 12},     {"W[D] = \"w\"[D,D]", 14},    {"W[D,E] = \"w\"[D]", 10},
+        {"W[D] = \"w\"[2, D]", 12},  {"W[D] = \"w\"[D@4..4]", 12}, {"W[D] = \"w\"[D@4-5]", 15},
+        {"W[D] = \"w\"[D] * x", 17}, {"W[D] = \"w\"[D] * 0", 17},  {"W[D] = \"w\"[D] + 1", 15},
+        {"W[D = \"w\"[D]", 5},       {"[D] = \"w\"[D]", 1},        {"W[D] = \"w\"[D@0..99999999999999999999]", 17},
+        {"W[D] = \"w\"[(D]", 14},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         Fixture f;
         assert_null(parse(&f, wrong[i].text));
         assert_int_equal(f.diag.n_errors, 1);
-        assert_int_equal(sources_line_col(&f.sources, f.diag.item[0].at.file, f.diag.item[0].at.begin).col, wrong[i].col);
+        assert_int_equal(sources_line_col(&f.sources, f.diag.item[0].at.file, f.diag.item[0].at.begin).col,
+                         wrong[i].col);
         arena_free(&f.arena);
     }
     Fixture f;
@@ -93,7 +97,9 @@ static void ranges(void **state)
 {
     (void)state;
     Fixture f;
-    WeightMap *map = parse(&f, "W[D,F] = \"lo\"[F@0..2, D]\nW[D,F] = \"hi\"[F@2..5, D]\nQ[F] = \"qk\"[F@0..5]\nK[F] = \"qk\"[F@5..10]\n");
+    WeightMap *map = parse(
+        &f,
+        "W[D,F] = \"lo\"[F@0..2, D]\nW[D,F] = \"hi\"[F@2..5, D]\nQ[F] = \"qk\"[F@0..5]\nK[F] = \"qk\"[F@5..10]\n");
     MapAxes w_axes = {2, {"D", "F"}, {2, 5}}, q_axes = {1, {"F"}, {5}};
     float lo[4] = {1, 2, 3, 4}, hi[6] = {5, 6, 7, 8, 9, 10}, w[10] = {0}, k[5];
     bool filled[10] = {0};
