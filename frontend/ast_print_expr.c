@@ -32,17 +32,18 @@ void line_close(Line *line, const char *bracket)
     text_add(&line->text, bracket);
 }
 
-// The break to use for the text that begins at `begin` and has `room` columns: the loosest one in the second half of
-// the room, the last of those; else the last that fits; else the first there is. NULL: the rest is not broken.
-static const LineBreak *choose_break(const Line *line, size_t begin, size_t room)
+// The break to use for the text that begins at `begin` and has `room` columns: the loosest one in the last two thirds of
+// the room, the last of those; else the last that fits; else the first there is. NULL: the rest is not broken. `first` is
+// the first break that may lie behind `begin`, and is moved on.
+static const LineBreak *choose_break(const Line *line, size_t begin, size_t room, size_t *first)
 {
     const LineBreak *best = NULL, *last = NULL;
     if (line->text.n - begin <= room)
         return NULL;
-    for (size_t i = 0; i < line->n_breaks; i++) {
+    while (*first < line->n_breaks && line->brk[*first].at <= begin)
+        ++*first;
+    for (size_t i = *first; i < line->n_breaks; i++) {
         const LineBreak *b = &line->brk[i];
-        if (b->at <= begin)
-            continue;
         if (b->at - begin > room)
             return best ? best : last ? last : b;
         last = b;
@@ -56,9 +57,9 @@ void line_emit(const Line *line, Text *out, int indent)
 {
     const char *s = text_str(&line->text);
     text_printf(out, "%*s", indent, "");
-    size_t begin = 0, room = LINE_WIDTH - indent > 40 ? (size_t)(LINE_WIDTH - indent) : 40;
+    size_t begin = 0, first = 0, room = LINE_WIDTH - indent > 40 ? (size_t)(LINE_WIDTH - indent) : 40;
     for (;;) {
-        const LineBreak *b = choose_break(line, begin, room);
+        const LineBreak *b = choose_break(line, begin, room, &first);
         if (!b)
             break;
         text_add_n(out, s + begin, b->at - begin);

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { MAX_TARGETS = 64 };                  // names before one `=`; keeps looking ahead short
+
 typedef enum Reserved {
     ANYWHERE,
     OUTSIDE,                                // outside all brackets
@@ -65,7 +67,7 @@ static bool single_equals(const Parse *p, uint32_t i)
 static bool targets_follow(const Parse *p, uint32_t i)
 {
     i = skip_blanks(p, i);
-    while (i < p->n && p->text[i] == ',') {
+    for (int n = 0; i < p->n && p->text[i] == ',' && n < MAX_TARGETS; n++) {
         uint32_t name = skip_blanks(p, i + 1);
         i = skip_name(p, name);
         if (i == name)

@@ -31,7 +31,7 @@ typedef struct DiagItem {
 typedef struct Diag {
     Arena         *arena;                   // borrowed
     const Sources *sources;                 // borrowed; may be NULL
-    DiagItem      *item;
+    DiagItem      *item;                    // the first thousand
     size_t         n_items, capacity;
     size_t         n_errors, n_warnings;
 } Diag;
@@ -51,7 +51,7 @@ void diag_help(Diag *diag, const char *format, ...) __attribute__((format(printf
 void diag_help_edit(Diag *diag, Span edit_at, const char *edit, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-// Prints all, in order of place, in the form of docs/language.md "Diagnostics" (at most 12 lines each).
+// Prints the first 50 in order of place, in the form of docs/language.md "Messages" (at most 12 lines each).
 // `colour`: use terminal colours.
 void diag_print(const Diag *diag, Text *out, bool colour);
 // The same as a JSON array: code, severity, message, file, line, col, end_line, end_col, labels, note,

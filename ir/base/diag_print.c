@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LINES = 12, MAX_MARKS = 16, MAX_WIDTH = 112, TAB_WIDTH = 4, MARGIN = 24 };
+enum { MAX_SHOWN = 50, MAX_LINES = 12, MAX_MARKS = 16, MAX_WIDTH = 112, TAB_WIDTH = 4, MARGIN = 24 };
 
 typedef enum Colour { PLAIN, BOLD, RED, YELLOW, BLUE, GREEN } Colour;
 
@@ -451,12 +451,15 @@ void diag_print(const Diag *diag, Text *out, bool colour)
 {
     size_t n;
     const DiagItem **item = sorted(diag, out->arena, &n);
-    for (size_t i = 0; i < n; i++) {
+    size_t n_shown = n < MAX_SHOWN ? n : MAX_SHOWN, n_kept = n < diag->n_items ? n : diag->n_errors + diag->n_warnings;
+    for (size_t i = 0; i < n_shown; i++) {
         Printer p = {.diag = diag, .out = out, .colour = colour};
         if (i > 0)
             text_char(out, '\n');
         print_item(&p, item[i]);
     }
+    if (n_shown < n)
+        text_printf(out, "\nand %zu more\n", n_kept - n_shown);
 }
 
 // ---- JSON ------------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ int utf8_width(uint32_t c)
         {0xfe00, 0xfe0f, 0}, {0xfe20, 0xfe2f, 0}, {0xfe30, 0xfe6f, 2}, {0xff00, 0xff60, 2}, {0xffe0, 0xffe6, 2},
         {0x1f300, 0x1f64f, 2}, {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2},
     };
-    for (size_t i = 0; i < sizeof range / sizeof *range; i++)
+    for (size_t i = 0; c >= range[0].first && i < sizeof range / sizeof *range; i++)
         if (c >= range[i].first && c <= range[i].last)
             return range[i].width;
     return 1;

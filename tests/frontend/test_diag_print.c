@@ -285,6 +285,26 @@ static void test_colour(void **state)
     arena_free(&c.arena);
 }
 
+static void test_a_flood_is_bounded(void **state)
+{
+    (void)state;
+    Case c;
+    setup(&c, "m.mix", 1, "abc\n");
+    for (int i = 0; i < 100000; i++) {
+        diag_error(&c.diag, find(&c, "b", 0), "E0202", "number %d", i);
+        diag_label(&c.diag, find(&c, "c", 0), "label %d", i);
+        diag_help(&c.diag, "help %d", i);
+    }
+    assert_int_equal(c.diag.n_errors, 100000);
+    assert_true(c.arena.used_bytes < 64 << 20);
+    Text out = text_make(&c.arena);
+    diag_print(&c.diag, &out, false);
+    assert_non_null(strstr(text_str(&out), "number 49\n"));
+    assert_null(strstr(text_str(&out), "number 50\n"));
+    assert_non_null(strstr(text_str(&out), "help: help 49\n\nand 99950 more\n"));
+    arena_free(&c.arena);
+}
+
 static void test_json(void **state)
 {
     (void)state;
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_two_files),
         cmocka_unit_test(test_end_of_file),
         cmocka_unit_test(test_colour),
+        cmocka_unit_test(test_a_flood_is_bounded),
         cmocka_unit_test(test_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 // cmocka needs the four headers above.
 #include <cmocka.h>
 
@@ -293,6 +294,31 @@ static void test_huge_tokens(void **state)
     }
 }
 
+// Half a megabyte of one list: looking ahead, appending and breaking lines must not be quadratic (that took minutes).
+static void test_long_lists(void **state)
+{
+    (void)state;
+    static const struct { const char *head, *part; size_t n; const char *tail; } each[] = {
+        {"mix 1\nconst a = f(x", ",x", 250000, ")\n"},
+        {"mix 1\naxis a", ",a", 250000, "\n"},
+        {"mix 1\nconst a = x[", "a,", 250000, "a]\n"},
+        {"mix 1\nlayer L() -> [D] {", "a=1 ", 120000, "}\n"},
+        {"mix 1\ndata d {", "a=b ", 120000, "}\n"},
+        {"mix 1\n", "#\n", 250000, ""},
+    };
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++) {
+        char *text = repeated(each[i].head, each[i].part, each[i].n, each[i].tail);
+        clock_t begin = clock();
+        Parsed p;
+        parse_clean(&p, text);
+        Text out = text_make(&p.arena);
+        ast_print(p.ast, &p.sources, &out);
+        assert_true((double)(clock() - begin) / CLOCKS_PER_SEC < 10);
+        arena_free(&p.arena);
+        free(text);
+    }
+}
+
 static void test_bytes_that_are_not_text(void **state)
 {
     (void)state;
@@ -336,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_recovery_goes_on),
         cmocka_unit_test(test_depth_is_bounded),
         cmocka_unit_test(test_huge_tokens),
+        cmocka_unit_test(test_long_lists),
         cmocka_unit_test(test_bytes_that_are_not_text),
         cmocka_unit_test(test_empty),
     };
