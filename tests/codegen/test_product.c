@@ -69,7 +69,7 @@ static void check_graph(const char *text, size_t n_products, double tolerance)
         for (size_t k = 1; k < c.fused->n_kernels; k++)
             n += c.fused->kernel[k] == FAMILY_CONTRACT;
         assert_int_equal(n, n_products);
-        case_compile(&c, narrow ? "clang" : "gcc", narrow ? "-O1 -march=native -fsanitize=address" : "-O2 -march=native");
+        case_compile(&c, narrow ? "clang" : "gcc", narrow ? "-O1 -march=native" SANITIZED : "-O2 -march=native");
         uint64_t hash = 0;
         for (int pieces = 1; pieces <= 3; pieces++) {
             case_run(&c, pieces);
