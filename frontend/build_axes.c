@@ -28,23 +28,17 @@ Symbol *scope_add(Build *b, Scope *scope, SymbolKind kind, const char *name, Spa
     return s;
 }
 
-Symbol *scope_find(const Scope *scope, const char *name, AxisList *out_lost)
+Symbol *scope_find(const Scope *scope, const char *name, bool *out_outside)
 {
-    if (out_lost)
-        out_lost->n = 0;
-    for (const Scope *s = scope; s; s = s->parent) {
-        Symbol *sym = scope_here(s, name);
-        if (sym)
-            return sym;
-        if (s->route && out_lost) {
-            for (size_t i = 0; i < s->route->token.n; i++)
-                axes_add(out_lost, s->route->token.id[i]);
-            axes_add(out_lost, s->route->experts);
-            if (s->route->choice)
-                axes_add(out_lost, s->route->choice);
-        }
+    bool outside = false;
+    Symbol *sym = NULL;
+    for (const Scope *s = scope; s && !sym; s = s->parent) {
+        sym = scope_here(s, name);
+        outside |= !sym && s->route;
     }
-    return NULL;
+    if (out_outside)
+        *out_outside = outside;
+    return sym;
 }
 
 bool axes_has(const AxisList *list, AxisId axis)
@@ -67,7 +61,8 @@ const AxisList *axes_of(Build *b, Val v, AxisList *out)
     if (v.kind == VAL_TENSOR && v.id) {
         const Type *t = &b->g->node[v.id].type;
         for (size_t i = 0; i < t->n_axes; i++)
-            out->id[out->n++] = t->axis[i];
+            if (!route_hides(b, t->axis[i]))
+                out->id[out->n++] = t->axis[i];
     }
     return out;
 }

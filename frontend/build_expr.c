@@ -114,16 +114,6 @@ Val stand_in(Build *b, DType dtype, const AxisList *axes)
     return val_tensor(graph_leaf(b->g, OP_ARG, "not-built", type_make(dtype, axes->id, axes->n)), false);
 }
 
-Val lose_axes(Build *b, Val v, const AxisList *lost)
-{
-    AxisList have, left = {0};
-    axes_of(b, v, &have);
-    for (size_t i = 0; i < have.n; i++)
-        if (!axes_has(lost, have.id[i]))
-            axes_add(&left, have.id[i]);
-    return left.n == have.n ? v : stand_in(b, val_dtype(b, v), &left);
-}
-
 Val field_as(Build *b, Val field, DType dtype, const AxisList *axes)
 {
     DataField *f = field.field;
@@ -171,11 +161,11 @@ static Val unknown_name(Build *b, const Expr *e)
 
 static Val eval_name(Build *b, const Expr *e)
 {
-    AxisList lost;
+    bool outside;
     Val made;
     if (b->init && init_call(b, e, &made))
         return made;
-    Symbol *sym = scope_find(b->scope, e->text, &lost);
+    Symbol *sym = scope_find(b->scope, e->text, &outside);
     if (!sym) {
         if (strcmp(e->text, "pi") == 0)
             return val_number(number_double(M_PI));
@@ -198,7 +188,7 @@ static Val eval_name(Build *b, const Expr *e)
         return ok ? val_number(n) : val_error();
     }
     case SYM_VALUE:
-        return lost.n && sym->val.kind == VAL_TENSOR ? lose_axes(b, sym->val, &lost) : sym->val;
+        return outside ? route_read(b, sym->val) : sym->val;
     case SYM_LAYER:
     case SYM_INSTANCE:
         if (report(b, e->at, "E0212", "`%s` is a layer: call it with its inputs", e->text))

@@ -424,6 +424,27 @@ Val fn_fftconv(Build *b, const Expr *e, const Function *row)
     return val_error();
 }
 
+ValueId pooled_value(Build *b, ValueId x, const char *key)
+{
+    Pool *p = map_get(&b->pool_by_key, key);
+    if (!p) {
+        p = arena_new(b->arena, Pool);
+        p->key = key;
+        map_set(b->arena, &b->pool_by_key, key, p);
+        b->pool = arena_grow(b->arena, b->pool, b->n_pools, &b->pool_capacity, sizeof *b->pool);
+        b->pool[b->n_pools++] = p;
+    }
+    size_t capacity = p->capacity;
+    p->value = arena_grow(b->arena, p->value, p->n, &p->capacity, sizeof *p->value);
+    p->stand_in = arena_grow(b->arena, p->stand_in, p->n, &capacity, sizeof *p->stand_in);
+    p->value[p->n] = x;
+    AxisList axes = {0};
+    for (size_t i = 0; i < b->g->node[x].type.n_axes; i++)
+        axes_add(&axes, b->g->node[x].type.axis[i]);
+    p->stand_in[p->n] = stand_in(b, DTYPE_F32, &axes).id;    // replaced by the mean over all uses (build_finish.c)
+    return p->stand_in[p->n++];
+}
+
 Val fn_pooled(Build *b, const Expr *e, const Function *row)
 {
     (void)row;
@@ -437,20 +458,5 @@ Val fn_pooled(Build *b, const Expr *e, const Function *row)
     if (x.kind != VAL_TENSOR)
         return val_error();
     const char *key = arena_printf(b->arena, "%s:%u:%u", b->frame ? b->frame->path : "", e->at.file, e->at.begin);
-    Pool *p = map_get(&b->pool_by_key, key);
-    if (!p) {
-        p = arena_new(b->arena, Pool);
-        p->key = key;
-        map_set(b->arena, &b->pool_by_key, key, p);
-        b->pool = arena_grow(b->arena, b->pool, b->n_pools, &b->pool_capacity, sizeof *b->pool);
-        b->pool[b->n_pools++] = p;
-    }
-    size_t capacity = p->capacity;
-    p->value = arena_grow(b->arena, p->value, p->n, &p->capacity, sizeof *p->value);
-    p->stand_in = arena_grow(b->arena, p->stand_in, p->n, &capacity, sizeof *p->stand_in);
-    p->value[p->n] = x.id;
-    AxisList axes;
-    Val v = stand_in(b, DTYPE_F32, axes_of(b, x, &axes));   // replaced by the mean over all uses (build_finish.c)
-    p->stand_in[p->n++] = v.id;
-    return v;
+    return val_tensor(pooled_value(b, x.id, key), false);
 }

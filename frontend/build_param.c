@@ -184,7 +184,7 @@ static void declare_one(Build *b, const Stmt *stmt, const ParamDecl *d)
     sym->param = p;
     sym->val = val_tensor(p->read, false);
     if (b->frame->per_expert.n)
-        sym->val = lose_axes(b, sym->val, &b->frame->per_expert);
+        sym->val = route_read(b, sym->val);
 }
 
 void declare_params(Build *b, const Stmt *stmt)

@@ -14,10 +14,7 @@ typedef struct AxisList { size_t n; AxisId id[MAX_AXES]; } AxisList;
 
 typedef enum ValKind { VAL_ERROR, VAL_NUMBER, VAL_TENSOR, VAL_TEXT, VAL_FIELD, VAL_ROUTING, VAL_SEVERAL } ValKind;
 
-typedef struct Routing {                    // counted only, until routing itself is built
-    AxisList token;
-    AxisId   experts, choice;               // choice: the axis K of `top K`; 0: none
-} Routing;
+typedef struct Routing Routing;             // build_route.h
 
 typedef struct DataField {                  // a name in the loss that the data section fills; typed by its first use
     const char *name;
@@ -75,7 +72,7 @@ typedef struct Symbol {
 struct Scope {
     Scope      *parent;
     Map         map;                        // name -> Symbol
-    Routing    *route;                      // the body of a route: values from outside lose these axes
+    Routing    *route;                      // the body of a route: values from outside are read at the choice
     bool        is_repeat;
 };
 
@@ -189,6 +186,7 @@ typedef struct Build {
     size_t      n_turns;                    // statements run; a bound keeps small texts from growing without end
     bool        is_stopped;                 // by that bound
     bool        in_pooled;
+    Routing    *routing;                    // in the body of a route, layers called there included; else NULL
 } Build;
 
 // build_report.c
@@ -205,7 +203,7 @@ const char *source_text(Build *b, Span at); // the words at a place
 Scope  *scope_make(Build *b, Scope *parent);
 Symbol *scope_add(Build *b, Scope *scope, SymbolKind kind, const char *name, Span at);
 Symbol *scope_here(const Scope *scope, const char *name);
-Symbol *scope_find(const Scope *scope, const char *name, AxisList *out_lost);   // out_lost: see Scope.route; may be NULL
+Symbol *scope_find(const Scope *scope, const char *name, bool *out_outside);    // found outside the body of a route; may be NULL
 AxisId  axis_find(Build *b, const char *name, Span at, bool of_formal);   // reports E0102; 0 then
 AxisId  axis_quiet(Build *b, const char *name);           // 0: none
 AxisId  axis_make(Build *b, const char *name, AxisKind kind, int64_t size, Span at);
@@ -239,7 +237,6 @@ Val     combine(Build *b, const Expr *e, Op op, Val x, Val y);            // one
 bool    fits_elementwise(Build *b, const Expr *e, Val x, Val y);
 Val     field_as(Build *b, Val field, DType dtype, const AxisList *axes);
 bool    name_is_taken(Build *b, const char *name, Span at);              // reports E0104
-Val     lose_axes(Build *b, Val v, const AxisList *lost);
 ValueId spread(Build *b, ValueId x, const AxisId *to, size_t n);         // to exactly these axes; x itself if it has them
 Val     stand_in(Build *b, DType dtype, const AxisList *axes);            // count_only: a value of that type
 
@@ -272,6 +269,7 @@ ModeName mode_named(const char *text);
 
 // build_param.c
 void    declare_params(Build *b, const Stmt *stmt);
+void    add_term(Build *b, const char *name, const char *key, ValueId id);   // to `aux`, in training
 void    assign_next(Build *b, const Stmt *stmt);
 int64_t stream_of(Build *b, const char *key);
 ValueId random_uniform(Build *b, ValueId step, const char *key, const Type *type);
@@ -285,7 +283,15 @@ bool    init_call(Build *b, const Expr *e, Val *out);     // a name or call from
 
 // build_route.c
 Val     value_of_route(Build *b, const Route *r);
+Val     route_read(Build *b, Val v);        // a value as the body of a route sees it
+bool    route_hides(const Build *b, AxisId axis);
+
+// build_balance.c
 Val     routing_field(Build *b, const Expr *e, const Routing *r);
+
+// build_nn.c
+// The mean of x over all uses of the instance; `key` names the place.
+ValueId pooled_value(Build *b, ValueId x, const char *key);
 
 // build_finish.c
 void    build_outputs(Build *b, const Val *results);      // before the loss, which reads aux

@@ -150,6 +150,21 @@ static void do_yield(Build *b, const Stmt *s)
     }
 }
 
+// A penalty counts in training only.
+static void record(Build *b, OutputRole role, const char *name, const char *key, ValueId id)
+{
+    if (role == OUTPUT_TERM && b->mode != MODE_TRAIN)
+        return;
+    b->term = arena_grow(b->arena, b->term, b->n_terms, &b->term_capacity, sizeof *b->term);
+    b->term[b->n_terms++] = (Term){.role = role, .key = key, .id = id,
+                                   .name = arena_printf(b->arena, "%s.%s", b->frame->space->path, name)};
+}
+
+void add_term(Build *b, const char *name, const char *key, ValueId id)
+{
+    record(b, OUTPUT_TERM, name, key, id);
+}
+
 static void do_term(Build *b, const Stmt *s)
 {
     Val v = value_of(b, s->value);
@@ -167,15 +182,8 @@ static void do_term(Build *b, const Stmt *s)
         }
         return;
     }
-    if (is_penalty && b->mode != MODE_TRAIN)
-        return;
-    b->term = arena_grow(b->arena, b->term, b->n_terms, &b->term_capacity, sizeof *b->term);
-    b->term[b->n_terms++] = (Term){
-        .role = is_penalty ? OUTPUT_TERM : OUTPUT_WATCH,
-        .name = arena_printf(b->arena, "%s.%s", b->frame->space->path, s->names->text),
-        .key = arena_printf(b->arena, "%s:%u:%u", b->frame->space->path, s->at.file, s->at.begin),
-        .id = to_float(b, v).id,
-    };
+    const char *key = arena_printf(b->arena, "%s:%u:%u", b->frame->space->path, s->at.file, s->at.begin);
+    record(b, is_penalty ? OUTPUT_TERM : OUTPUT_WATCH, s->names->text, key, to_float(b, v).id);
 }
 
 static void do_instances(Build *b, const Stmt *s)

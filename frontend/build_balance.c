@@ -1,0 +1,222 @@
+// Statistics of a routing: the terms of the clause `balance`, and its fields.
+//
+//   w[token]     the tokens' weights in the pool, summing to 1 (equal, or as `where` says)
+//   f[e]         share of the choices that name e, before any is dropped; no gradient
+//   P[e]         sum of w * softmax(scores)[e]
+#include "build_route.h"
+
+#include <string.h>
+
+typedef struct Stats {
+    const Routing *r;
+    AxisList       pool, rest;              // token axes in the pool and outside it
+    ValueId        w;                       // [pool] (and rest, with `where`)
+} Stats;
+
+static ValueId mul(Build *b, ValueId x, ValueId y)
+{
+    return graph_binary(b->g, OP_MUL, x, y);
+}
+
+static ValueId sum(Build *b, ValueId x, const AxisList *over)
+{
+    AxisList held = {0};
+    for (size_t i = 0; i < over->n; i++)
+        if (x && type_has(&b->g->node[x].type, over->id[i]))
+            axes_add(&held, over->id[i]);
+    return graph_reduce(b->g, RED_SUM, x, held.id, held.n);
+}
+
+static AxisList one_axis(AxisId axis)
+{
+    return (AxisList){.n = axis != 0, .id = {axis}};
+}
+
+static double size_of(Build *b, const AxisList *axes)
+{
+    double n = 1;
+    for (size_t i = 0; i < axes->n; i++)
+        n *= (double)axis_size(b, axes->id[i]);
+    return n;
+}
+
+static ValueId x_log_x(Build *b, ValueId x)
+{
+    return mul(b, x, graph_map(b->g, ACT_LOG, graph_binary(b->g, OP_MAX, x, scalar(b, 1e-30))));
+}
+
+// 1 where a choice names the expert: [tokens, choice, E]
+static ValueId one_hot(Build *b, const Routing *r)
+{
+    return graph_binary(b->g, OP_EQ, graph_index(b->g, r->experts), r->chosen);
+}
+
+static bool make_stats(Build *b, const Routing *r, const Expr *over, Stats *out)
+{
+    *out = (Stats){.r = r, .pool = r->token};
+    AxisList named = {0};
+    if (over) {
+        if (!axes_read(b, over, &named))
+            return false;
+        for (size_t i = 0; i < named.n; i++)
+            if (!axes_has(&r->token, named.id[i])) {
+                if (report(b, over->at, "E0302", "the scores do not hold `%s`", axis_name(b, named.id[i])))
+                    diag_help(b->diag, "the axes that are routed are %s", list_text(b, &r->token));
+                return false;
+            }
+        out->pool = named;
+    }
+    for (size_t i = 0; i < r->token.n; i++)
+        if (!axes_has(&out->pool, r->token.id[i]))
+            axes_add(&out->rest, r->token.id[i]);
+    double n = size_of(b, &out->pool);
+    out->w = scalar(b, n > 0 ? 1 / n : 0);
+    if (r->where) {
+        Type type = type_make(DTYPE_F32, r->token.id, r->token.n);
+        ValueId w = graph_unary(b->g, OP_STOP, spread(b, r->where, type.axis, type.n_axes));
+        out->w = graph_binary(b->g, OP_DIV, w, graph_binary(b->g, OP_MAX, sum(b, w, &out->pool), scalar(b, 1e-30)));
+    }
+    return true;
+}
+
+// Mean over the token axes outside the pool.
+static ValueId mean_rest(Build *b, const Stats *s, ValueId x)
+{
+    double n = 1;
+    for (size_t i = 0; i < s->rest.n; i++)
+        if (x && type_has(&b->g->node[x].type, s->rest.id[i]))
+            n *= (double)axis_size(b, s->rest.id[i]);
+    x = sum(b, x, &s->rest);
+    return n == 1 ? x : mul(b, x, scalar(b, 1 / n));
+}
+
+static ValueId mean_prob(Build *b, const Stats *s)
+{
+    return sum(b, mul(b, s->r->prob, s->w), &s->pool);
+}
+
+// Share of the choices (or of the first ones only) that name each expert.
+static ValueId share(Build *b, const Stats *s, bool first_only)
+{
+    ValueId hot = one_hot(b, s->r);
+    AxisList choice = one_axis(s->r->choice);
+    double k = size_of(b, &choice);
+    if (choice.n && first_only)
+        hot = graph_at(b->g, hot, s->r->choice, 0);
+    else if (choice.n)
+        hot = mul(b, sum(b, hot, &choice), scalar(b, 1 / k));
+    return graph_unary(b->g, OP_STOP, sum(b, mul(b, hot, s->w), &s->pool));
+}
+
+// E * sum over e of f*P (Fedus et al. 2021, equation 4; with K choices as WideNet's code has it), f of the first choices
+// for GShard (Lepikhin et al. 2020, algorithm 1, scaled so that even loads give 1).
+static ValueId load_loss(Build *b, const Stats *s, bool first_only)
+{
+    AxisList experts = one_axis(s->r->experts);
+    ValueId dot = sum(b, mul(b, share(b, s, first_only), mean_prob(b, s)), &experts);
+    return mul(b, mean_rest(b, s, dot), scalar(b, size_of(b, &experts)));
+}
+
+// Mean of logsumexp(scores)^2 (Zoph et al. 2022, equation 5).
+static ValueId z_loss(Build *b, const Stats *s)
+{
+    AxisList experts = one_axis(s->r->experts);
+    Graph *g = b->g;
+    ValueId max = graph_unary(g, OP_STOP, graph_reduce(g, RED_MAX, s->r->score, experts.id, 1));
+    ValueId total = sum(b, graph_map(g, ACT_EXP, graph_binary(g, OP_SUB, s->r->score, max)), &experts);
+    ValueId lse = graph_binary(g, OP_ADD, graph_map(g, ACT_LOG, total), max);
+    return mean_rest(b, s, sum(b, mul(b, mul(b, lse, lse), s->w), &s->pool));
+}
+
+// sum over e of P log P, which is minus the entropy of the mean (Csordas et al. 2023 and 2024).
+static ValueId entropy_loss(Build *b, const Stats *s, const char *pool_key)
+{
+    AxisList experts = one_axis(s->r->experts);
+    ValueId p = mean_prob(b, s);
+    if (pool_key)
+        p = pooled_value(b, p, pool_key);
+    return mean_rest(b, s, sum(b, x_log_x(b, p), &experts));
+}
+
+// Minus the mutual information of token and expert: sum P log P minus the mean of sum p log p (Tan et al. 2023).
+static ValueId mi_loss(Build *b, const Stats *s, const char *pool_key)
+{
+    AxisList experts = one_axis(s->r->experts);
+    ValueId p = mean_prob(b, s);
+    ValueId own = sum(b, mul(b, sum(b, x_log_x(b, s->r->prob), &experts), s->w), &s->pool);
+    if (pool_key) {
+        p = pooled_value(b, p, pool_key);
+        own = pooled_value(b, own, arena_printf(b->arena, "%s:own", pool_key));
+    }
+    return mean_rest(b, s, graph_binary(b->g, OP_SUB, sum(b, x_log_x(b, p), &experts), own));
+}
+
+static bool balance_term(Build *b, const Route *r, const Routing *routing, const ClauseTerm *t)
+{
+    const Expr *e = t->value;
+    const char *word = e->kind == EXPR_CALL && e->a->kind == EXPR_NAME ? e->a->text : "";
+    const Arg *arg = *word ? call_arg(e, 0) : NULL;
+    Number factor;
+    Stats s;
+    if (!arg || !value_of_number(b, arg->value, &factor)) {
+        if (report(b, t->at, "E0306", "a balance term and its factor are wanted here"))
+            diag_help(b->diag, "for example `balance switch(0.01) over B*T`");
+        return false;
+    }
+    if (!make_stats(b, routing, t->over, &s))
+        return false;
+    const char *key = arena_printf(b->arena, "%s:%s:%u:%u", b->frame->path, word, t->at.file, t->at.begin);
+    const char *pool = t->pooled ? key : NULL;
+    ValueId loss = 0;
+    if (strcmp(word, "switch") == 0)
+        loss = load_loss(b, &s, false);
+    else if (strcmp(word, "gshard") == 0)
+        loss = load_loss(b, &s, true);
+    else if (strcmp(word, "zloss") == 0)
+        loss = z_loss(b, &s);
+    else if (strcmp(word, "entropy") == 0)
+        loss = entropy_loss(b, &s, pool);
+    else if (strcmp(word, "mi") == 0)
+        loss = mi_loss(b, &s, pool);
+    if (!loss) {
+        if (report(b, t->at, "E0306", "`%s` is no balance term", word))
+            diag_help(b->diag, "there are switch, gshard, zloss, entropy and mi");
+        return false;
+    }
+    (void)r;
+    add_term(b, word, key, mul(b, loss, scalar(b, factor.value)));
+    return true;
+}
+
+bool balance_terms(Build *b, const Route *r, const Routing *routing)
+{
+    for (const Clause *c = r->clauses; c; c = c->next)
+        for (const ClauseTerm *t = c->kind == CLAUSE_BALANCE && b->mode == MODE_TRAIN ? c->terms : NULL; t; t = t->next)
+            if (!routing->score || !balance_term(b, r, routing, t))
+                return false;
+    return true;
+}
+
+// r.prob, r.score, r.chosen [tokens, E]; r.load [E]; with `top K` r.index, r.weight [tokens, K].
+Val routing_field(Build *b, const Expr *e, const Routing *r)
+{
+    const char *field = e->text;
+    AxisList choice = one_axis(r->choice);
+    Stats s;
+    b->g->at = e->at;
+    if (strcmp(field, "prob") == 0 && r->prob)
+        return route_read(b, val_tensor(r->prob, false));
+    if (strcmp(field, "score") == 0 && r->score)
+        return route_read(b, val_tensor(r->score, false));
+    if (strcmp(field, "chosen") == 0)
+        return route_read(b, val_tensor(choice.n ? graph_reduce(b->g, RED_MAX, one_hot(b, r), choice.id, 1) : one_hot(b, r), false));
+    if (strcmp(field, "load") == 0 && make_stats(b, r, NULL, &s))
+        return route_read(b, val_tensor(share(b, &s, false), false));
+    if (strcmp(field, "index") == 0 && r->has_choice_axis)
+        return val_tensor(r->index, false);
+    if (strcmp(field, "weight") == 0 && r->has_choice_axis)
+        return val_tensor(r->weight, false);
+    if (report(b, e->at, "E0219", "a routing has no field `%s`", field))
+        diag_help(b->diag, "there are prob, score, chosen and load, and with `top K` also index and weight");
+    return val_error();
+}
