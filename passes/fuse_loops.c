@@ -89,6 +89,10 @@ static void estimate(Fuse *f)
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
         unsigned ops = own_ops(n), loads = 0, reads = 0;
+        if (op_row[n->op].flags & OP_FLAG_ROUTING) {        // always stored: nobody computes it, or what is behind it
+            f->loads[v] = f->reads[v] = 1;
+            continue;
+        }
         if (is_leaf(n) || n->kernel || loop_is_reduction(n)) {
             f->loads[v] = n->type.n_axes > 0;
             f->reads[v] = 1;
