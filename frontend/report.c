@@ -4,6 +4,7 @@
 #include "chart.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct Curve { double *x, *y; size_t n; } Curve;
 
@@ -51,9 +52,8 @@ static void loss_chart(Arena *arena, const Report *report, bool alone, Text *out
     chart_svg(&chart, alone, out);
 }
 
-static void small_chart(Arena *arena, const Report *report, const char *title, LogNumber *number, Text *out)
+static void draw_small(const char *title, Curve c, Text *out)
 {
-    Curve c = curve_of(arena, report->log, number);
     if (c.n < 2)
         return;
     Chart chart = {.title = title, .x_label = "step", .width = 360, .height = 210, .n_lines = 1,
@@ -61,6 +61,28 @@ static void small_chart(Arena *arena, const Report *report, const char *title, L
     text_add(out, "<figure>");
     chart_svg(&chart, false, out);
     text_add(out, "</figure>\n");
+}
+
+static void small_chart(Arena *arena, const Report *report, const char *title, LogNumber *number, Text *out)
+{
+    draw_small(title, curve_of(arena, report->log, number), out);
+}
+
+// A chart for each scalar that the model watches.
+static void watch_charts(Arena *arena, const Report *report, Text *out)
+{
+    const RunLog *log = report->log;
+    const LogRow *last = log->n_rows ? &log->row[log->n_rows - 1] : NULL;
+    for (size_t w = 0; last && w < last->n_watches; w++) {
+        Curve c = {arena_array(arena, double, log->n_rows + 1), arena_array(arena, double, log->n_rows + 1), 0};
+        for (size_t i = 0; i < log->n_rows; i++)
+            for (size_t k = 0; k < log->row[i].n_watches; k++)
+                if (!strcmp(log->row[i].watch[k].name, last->watch[w].name) && isfinite(log->row[i].watch[k].value)) {
+                    c.x[c.n] = (double)log->row[i].step;
+                    c.y[c.n++] = log->row[i].watch[k].value;
+                }
+        draw_small(last->watch[w].name, c, out);
+    }
 }
 
 void report_loss_svg(const Report *report, Text *out)
@@ -179,6 +201,7 @@ void report_html(const Report *report, Text *out)
     small_chart(&scratch, report, "Learning rate", row_lr, out);
     small_chart(&scratch, report, "Gradient norm", row_norm, out);
     small_chart(&scratch, report, "Tokens per second", row_rate, out);
+    watch_charts(&scratch, report, out);
     text_add(out, "</div>\n");
     samples(report->log, out);
     text_add(out, "<h2>Configuration and environment</h2>\n<table>\n");

@@ -54,7 +54,28 @@ void log_row_print(const LogRow *row, Text *out)
         text_add(out, ", \"sample\": ");
         text_json(out, row->sample);
     }
-    text_char(out, '}');
+    const char *between = ", \"watch\": {";
+    for (size_t i = 0; i < row->n_watches; i++) {
+        if (!isfinite(row->watch[i].value))
+            continue;
+        text_add(out, between);
+        text_json(out, row->watch[i].name);
+        text_add(out, ": ");
+        text_double(out, row->watch[i].value);
+        between = ", ";
+    }
+    text_add(out, between[2] ? "}" : "}}");
+}
+
+static void parse_watches(Arena *arena, json_t *json, LogRow *out)
+{
+    json_t *watches = json_object_get(json, "watch"), *value;
+    const char *name;
+    LogWatch *watch = arena_array(arena, LogWatch, json_object_size(watches) + 1);
+    json_object_foreach(watches, name, value)
+        if (json_is_number(value))
+            watch[out->n_watches++] = (LogWatch){arena_strdup(arena, name), json_number_value(value)};
+    out->watch = watch;
 }
 
 static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
@@ -73,6 +94,7 @@ static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
         }
         const char *sample = json_string_value(json_object_get(json, "sample"));
         out->sample = sample ? arena_strdup(arena, sample) : NULL;
+        parse_watches(arena, json, out);
     }
     json_decref(json);
     return ok;

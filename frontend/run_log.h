@@ -10,6 +10,11 @@
 
 enum { RUN_LOG_SCHEMA = 1 };
 
+typedef struct LogWatch {                   // a `watch`, balance term or penalty of the model, at the row's step
+    const char *name;
+    double      value;
+} LogWatch;
+
 typedef struct LogRow {                     // what is not known is NaN or NULL
     int64_t step, steps;                    // steps done; planned
     double  loss;                           // mean since the last row
@@ -18,6 +23,7 @@ typedef struct LogRow {                     // what is not known is NaN or NULL
     double  tokens_per_s, seconds;          // seconds of training so far, over all sessions
     double  val_loss;
     const char *sample;                     // generated text
+    const LogWatch *watch; size_t n_watches;
 } LogRow;
 
 typedef struct RunLog {

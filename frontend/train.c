@@ -345,6 +345,23 @@ static Status one_step(Trainer *t, StatusText *why)
     return STATUS_OK;
 }
 
+// The scalars that the model logs, as they are after the last step.
+static void read_watches(Trainer *t, LogRow *row)
+{
+    const Slot *slots;
+    size_t n = net_slots(t->net, &slots);
+    LogWatch *watch = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const Slot *slot = &slots[i];
+        bool wanted = !strncmp(slot->name, "watch.", 6) || !strncmp(slot->name, "term.", 5);
+        if (slot->kind != BUFFER_OUTPUT || slot->count != 1 || slot->dtype == DTYPE_I32 || !wanted || slot == t->norm)
+            continue;
+        watch = watch ? watch : arena_array(t->arena, LogWatch, n);
+        watch[row->n_watches++] = (LogWatch){strchr(slot->name, '.') + 1, read_scalar(t, slot)};
+    }
+    row->watch = watch;
+}
+
 // The length of the first lines of a text.
 static size_t first_lines(const char *text, int lines)
 {
@@ -368,6 +385,7 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
     }
     row.lr = t->spec->lr * schedule_factor(t->spec, t->at.step);
     row.grad_norm = t->last_norm;
+    read_watches(t, &row);
     row.seconds = t->seconds;
     t->loss_sum = t->aux_sum = t->busy_s = 0;
     t->n_summed = 0;

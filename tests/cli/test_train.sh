@@ -9,6 +9,7 @@ expect 0 train --out run --steps 30
 says out "step 30/30"; says out "val "; says_not out $'\033'; says_not out $'\r'
 for file in model.mix run.json log.jsonl report.html loss.svg last.safetensors; do [ -e run/$file ] || complain "no run/$file"; done
 says run/report.html "<svg"; says_not run/report.html "http://"; says_not run/report.html "src="
+tail -1 run/log.jsonl | grep -q '"watch": {"Tiny.size": [0-9.]*}' || complain "the log lacks what the model watches"
 tail -1 run/log.jsonl | grep -q '"step": 30.*"val_loss"' || complain "the last row of the log lacks a validation loss"
 first=$(grep -o '"loss": [0-9.]*' run/log.jsonl | head -1 | cut -d' ' -f2); last=$(grep -o '"loss": [0-9.]*' run/log.jsonl | tail -1 | cut -d' ' -f2)
 awk "BEGIN {exit !($last < $first - 0.3)}" || complain "the loss did not fall: $first to $last"

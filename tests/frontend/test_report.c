@@ -24,6 +24,11 @@ static RunLog some_log(Arena *arena)
         row.grad_norm = i == 7 ? NAN : 1.0 / i;
         row.tokens_per_s = 31000 + i;
         row.seconds = 4.0 * i;
+        LogWatch *watch = arena_array(arena, LogWatch, 2);
+        watch[0] = (LogWatch){"load <1>", 1.0 / i};
+        watch[1] = (LogWatch){"ent\"ropy", i % 3 ? NAN : 2};
+        row.watch = watch;
+        row.n_watches = 2;
         if (i % 10 == 0) {
             row.val_loss = 1.5 + 3.0 / i;
             row.sample = "To be <or> \"not\"\n& \x01";
@@ -56,6 +61,10 @@ static void rows_read_back(void **state)
     assert_true(isnan(again.row[6].grad_norm));
     assert_string_equal(again.row[9].sample, log.row[9].sample);
     assert_null(again.row[8].sample);
+    assert_int_equal(again.row[1].n_watches, 1);          // the other one is not a number there
+    assert_int_equal(again.row[2].n_watches, 2);
+    assert_string_equal(again.row[2].watch[1].name, "ent\"ropy");
+    assert_true(again.row[2].watch[0].value == log.row[2].watch[0].value);
     FILE *out = fopen(path, "w");
     fputs("{\"step\": 1}\nnonsense\n{\"step\": 2}\n", out);
     fclose(out);
@@ -84,6 +93,7 @@ static void pages_stand_alone(void **state)
     assert_null(strstr(text_str(&html), "nan"));
     assert_non_null(strstr(text_str(&html), "GPT &amp; &lt;co&gt;"));
     assert_non_null(strstr(text_str(&html), "2m 40s"));
+    assert_non_null(strstr(text_str(&html), "load &lt;1&gt;"));
     assert_non_null(strstr(text_str(&svg), "xmlns"));
     const char *keep = getenv("MIXC_KEEP_REPORT");
     if (keep) {
