@@ -86,7 +86,14 @@ static const char *c_function(Lower *L, const LowerText *t, const char *name)
     return text_str(&out);
 }
 
-const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t threads)
+static int64_t shared_floats(const LowerText *t)
+{
+    if (t->cuda_shared_floats)
+        return t->cuda_shared_floats;
+    return strstr(text_str(&t->cuda->top->text), "shared") ? t->cuda_threads : 0;
+}
+
+const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared)
 {
     Text out = text_make(L->program->arena);
     add_comment(comment, &out);
@@ -96,7 +103,7 @@ const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment,
                     E->param[i].name);
     text_add(&out, ")\n{\n");
     if (strstr(text_str(&E->top->text), "shared"))
-        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)threads);
+        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)shared);
     text_add(&out, text_str(&E->top->text));
     text_add(&out, "}\n");
     return text_str(&out);
@@ -109,9 +116,10 @@ void lower_launch(Lower *L, const LowerText *t)
     const Emitter *E = t->c;
     assert(!t->cuda || t->cuda->n_params == E->n_params);
     Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .n_params = (uint32_t)E->n_params,
-                     .text = c_function(L, t, name), .cuda = t->cuda ? lower_cuda_function(L, t->cuda, t->comment, name, t->cuda_threads) : NULL,
+                     .text = c_function(L, t, name),
+                     .cuda = t->cuda ? lower_cuda_function(L, t->cuda, t->comment, name, shared_floats(t)) : NULL,
                      .scratch_bytes = t->scratch_bytes, .cuda_threads = t->cuda_threads,
-                     .cuda_shared_bytes = t->cuda && strstr(text_str(&t->cuda->top->text), "shared") ? 4 * t->cuda_threads : 0};
+                     .cuda_shared_bytes = t->cuda ? 4 * shared_floats(t) : 0};
     LowerLaunch launch = {.n_args = (uint32_t)E->n_params, .n_work = t->n_work, .grain = t->grain,
                           .cuda_blocks = t->cuda_blocks, .flops = t->flops, .bytes = t->bytes};
     launch.value = arena_array(L->arena, ValueId, E->n_params);

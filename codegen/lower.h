@@ -59,6 +59,7 @@ typedef struct LowerText {
     int64_t     n_work, grain;
     size_t      scratch_bytes;
     int64_t     cuda_blocks, cuda_threads;  // threads: a power of two
+    int64_t     cuda_shared_floats;         // of the block's array `shared`; 0: one for each thread, if it is used
     double      flops, bytes;
     bool        uses_scratch;
 } LowerText;
@@ -67,8 +68,9 @@ typedef struct LowerText {
 //     void NAME(void *const *p, long begin, long end, void *scratch) { parameters; the emitter's body }
 void lower_launch(Lower *L, const LowerText *text);
 
-// The CUDA function of a finished emitter: extern "C" __global__ void NAME(typed pointers) { the body }
-const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t threads);
+// The CUDA function of a finished emitter: extern "C" __global__ void NAME(typed pointers) { the body }. `shared`: floats of
+// the block's array of that name, if the body uses it.
+const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared);
 
 // Gives kernels of L that have C text only a CUDA text too: the stored values one by one as plain loops. Slow, but the
 // same numbers.

@@ -104,7 +104,7 @@ static Env space_env(Emitter *E, const Space *space, ValueId v, const Env *ancho
 }
 
 // Stores everything that the kernel keeps at one element (or vector) of the anchor, whose value is `acc`.
-static void epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row, Ix col, Val acc)
+void product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row, Ix col, Val acc)
 {
     Emitter *E = P->E;
     Env anchor = env_of(E, space->anchor);
@@ -141,7 +141,7 @@ void product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row,
         } else {
             scope_line(loop, "const float %s = %s[%s];", y, acc, minus(E, j, j0));
         }
-        epilogue_point(P, loop, space, row, col, val_name(y, VAL_FLOAT, vector));
+        product_epilogue_point(P, loop, space, row, col, val_name(y, VAL_FLOAT, vector));
         scope_close(E, loop);
     }
 }
@@ -389,6 +389,11 @@ static void describe(const Graph *g, const Product *p, const Members *m, Text *o
         }
 }
 
+static Emitter *nothing(Lower *L, const Emitter *like)
+{
+    return lower_emitter(L, DIALECT_CUDA, like);
+}
+
 static LowerText launch_text(const ProductText *P, const char *hint, const char *comment)
 {
     return (LowerText){.hint = hint, .comment = comment, .c = P->E, .grain = 1, .uses_scratch = P->E->scratch_floats > 0,
@@ -414,6 +419,8 @@ bool lower_contract(Lower *L)
         emit_ahead(&P, workspace);
         LowerText text = launch_text(&P, arena_printf(L->arena, "%s_pack", hint), "packs the columns of the next product");
         text.n_work = plan_ahead_work(&P.plan);
+        text.cuda = nothing(L, text.c);     // the CUDA text of the product reads its operands where they are
+        text.cuda_blocks = text.cuda_threads = 1;
         lower_launch(L, &text);
     }
     P.E = lower_emitter(L, DIALECT_C, NULL);
@@ -421,6 +428,7 @@ bool lower_contract(Lower *L)
     LowerText text = launch_text(&P, hint, text_str(&comment));
     text.n_work = plan_work(&P.plan);
     text.flops = 2 * product_flops(&P.p);
+    product_cuda(L, &P.p, &space, &text);
     lower_launch(L, &text);
     return true;
 }

@@ -66,6 +66,14 @@ void   pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, con
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
                             const char *acc);
 
+// The same product for CUDA: fills in the CUDA half of `text`, whose C half is finished. One block of threads for each
+// 32 x 32 tile of c; operands go through shared memory, prologues and epilogues are those of the C text.
+void   product_cuda(Lower *L, const Product *p, const Space *space, LowerText *text);
+// Parameters that only the CUDA emitter met join the C emitter.
+void   product_share_params(Emitter *c, const Emitter *cuda);
+// Stores everything that the kernel keeps at one element (or vector) of the anchor, whose value is `acc`.
+void   product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row, Ix col, Val acc);
+
 // Small texts. `product_declare` names a text unless it is a literal; `minus` is a - b, as a factor; a scratch array is
 // the thread's own. The last index of an axis is never 0: what depends on a variable must stay inside its loop, and the
 // emitter knows a variable that cannot move to be a constant.

@@ -53,5 +53,9 @@ bool rows_are_causal(const Rows *R);
 void rows_emit_stages(Rows *R, Scope *at);
 
 const RowsBuffer *rows_buffer(const Rows *R, ValueId v);
+// The same for one row in CUDA, where the block's threads share out the columns. R->slot names the shared buffers.
+void rows_emit_stages_cuda(Rows *R, Scope *row_scope, Ix row);
+// Fills in the CUDA half of `text`, whose C half is finished; R's emitter and names become those of the CUDA text.
+void rows_cuda(Rows *R, LowerText *text);
 
 #endif

@@ -227,3 +227,90 @@ void rows_emit_stages(Rows *R, Scope *at)
     memset(needs, 0, R->g->n_nodes * sizeof *needs);
     store_lines(R, at, needs);
 }
+
+// ---------------------------------------------------------------------------------------------------------------
+// CUDA: one row, columns shared out over the threads of the block
+
+static Scope *open_columns(Rows *R, Scope *at, const char **out_name)
+{
+    *out_name = emit_name(R->E, "c");
+    return scope_block(R->E, at, arena_printf(R->E->arena, "for (long %s = threadIdx.x; %s < %lld; %s += blockDim.x) {",
+                                              *out_name, *out_name, (long long)R->n_cols, *out_name));
+}
+
+static void emit_columns_cuda(Stage *S, Scope *row_scope, Ix row)
+{
+    Rows *R = S->R;
+    Emitter *E = R->E;
+    const char *c;
+    Scope *loop = open_columns(R, row_scope, &c);
+    const Ix col = scope_var(E, loop, c, 0, product_top_index(R->n_cols), 1);
+    for (size_t i = 0; i < R->n_buffers; i++) {
+        const ValueId v = R->buffer[i].value;
+        if (!S->needs[v] || !is_loaded(S, v))
+            continue;
+        const char *name = emit_name(E, "s");
+        scope_line(loop, "const float %s = (%s)[%s];", name, R->slot[R->buffer[i].slot], c);
+        const Env env = wide_env(R, v, row, col);
+        emit_bind(E, loop, v, &env, val_name(name, VAL_FLOAT, false));
+    }
+    Val written[ROWS_MOST_PARTS];
+    for (size_t i = 0; i < S->n_writes; i++) {
+        const Env env = wide_env(R, S->write[i], row, col);
+        written[i] = val_named(E, loop, val_float(E, emit_value(E, loop, S->write[i], &env)), "p");
+    }
+    for (size_t i = 0; i < S->n_reduces; i++) {
+        const ValueId x = R->g->node[S->reduce[i]].in[0];
+        const Env env = wide_env(R, x, row, col);
+        reduce_into(S, loop, i, emit_value(E, loop, x, &env), false);
+    }
+    for (size_t i = 0; i < S->n_writes; i++)
+        scope_line(loop, "(%s)[%s] = %s;", R->slot[rows_buffer(R, S->write[i])->slot], c,
+                   val_text(E, written[i], PREC_COMPARE));
+    scope_close(E, loop);
+}
+
+static void emit_stage_cuda(Stage *S, Scope *row_scope, Ix row)
+{
+    Rows *R = S->R;
+    Emitter *E = R->E;
+    for (size_t i = 0; i < S->n_reduces; i++) {
+        const Red red = R->g->node[S->reduce[i]].attr[0].red;
+        S->acc[i] = emit_name(E, "a");
+        scope_line(row_scope, "float %s = %s;", S->acc[i],
+                   red == RED_SUM ? "0.0f" : red == RED_MAX ? "float_s(-0x00800000)" : "float_s(0x7f800000)");
+    }
+    emit_columns_cuda(S, row_scope, row);
+    for (size_t i = 0; i < S->n_reduces; i++) {
+        const ValueId v = S->reduce[i];
+        const Red red = R->g->node[v].attr[0].red;
+        const char *name = emit_name(E, R->g->node[v].hint ? R->g->node[v].hint : "line");
+        scope_line(row_scope, "const float %s = block_%s_s(%s, shared);", name,
+                   red == RED_SUM ? "sum" : red == RED_MAX ? "max" : "min", S->acc[i]);
+        const Env env = line_env(R, v, row);
+        emit_bind(E, row_scope, v, &env, val_name(name, VAL_FLOAT, false));
+    }
+    scope_line(row_scope, "__syncthreads();");
+}
+
+void rows_emit_stages_cuda(Rows *R, Scope *row_scope, Ix row)
+{
+    Emitter *E = R->E;
+    bool *needs = arena_array(R->L->arena, bool, R->g->n_nodes);
+    for (int stage = 0; stage < R->n_stages; stage++) {
+        Stage S = {.R = R, .at = stage, .needs = needs};
+        memset(needs, 0, R->g->n_nodes * sizeof *needs);
+        find_work(&S);
+        if (S.n_writes + S.n_reduces > 0)
+            emit_stage_cuda(&S, row_scope, row);
+    }
+    Scope *one = scope_block(E, row_scope, "if (threadIdx.x == 0) {");
+    for (size_t i = 0; i < R->L->n_members; i++) {
+        const ValueId v = R->L->member[i];
+        if (R->class_of[v] == ROWS_OUT)
+            continue;
+        const Env env = line_env(R, v, row);
+        emit_store(E, one, v, &env, emit_value(E, one, v, &env));
+    }
+    scope_close(E, one);
+}

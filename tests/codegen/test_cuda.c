@@ -1,8 +1,9 @@
-// The CUDA text of loop kernels: run on host threads through cuda_shim.h and compared with the evaluator, and, where the
+// The CUDA text of kernels: run on host threads through cuda_shim.h and compared with the evaluator, and, where the
 // toolkit is installed, compiled with NVRTC for sm_80 and sm_90a.
 #include "run_graph.h"
 
 #include "loop_cases.h"
+#include "product_cases.h"
 
 #include <dlfcn.h>
 #include <sys/wait.h>
@@ -153,7 +154,9 @@ static void check_on_threads(const char *text, double tolerance, const char *fol
             p[a] = memory + offset_of(r.program, l->buffer[a]);
         ShimKernel *kernel = (ShimKernel *)dlsym(handle, arena_printf(&r.arena, "run_%s", k->name));
         assert_non_null(kernel);
-        launch(kernel, p, (long)l->cuda_blocks, THREADS);
+        // Tiles of a product belong to a certain number of threads; loops do with any.
+        const bool fixed = k->family == FAMILY_CONTRACT || k->family == FAMILY_ROWS;
+        launch(kernel, p, (long)l->cuda_blocks, fixed ? (unsigned)k->cuda_threads : THREADS);
     }
     double error = worst_error(&r, memory);
     if (!(error <= tolerance)) {
@@ -175,6 +178,9 @@ static void test_cuda_text_on_host_threads(void **state)
     for (size_t k = 0; k < N_LOOP_CASES; k++)
         for (size_t i = 0; i < LOOP_CASE_SIZES && loop_case[k].sizes[i]; i++)
             check_on_threads(with_sizes(text, sizeof text, &loop_case[k], i), loop_case[k].tolerance, folder);
+    for (size_t k = 0; k < N_PRODUCT_CASES; k++)
+        for (size_t i = 0; i < LOOP_CASE_SIZES && product_case[k].sizes[i]; i++)
+            check_on_threads(with_sizes(text, sizeof text, &product_case[k], i), product_case[k].tolerance, folder);
     rmdir(folder);
 }
 
@@ -226,9 +232,10 @@ static void compile_with(const Nvrtc *n, Arena *arena, const char *source, const
 static void compile_all_with(const Nvrtc *nvrtc)
 {
     char text[8192];
-    for (size_t k = 0; k < N_LOOP_CASES; k++) {
+    for (size_t k = 0; k < N_LOOP_CASES + N_PRODUCT_CASES; k++) {
         Ran r;
-        compile_graph(&r, with_sizes(text, sizeof text, &loop_case[k], 0), 16);
+        const LoopCase *c = k < N_LOOP_CASES ? &loop_case[k] : &product_case[k - N_LOOP_CASES];
+        compile_graph(&r, with_sizes(text, sizeof text, c, 0), 16);
         Text cuda = text_make(&r.arena);
         codegen_emit_cuda(r.program, &cuda);
         compile_with(nvrtc, &r.arena, text_str(&cuda), "--gpu-architecture=sm_80");
