@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every model of the project trains three steps of its tiny size on the cpu and on the reference evaluator, in double
-# precision. Losses and gradient norms agree to 1e-4: forward pass, gradients, optimiser and data are the same.
+# Every model of the project, and two that hold every function of the language, train three steps of a tiny size on the cpu
+# and on the reference evaluator, in double precision. Losses and gradient norms agree to 1e-4: forward pass, gradients, optimiser and data are the same.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
 mixc=${MIXC:-$tests/../build/mixc}
@@ -11,9 +11,10 @@ for i in $(seq 60); do echo "to be or not to be, that is question number $i"; do
 bad=0 n=0
 
 numbers() {   # MODEL DEVICE DATA BINDINGS..
-    local model=$1 device=$2 data=$3
+    local model=$1 device=$2 data=$3 file=$tests/../models/$1.mix
     shift 3
-    "$mixc" train "$tests/../models/$model.mix" "$@" --device "$device" --data "$data" --steps 3 \
+    [ -f "$file" ] || file=$tests/cli/$model.mix
+    "$mixc" train "$file" "$@" --device "$device" --data "$data" --steps 3 \
         --out "$work/$model.$device" --progress json 2> "$work/err" | grep -oE '"(loss|grad_norm)": [0-9.e+-]+' | grep -oE '[0-9.e+-]+$'
 }
 
@@ -34,6 +35,8 @@ compare() {
 compare gpt "$work/text.txt" T=8 train.batch=2
 compare gmlp_lm "$work/text.txt" T=8 train.batch=2
 compare bert "$work/text.txt" T=16 A=4 train.batch=2
+compare looks "$work/text.txt" T=7
+compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
     for model in vit gmlp mlp_mixer convmixer; do
         compare "$model" "$shared/data" train.batch=3
