@@ -6,7 +6,7 @@
 #include "codegen.h"
 
 #include "kernel_key.h"
-#include "lower.h"
+#include "lower_loop.h"
 #include "lower_product.h"
 #include "prelude.h"
 #include "random_keys.h"
@@ -143,6 +143,8 @@ static bool is_elementwise(Codegen *c, uint32_t kernel)
 {
     const Graph *g = c->g;
     const Type *type = &g->node[c->member[c->first[kernel]]].type;
+    if (c->first[kernel + 1] - c->first[kernel] > LOOP_MAX_MEMBERS)
+        return false;                       // several launches: the second one would read what the first one wrote
     for (size_t i = 0; i < c->cone.n; i++) {
         const Node *n = &g->node[c->cone.value[i]];
         if (c->cone.is_read[i])

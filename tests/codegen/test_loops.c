@@ -21,10 +21,30 @@ static void test_loop_cases(void **state)
             check_graph(with_sizes(text, sizeof text, &loop_case[k], i), loop_case[k].tolerance);
 }
 
+// Thirty states that all read one another, in one kernel by hand: more than one launch, so nothing may be overwritten early.
+static void test_many_updates(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Text t = text_make(&arena);
+    enum { MANY = 30 };
+    text_add(&t, "graph @main\naxis D = 50\nkernel k1 : loop\n{\n");
+    for (int i = 1; i <= MANY; i++)
+        text_printf(&t, "  %%%d = state \"s%d\" : f32[D]\n", i, i);
+    for (int i = 1; i <= MANY; i++)
+        text_printf(&t, "  %%%d = add %%%d, %%%d : f32[D] @k1\n", MANY + i, i, i % MANY + 1);
+    for (int i = 1; i <= MANY; i++)
+        text_printf(&t, "  next \"s%d\" = %%%d\n", i, MANY + i);
+    text_add(&t, "}\n");
+    check_graph(text_str(&t), 1e-6);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop_cases),
+        cmocka_unit_test(test_many_updates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
