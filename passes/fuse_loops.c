@@ -8,7 +8,7 @@
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
 //   - a product reads it and it costs more than a few operations;
-//   - it would need more operands than a kernel may have.
+//   - it would need more operands than a kernel may have, or the chain up to it is very long.
 // Those stored values that can share loops then share a kernel (fuse_group.c).
 //
 // Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
@@ -24,6 +24,7 @@ enum {
     CHEAP_FOR_PRODUCT = 6,                  // operations a product may repeat for each element of an operand
     FREE_OF_MEMORY = 40,                    // the same for what reads no memory
     MOST_READS = 40,                        // operands of a value that is computed in place
+    LONGEST_CHAIN = 200,                    // of values computed in place, one inside the other
     MANY_ROWS = 64, FEW_ELEMENTS = 16384,   // a reduction inside another kernel: parallel enough, or small
 };
 
@@ -32,7 +33,8 @@ typedef struct Fuse {
     bool       *live, *is_output, *is_root;
     bool       *has_contract;               // an unstored product is inside
     uint16_t   *ops, *loads, *reads;        // to compute the value from what is stored or reduced; loads: with axes
-    bool       *is_wide;                    // too many reads: stored
+    uint16_t   *depth;                      // of what is computed in place
+    bool       *is_wide;                    // too many reads or too deep: stored
     ValueId    *reader;                     // a stored value that needs it
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
@@ -88,11 +90,15 @@ static void estimate(Fuse *f)
     const Graph *g = f->g;
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
-        unsigned ops = own_ops(n), loads = 0, reads = 0;
+        unsigned ops = own_ops(n), loads = 0, reads = 0, depth = 0;
+        for (int i = 0; i < n->n_in; i++)
+            depth = f->depth[n->in[i]] >= depth ? f->depth[n->in[i]] + 1u : depth;
         if (op_row[n->op].flags & OP_FLAG_ROUTING) {        // always stored: nobody computes it, or what is behind it
             f->loads[v] = f->reads[v] = 1;
             continue;
         }
+        f->is_wide[v] = depth > LONGEST_CHAIN && !n->kernel;
+        f->depth[v] = is_leaf(n) || n->kernel || f->is_wide[v] ? 0 : (uint16_t)depth;
         if (is_leaf(n) || n->kernel || loop_is_reduction(n)) {
             f->loads[v] = n->type.n_axes > 0;
             f->reads[v] = 1;
@@ -109,8 +115,9 @@ static void estimate(Fuse *f)
             reads += f->reads[n->in[i]];
             f->has_contract[v] |= f->has_contract[n->in[i]];
         }
-        if (reads > MOST_READS) {
+        if (reads > MOST_READS || f->is_wide[v]) {
             f->is_wide[v] = true;
+            f->depth[v] = 0;
             f->loads[v] = n->type.n_axes > 0;
             f->reads[v] = 1;
             continue;
@@ -247,7 +254,7 @@ static void fuse_graph(Graph *g, Arena *scratch)
     Fuse f = {.g = g, .live = arena_array(scratch, bool, n), .is_output = arena_array(scratch, bool, n),
               .is_root = arena_array(scratch, bool, n), .has_contract = arena_array(scratch, bool, n),
               .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
-              .reads = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
+              .reads = arena_array(scratch, uint16_t, n), .depth = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
               .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
               .asked = arena_array(scratch, uint32_t, n), .answer = arena_array(scratch, bool, n),
               .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};

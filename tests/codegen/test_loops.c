@@ -40,11 +40,33 @@ static void test_many_updates(void **state)
     arena_free(&arena);
 }
 
+// A chain of 20,000 values, and one that doubles its operand at each step: neither the stack nor the text explodes.
+static void test_long_chains(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Text t = text_make(&arena);
+    enum { LONG = 20000 };
+    text_add(&t, "graph @main\naxis D = 20\n{\n  %1 = arg \"x\" : f32[D]\n");
+    for (int i = 2; i <= LONG; i++)
+        text_printf(&t, i % 2 ? "  %%%d = neg %%%d\n" : "  %%%d = reverse %%%d {axis = D}\n", i, i - 1);
+    text_printf(&t, "  result \"y\" = %%%d\n}\n", LONG);
+    check_graph(text_str(&t), 1e-6);
+    t = text_make(&arena);
+    text_add(&t, "graph @main\naxis D = 20\n{\n  %1 = arg \"x\" : f32[D]\n  %2 = const {value = 0.5} : f32[]\n");
+    for (int i = 3; i <= 400; i += 2)
+        text_printf(&t, "  %%%d = add %%%d, %%%d\n  %%%d = mul %%%d, %%2\n", i, i == 3 ? 1 : i - 1, i == 3 ? 1 : i - 1, i + 1, i);
+    text_printf(&t, "  result \"y\" = %%%d\n}\n", 400);
+    check_graph(text_str(&t), 1e-6);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop_cases),
         cmocka_unit_test(test_many_updates),
+        cmocka_unit_test(test_long_chains),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
