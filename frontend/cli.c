@@ -287,7 +287,7 @@ static void out_of_memory(void *user, size_t wanted_bytes)
 static int check_and_show(Cli *cli)
 {
     cli->verb = find_verb("check");
-    int code = cli_check(cli);
+    int code = cli_has(cli, OPT_JSON) ? 0 : cli_check(cli);     // one document of JSON, not two
     if (code)
         return code;
     cli->verb = find_verb("show");

@@ -30,6 +30,7 @@ expect 1 "$MIXC" check --color always bad.mix; says err $'\033'
 sed "s/with shape = lower(T, T')//" "$model" >leak.mix
 expect 1 "$MIXC" check leak.mix; says err "E0412"
 expect 0 "$MIXC" "$model"; says out "parameters:"
+expect 0 "$MIXC" "$model" --json; [ "$(head -c 15 out)" = '{"parameters": ' ] || complain "mixc FILE --json is not one document"
 
 # fmt
 expect 0 "$MIXC" fmt --check "$here/goldens/gmlp_block_causal.mix"
