@@ -241,15 +241,17 @@ static const char *their_name(Arena *arena, TensorKind kind, const char *ours, c
 
 // Their shape: as in the file it came from, else the least that holds every line about it.
 static bool their_shape(const TensorBind *bind, TensorKind kind, const char *ours, const MapLine *line,
-                        const MapAxes *axes, int64_t *out_size)
+                        const MapAxes *axes, int64_t *out_size, size_t *out_n_dims)
 {
     TensorKind source = kind != TENSOR_GRAD ? kind : starts(ours, "input.") ? TENSOR_INPUT : TENSOR_PARAM;
     const StTensor *t =
         source == TENSOR_INPUT || source == TENSOR_PARAM ? find_tensor(bind, source, line->theirs) : NULL;
-    if (t && t->n_dims == line->n_dims) {
+    if (t && t->n_dims <= line->n_dims) {
         memcpy(out_size, t->size, t->n_dims * sizeof *out_size);
+        *out_n_dims = t->n_dims;
         return true;
     }
+    *out_n_dims = line->n_dims;
     if (!weight_map_shape(bind->diag, line, axes, out_size))
         return false;
     for (const MapLine *l = weight_map_theirs(bind->map, line->theirs, NULL); l;
@@ -277,11 +279,12 @@ bool tensor_outs_add(TensorOuts *outs, TensorBind *bind, TensorKind kind, const 
     for (; line; line = next_line(bind, kind, name, line)) {
         const char *theirs = their_name(bind->arena, kind, name, line);
         int64_t size[MAX_AXES];
+        size_t n_dims;
         TensorOut *out = out_named(outs, theirs);
         if (!out) {
-            if (!their_shape(bind, kind, name, line, axes, size))
+            if (!their_shape(bind, kind, name, line, axes, size, &n_dims))
                 return false;
-            out = out_add(outs, bind->arena, theirs, dtype, size, line->n_dims);
+            out = out_add(outs, bind->arena, theirs, dtype, size, n_dims);
         }
         MapPlan plan;
         if (!weight_map_plan(bind->arena, bind->diag, line, axes, out->size, out->n_dims, &plan))

@@ -5,10 +5,12 @@
 //     Mlp.W1[D,F]          = "up.1"[F@64..128, D]
 //     Attn.Wk[D,H,K]       = "qkv"[(H K)@64..128, D]        # .. or a place in a longer one of theirs
 //     sgu.bias[T]          = "sgu.bias"[1, T] * 0.5         # ours is half of theirs
+//     Moe.W1[E,D,F]        = "expert.0.w"[E@0..1, F, D]     # theirs may be [F, D]: a tensor for each expert
 //     loss.aux             = "loss.reg"
 //
 // Whether `F@0..64` is a range of ours or a place in theirs follows from the sizes: if F has 64 elements it is the
-// whole of F at that place, otherwise it is that part of F. A line is read both ways; `factor` is ours / theirs.
+// whole of F at that place, otherwise it is that part of F. A tensor of theirs may lack the dimensions that are 1 or a range
+// of length 1, all of them or none. A line is read both ways; `factor` is ours / theirs.
 #ifndef MIXC_WEIGHT_MAP_H
 #define MIXC_WEIGHT_MAP_H
 

@@ -79,22 +79,44 @@ bool weight_map_shape(Diag *diag, const MapLine *line, const MapAxes *ours, int6
     return true;
 }
 
+// A dimension that one element of theirs fills: the literal 1, or a range of length 1.
+static bool is_unit(const MapDim *dim)
+{
+    return dim->n_axes == 0 ? !dim->has_range : dim->has_range && dim->end - dim->begin == 1;
+}
+
+// Their sizes, one for each dimension of the line. A tensor of fewer dimensions may lack all the unit ones.
+static bool line_sizes(const MapLine *line, const int64_t *their_size, size_t n_dims, int64_t *out_size)
+{
+    size_t n_units = 0, at = 0;
+    for (size_t d = 0; d < line->n_dims; d++)
+        n_units += is_unit(&line->dim[d]);
+    bool lacks = n_dims != line->n_dims;
+    if (lacks && n_dims + n_units != line->n_dims)
+        return false;
+    for (size_t d = 0; d < line->n_dims; d++)
+        out_size[d] = lacks && is_unit(&line->dim[d]) ? 1 : their_size[at++];
+    return true;
+}
+
 size_t weight_map_sizes(const MapLine *line, const int64_t *their_size, size_t n_dims, const MapAxes *known,
                         MapSize *out_found, size_t most)
 {
     size_t n_found = 0;
-    if (n_dims != line->n_dims)
+    int64_t size[MAX_AXES];
+    if (!line_sizes(line, their_size, n_dims, size))
         return 0;
-    for (size_t d = 0; d < n_dims && n_found < most; d++) {
+    for (size_t d = 0; d < line->n_dims && n_found < most; d++) {
         const MapDim *dim = &line->dim[d];
         const char *unknown = NULL;
-        int64_t rest = dim->has_range ? dim->end - dim->begin : their_size[d];
+        int64_t rest = dim->has_range ? dim->end - dim->begin : size[d];
         bool one = true;
         for (size_t k = 0; k < dim->n_axes; k++) {
             int a = find_axis(known, dim->axis[k]);
-            if (a >= 0 && known->size[a] > 0 && rest % known->size[a] == 0)
+            if (a >= 0 && known->size[a] > 0) {
+                one = one && rest % known->size[a] == 0;
                 rest /= known->size[a];
-            else {
+            } else {
                 one = one && !unknown;
                 unknown = dim->axis[k];
             }
@@ -152,7 +174,8 @@ bool weight_map_plan(Arena *arena, Diag *diag, const MapLine *line, const MapAxe
 {
     if (!check_left(diag, line, ours))
         return false;
-    if (n_dims != line->n_dims)
+    int64_t size[MAX_AXES];
+    if (!line_sizes(line, their_size, n_dims, size))
         return shape_mismatch(diag, line, ours, their_size, n_dims);
     MapPlan plan = {.n_axes = ours->n, .n_ours = 1, .n_theirs = 1, .factor = line->factor};
     for (size_t a = 0; a < ours->n; a++) {
@@ -160,11 +183,11 @@ bool weight_map_plan(Arena *arena, Diag *diag, const MapLine *line, const MapAxe
         if (!checked_mul_i64(plan.n_ours, ours->size[a], &plan.n_ours))
             return shape_mismatch(diag, line, ours, their_size, n_dims);
     }
-    for (size_t d = n_dims; d-- > 0;) {
+    for (size_t d = line->n_dims; d-- > 0;) {
         bool fits = true;
-        if (!plan_dim(arena, diag, line, &line->dim[d], ours, their_size[d], plan.n_theirs, &plan, &fits))
+        if (!plan_dim(arena, diag, line, &line->dim[d], ours, size[d], plan.n_theirs, &plan, &fits))
             return false;
-        if (!fits || !checked_mul_i64(plan.n_theirs, their_size[d], &plan.n_theirs))
+        if (!fits || !checked_mul_i64(plan.n_theirs, size[d], &plan.n_theirs))
             return shape_mismatch(diag, line, ours, their_size, n_dims);
     }
     *out_plan = plan;

@@ -143,6 +143,39 @@ static void sizes_are_revealed(void **state)
     arena_free(&f.arena);
 }
 
+// A tensor of theirs for each expert, without the axis that it is one point of; or with it.
+static void unit_dimensions_may_be_absent(void **state)
+{
+    (void)state;
+    Fixture f;
+    WeightMap *map = parse(&f, "W[E,D,F] = \"w.0\"[E@0..1, F, D]\nW[E,D,F] = \"w.1\"[E@1..2, F, D]\nb[T] = \"b\"[1, T]\n");
+    MapAxes ours = {3, {"E", "D", "F"}, {2, 2, 3}}, b_axes = {1, {"T"}, {4}};
+    float theirs[6] = {1, 2, 3, 4, 5, 6}, w[12] = {0}, back[6] = {0};
+    int64_t flat[2] = {3, 2}, whole[3] = {1, 3, 2}, row[1] = {4}, wrong[2] = {2, 3};
+    bool filled[12] = {0};
+    MapPlan plan;
+    assert_true(weight_map_plan(&f.arena, &f.diag, &map->line[0], &ours, whole, 3, &plan));
+    map_plan_read(&plan, DTYPE_F32, 1, theirs, w, filled);
+    assert_true(weight_map_plan(&f.arena, &f.diag, &map->line[1], &ours, flat, 2, &plan));
+    map_plan_read(&plan, DTYPE_F32, 2, theirs, w, filled);
+    float want[12] = {1, 3, 5, 2, 4, 6, 2, 6, 10, 4, 8, 12};
+    assert_memory_equal(w, want, sizeof w);
+    for (int i = 0; i < 12; i++)
+        assert_true(filled[i]);
+    map_plan_add(&plan, DTYPE_F32, 0.5, w, back);
+    assert_memory_equal(back, theirs, sizeof back);
+    assert_true(weight_map_plan(&f.arena, &f.diag, &map->line[2], &b_axes, row, 1, &plan));
+    MapAxes known = {3, {"E", "D", "F"}, {2, -1, -1}};
+    MapSize found[4];
+    assert_int_equal(weight_map_sizes(&map->line[0], flat, 2, &known, found, 4), 2);
+    assert_int_equal(found[0].size, 3);
+    assert_int_equal(found[1].size, 2);
+    assert_int_equal(f.diag.n_errors, 0);
+    assert_false(weight_map_plan(&f.arena, &f.diag, &map->line[0], &ours, wrong, 2, &plan));
+    assert_false(weight_map_plan(&f.arena, &f.diag, &map->line[0], &ours, flat, 1, &plan));
+    arena_free(&f.arena);
+}
+
 static void integers_stay_integers(void **state)
 {
     (void)state;
@@ -163,7 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_read), cmocka_unit_test(wrong_lines_are_all_reported),
         cmocka_unit_test(merges_and_transposes), cmocka_unit_test(ranges), cmocka_unit_test(sizes_are_revealed),
-        cmocka_unit_test(integers_stay_integers),
+        cmocka_unit_test(integers_stay_integers), cmocka_unit_test(unit_dimensions_may_be_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
