@@ -1,6 +1,7 @@
 // Initialisers: rows of inits.def, or any expression of constants, positions and values made of them. They are built
 // into the same graph as the model; build_finish.c cuts the graph `init` out of it.
 #include "build_functions.h"
+#include "rng.h"
 
 #include <math.h>
 #include <string.h>
@@ -206,11 +207,54 @@ static Val init_loguniform(Build *b, const Expr *e)
     return val_tensor(graph_map(b->g, ACT_EXP, x), false);
 }
 
+static int64_t common_factor(int64_t a, int64_t c)
+{
+    while (c) {
+        int64_t r = a % c;
+        a = c;
+        c = r;
+    }
+    return a;
+}
+
+// A permutation of the table's entries, (a*v + c) mod V with a and V coprime, then mod E: every expert gets V/E entries,
+// rounded down or up. Each place along a second axis has its own a and c.
+static ValueId hash_column(Build *b, AxisId entries, int64_t experts, uint32_t key)
+{
+    Graph *g = b->g;
+    int64_t n = axis_size(b, entries), most = INT32_MAX / n - 1;
+    most = most < n ? most : n;
+    int64_t a = most > 2 ? most / 2 + rng_bits(key, 0) % (most - most / 2) : 1, c = rng_bits(key, 1) % n;
+    while (a > 1 && common_factor(a, n) != 1)
+        a--;
+    ValueId v = graph_binary(g, OP_MUL, graph_index(g, entries), graph_const(g, DTYPE_I32, (double)a));
+    v = graph_binary(g, OP_ADD, v, graph_const(g, DTYPE_I32, (double)c));
+    v = graph_binary(g, OP_MOD, v, graph_const(g, DTYPE_I32, (double)n));
+    return graph_binary(g, OP_MOD, v, graph_const(g, DTYPE_I32, (double)experts));
+}
+
 static Val init_balanced_hash(Build *b, const Expr *e)
 {
-    if (!b->options->count_only)
-        report(b, e->at, "E0600", "`balanced_hash` is not built yet");
-    return b->options->count_only ? val_number(number_of(0)) : val_error();
+    AxisId experts;
+    double seed;
+    const Type *t = b->init->type;
+    Graph *g = b->g;
+    if (!one_axis(b, e, &experts) || !call_number(b, e, "seed", 0, &seed))
+        return val_error();
+    int64_t columns = t->n_axes == 2 ? axis_size(b, t->axis[1]) : 1;
+    if (t->dtype != DTYPE_I32 || t->n_axes < 1 || t->n_axes > 2 || axis_size(b, t->axis[0]) > INT32_MAX / 2 || columns > 256) {
+        report(b, e->at, "E0119", "`balanced_hash` needs a state: int[V] or int[V,Q], with Q up to 256");
+        return val_error();
+    }
+    ValueId table = 0;
+    for (int64_t q = 0; q < columns; q++) {
+        ValueId column = hash_column(b, t->axis[0], axis_size(b, experts), rng_key((uint32_t)seed, 0, (uint32_t)q));
+        if (t->n_axes == 1)
+            return val_tensor(column, false);
+        ValueId here = graph_binary(g, OP_EQ, graph_index(g, t->axis[1]), graph_const(g, DTYPE_I32, (double)q));
+        table = graph_select(g, here, column, table ? table : column);
+    }
+    return val_tensor(table, false);
 }
 
 typedef struct InitRow {

@@ -269,6 +269,29 @@ static void initial_values_have_their_distributions(void **state)
     finish(&r);
 }
 
+static void a_balanced_hash_is_even_and_differs_by_column(void **state)
+{
+    (void)state;
+    Run r;
+    build_text(&r, "mix 1\naxis V = 1001, Q = 3, E = 8\nmodel M(t: int[V]) -> y: int[V,Q] {\n"
+               "  state map: int[V,Q] = balanced_hash(E, seed=42)\n  y = map + t\n}\n", &(BuildOptions){0});
+    must_build(&r);
+    const double *map = evaluate(&r, "init", OUTPUT_NEXT, "M.map", &(Leaves){{0}, {0}});
+    size_t load[3][8] = {{0}}, same = 0;
+    for (size_t v = 0; v < 1001; v++) {
+        for (size_t q = 0; q < 3; q++) {
+            assert_true(map[3 * v + q] >= 0 && map[3 * v + q] < 8 && floor(map[3 * v + q]) == map[3 * v + q]);
+            load[q][(size_t)map[3 * v + q]]++;
+        }
+        same += map[3 * v] == map[3 * v + 1];
+    }
+    for (size_t q = 0; q < 3; q++)
+        for (size_t e = 0; e < 8; e++)
+            assert_true(load[q][e] == 125 || load[q][e] == 126);
+    assert_true(same < 300);                // 125 by chance
+    finish(&r);
+}
+
 static void ranged_parameters_are_stored_at_the_upper_bound(void **state)
 {
     (void)state;
@@ -339,6 +362,7 @@ int main(void)
         cmocka_unit_test(rope_turns_pairs_of_halves),
         cmocka_unit_test(concat_lays_parts_along_the_new_axis),
         cmocka_unit_test(initial_values_have_their_distributions),
+        cmocka_unit_test(a_balanced_hash_is_even_and_differs_by_column),
         cmocka_unit_test(ranged_parameters_are_stored_at_the_upper_bound),
         cmocka_unit_test(pooled_penalties_count_once),
         cmocka_unit_test(many_layers_build_quickly),
