@@ -134,8 +134,10 @@ void turn_text(Arena *arena, Tile tile, Text *out)
                 turn_exchange(lanes, i, step, stage, out);
     for (int i = 0; i < lanes; i++)
         text_printf(out, "        *(vf *)(to + (k + %d)*width) = t%d_%d;\n", i, stage, i);
-    text_printf(out, "    }\n    for (; k < n; k++)\n        for (long i = 0; i < %d && i < width; i++)\n"
-                "            to[k*width + i] = i < rows ? from[i*stride + k] : 0;\n}\n", lanes);
+    // The number of rounds is bounded in so many words: without it gcc warns of what would happen after 2^58 of them.
+    text_printf(out, "    }\n    for (int rest = 0; rest < %d && k < n; rest++, k++)\n"
+                "        for (long i = 0; i < %d && i < width; i++)\n"
+                "            to[k*width + i] = i < rows ? from[i*stride + k] : 0;\n}\n", lanes, lanes);
 }
 
 void copy_text(Arena *arena, int width, Text *out)

@@ -68,7 +68,7 @@ static const double *eval_leaf(void *user, const Graph *g, const Node *leaf)
     return x;
 }
 
-static bool run_passes(Case *c, const char *const *names, size_t n)
+static __attribute__((unused)) bool run_passes(Case *c, const char *const *names, size_t n)
 {
     PassContext ctx = {.arena = &c->arena, .diag = &c->diag, .target = &c->target};
     Module *m = module_make(&c->arena, &c->diag);
@@ -134,7 +134,7 @@ static void fill_leaf(Case *c, uint32_t b)
 }
 
 // Runs all launches; work is handed out in `pieces` pieces, the last one first.
-static void case_run(Case *c, int pieces)
+static __attribute__((unused)) void case_run(Case *c, int pieces)
 {
     const Program *p = c->program;
     c->buffer = arena_array(&c->arena, void *, p->n_buffers);
@@ -168,14 +168,14 @@ static void case_run(Case *c, int pieces)
     }
 }
 
-static void case_free_buffers(Case *c)
+static __attribute__((unused)) void case_free_buffers(Case *c)
 {
     for (uint32_t b = 1; b < c->program->n_buffers; b++)
         if (!c->program->buffer[b].same_as)
             free(c->buffer[b]);
 }
 
-static uint32_t output_buffer(const Case *c, const Output *o)
+static __attribute__((unused)) uint32_t output_buffer(const Case *c, const Output *o)
 {
     for (uint32_t b = 1; b < c->program->n_buffers; b++)
         if (c->program->buffer[b].kind == BUFFER_OUTPUT && c->program->buffer[b].value == o->value)
@@ -184,7 +184,7 @@ static uint32_t output_buffer(const Case *c, const Output *o)
 }
 
 // Compares every output with the evaluator: |difference| <= tolerance * (largest magnitude of that output).
-static void case_compare(Case *c, double tolerance)
+static __attribute__((unused)) void case_compare(Case *c, double tolerance)
 {
     EvalResult want;
     StatusText why = {0};
@@ -210,7 +210,7 @@ static void case_compare(Case *c, double tolerance)
 }
 
 // Hash of all outputs' bits.
-static uint64_t case_hash(const Case *c)
+static __attribute__((unused)) uint64_t case_hash(const Case *c)
 {
     uint64_t h = 1469598103934665603u;
     for (uint32_t b = 1; b < c->program->n_buffers; b++)
