@@ -15,7 +15,7 @@
 
 #include <string.h>
 
-enum { MAX_PAIRS = 32, MAX_GROUP = 256 };
+enum { MAX_PAIRS = 32, MAX_GROUP = 200, MAX_PRODUCTS = 12 };    // what the lowering has room for
 
 typedef struct Finder {
     Graph   *g;                             // being marked
@@ -152,10 +152,12 @@ static bool is_read_outside(Finder *f, const Users *users, ValueId v, ValueId ro
 // Makes a kernel of the group with these members, if it fits.
 static void fuse_group(Finder *f, const Users *users, ValueId root, const ValueId *member, size_t n)
 {
-    size_t n_outs = 0;
-    for (size_t i = 0; i < n; i++)
+    size_t n_outs = 0, n_products = 0;
+    for (size_t i = 0; i < n; i++) {
         n_outs += f->class_of[member[i]] == ROWS_OUT;
-    if (n_outs == 0 || n > MAX_GROUP || f->bad[root] || !axes_agree(f, member, n) || !is_schedulable(f, root, member, n))
+        n_products += f->g->node[member[i]].op == OP_CONTRACT;
+    }
+    if (n_outs == 0 || n > MAX_GROUP || n_products > MAX_PRODUCTS || f->bad[root] || !axes_agree(f, member, n) || !is_schedulable(f, root, member, n))
         return;
     const uint32_t kernel = graph_add_kernel(f->g, FAMILY_ROWS);
     for (size_t i = 0; i < n; i++) {
