@@ -212,10 +212,11 @@ static Val index_value(Emitter *E, Scope *at, Ix e)
         return val_const(E, (double)c, VAL_INT);
     LaneForm form = ix_lane(E->ix, e, at->lane, at->lanes);
     Text t = text_make(E->arena);
-    ix_print(E->ix, e, form != LANE_UNIT, at->lane, form == LANE_OTHER ? "q" : NULL, &t);
-    if (form == LANE_UNIFORM)
-        return made(arena_printf(E->arena, "(int)%s", val_text(E, made(text_str(&t), PREC_SUM, VAL_INT, false), PREC_UNARY)),
-                    PREC_UNARY, VAL_INT, false);
+    ix_print(E->ix, e, false, at->lane, form == LANE_OTHER ? "q" : NULL, &t);
+    if (form == LANE_UNIFORM) {
+        Val number = made(text_str(&t), strpbrk(text_str(&t), " +-*/%") ? PREC_SUM : PREC_ATOM, VAL_INT, false);
+        return made(arena_printf(E->arena, "(int)%s", val_text(E, number, PREC_UNARY)), PREC_UNARY, VAL_INT, false);
+    }
     if (form == LANE_UNIT)
         return made(arena_printf(E->arena, "iota_v(%s)", text_str(&t)), PREC_ATOM, VAL_INT, true);
     const char *array = scope_name(E, at, "index_at"), *name = scope_name(E, at, "index");
