@@ -247,6 +247,8 @@ static bool capacity_rows(Build *b, const ClauseTerm *t, const Routing *routing,
         report(b, e->at, "E0306", "a capacity is a whole number of rows, not %s", number_text(b->arena, rows));
         return false;
     }
+    if (*out == 0 && b->at_low)             // at the lowest bound of a range, one token, that is no mistake of the model
+        *out = 1;
     if (*out == 0 && report(b, e->at, "E0301", "every expert would get capacity 0, so all tokens are dropped"))
         diag_help(b->diag, "pool more tokens (`over B*T`), use fewer experts, or `dropless`");
     return *out > 0;
