@@ -47,6 +47,9 @@ const char *render_long(Emitter *E, int64_t value);
 // The environment of operand 0 of a view, for element `env` of the view. `take` gives the index for OP_TAKE.
 Env  view_operand(Emitter *E, ValueId view, const Env *env);
 
+// Adds `lo <= e < hi, by divides e` to what must hold for the value to be other than 0.
+void env_guard(Emitter *E, Env *env, Ix e, int64_t lo, int64_t hi, int64_t by);
+
 // Element `env` of the buffer of `v`.
 Val  emit_load(Emitter *E, Scope *at, ValueId v, const Env *env);
 // The guards of env as one condition. Vector conditions are masks.

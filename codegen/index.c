@@ -351,7 +351,12 @@ static void print_atom(const IxTable *t, uint32_t atom, uint32_t var, const char
     else if (a->kind < ATOM_DIV)
         text_add(out, a->name);
     else {
+        int64_t low = t->expr[a->e].lo;
+        bool turn = a->kind == ATOM_MOD && low < 0;         // C's % keeps the sign: make it positive first
+        text_add(out, turn ? "(" : "");
         ix_print(t, a->e, true, var_ix, lane, out);
+        if (turn)
+            text_printf(out, " + %lld)", (long long)(-floor_div(low, a->by) * a->by));
         text_printf(out, "%c%lld", a->kind == ATOM_DIV ? '/' : '%', (long long)a->by);
     }
 }

@@ -16,6 +16,8 @@ typedef struct Reduction {
     AxisId  over[MAX_AXES];                 // in the order of operand 0's type: the last one is innermost
     int     n_over;
     AxisId  index_axis;                     // put_add: the axis whose place the index names; 0: none
+    AxisId  taps;                           // fftconv: the filter's axis, the last of `over`; 0: none
+    Ix      tap;                            // the index along it
 } Reduction;
 
 static bool axis_listed(AxisId axis, const AxisId *list, size_t n)
@@ -32,7 +34,7 @@ static Reduction describe(const Emitter *E, ValueId v, const AxisId *done, size_
     const Node *n = &E->g->node[v];
     const Type *x = &E->g->node[n->in[0]].type;
     Reduction r = {.f = RED_SUM, .is_int = n->type.dtype == DTYPE_I32};
-    const Attr *over = n->op == OP_REDUCE ? &n->attr[1] : &n->attr[0];
+    const Attr *over = n->op == OP_REDUCE ? &n->attr[1] : n->op == OP_FFTCONV ? &n->attr[4] : &n->attr[0];
     if (n->op == OP_REDUCE)
         r.f = n->attr[0].red;
     if (n->op == OP_PUT_ADD)
@@ -41,6 +43,8 @@ static Reduction describe(const Emitter *E, ValueId v, const AxisId *done, size_
         for (size_t k = 0; k < over->axes.n; k++)
             if (over->axes.id[k] == x->axis[i] && !axis_listed(x->axis[i], done, n_done))
                 r.over[r.n_over++] = x->axis[i];
+    if (n->op == OP_FFTCONV)
+        r.over[r.n_over++] = r.taps = n->attr[1].axis;
     return r;
 }
 
@@ -71,12 +75,40 @@ void emit_accumulate(Emitter *E, Scope *s, Red f, bool is_int, Val acc, Val x)
     }
 }
 
+// One product of a convolution: x[o - s + left] * k[s].
+static Val conv_body(Emitter *E, Scope *s, const Node *n, const Reduction *r, const Env *inner, Ix place)
+{
+    Env side[2];
+    for (int i = 0; i < 2; i++) {
+        side[i] = env_of(E, n->in[i]);
+        side[i].n_guards = inner->n_guards;
+        for (int k = 0; k < inner->n_guards; k++)
+            side[i].guard[k] = inner->guard[k];
+        for (int k = 0; k < side[i].n; k++)
+            side[i].at[k] = env_get(inner, side[i].axis[k]);
+    }
+    env_set(&side[1], r->taps, r->tap);
+    int64_t size = graph_size(E->g, n->attr[0].axis);
+    Ix from = ix_offset(E->ix, ix_sub(E->ix, place, r->tap), n->attr[3].i);
+    if (n->attr[5].i && size) {
+        env_set(&side[0], n->attr[0].axis, ix_mod(E->ix, from, size));
+    } else {
+        env_set(&side[0], n->attr[0].axis, from);
+        env_guard(E, &side[0], from, 0, size, 1);
+    }
+    Val a = val_float(E, emit_value(E, s, n->in[0], &side[0])), b = val_float(E, emit_value(E, s, n->in[1], &side[1]));
+    return (Val){.text = arena_printf(E->arena, "%s*%s", val_text(E, a, PREC_PRODUCT), val_text(E, b, PREC_UNARY)),
+                 .prec = PREC_PRODUCT, .kind = VAL_FLOAT, .is_vector = a.is_vector || b.is_vector};
+}
+
 // What is reduced, at one place.
 static Val body(Emitter *E, Scope *s, ValueId v, const Reduction *r, const Env *inner, Ix place)
 {
     const Node *n = &E->g->node[v];
     if (n->op == OP_REDUCE)
         return emit_value(E, s, n->in[0], inner);
+    if (n->op == OP_FFTCONV)
+        return conv_body(E, s, n, r, inner, place);
     Val a = emit_value(E, s, n->in[0], inner), b = emit_value(E, s, n->in[1], inner);
     if (n->op == OP_CONTRACT) {
         a = val_float(E, a);
@@ -127,7 +159,7 @@ static Env inner_env(Emitter *E, ValueId v, const Reduction *r, const Env *env, 
             inner.at[inner.n++] = at ? at : ix_const(E->ix, 0);
         }
     }
-    *out_place = r->index_axis ? env_get(env, r->index_axis) : 0;
+    *out_place = r->taps ? env_get(env, n->attr[2].axis) : r->index_axis ? env_get(env, r->index_axis) : 0;
     return inner;
 }
 
@@ -173,7 +205,7 @@ Val emit_reduction_part(Emitter *E, Scope *home, ValueId v, const Env *env, cons
     AxisId last = r.over[r.n_over - 1];
     int64_t size = graph_size(E->g, last);
     bool own_lanes = E->dialect == DIALECT_C && !by_lane_outside && size >= E->vl && !(r.is_int && r.f != RED_SUM) &&
-                     !r.index_axis;
+                     !r.index_axis && !r.taps;
     bool threads = E->dialect == DIALECT_CUDA && !in_thread_loop(home) && !r.is_int;
     const char *hint = n->hint ? n->hint : n->op == OP_REDUCE ? red_text[r.f] : "dot";
     const char *vector_type = r.is_int ? "vi" : "vf", *scalar_type = r.is_int ? "int" : "float";
@@ -208,7 +240,10 @@ Val emit_reduction_part(Emitter *E, Scope *home, ValueId v, const Env *env, cons
         int64_t from = own_lanes ? size / E->vl * E->vl : 0;
         Scope *loop = threads ? scope_lanes(E, s, loop_hint(E, last), 0, size, &at)
                               : scope_loop(E, s, loop_hint(E, last), from, size, 1, &at);
-        env_set(&inner, last, at);
+        if (r.taps)
+            r.tap = at;
+        else
+            env_set(&inner, last, at);
         emit_accumulate(E, loop, r.f, r.is_int, acc, body(E, loop, v, &r, &inner, place));
         scope_close(E, loop);
     }

@@ -460,7 +460,7 @@ static Val emit_op(Emitter *E, Scope *at, ValueId v, const Env *env)
     case OP_EXPAND: case OP_RENAME: case OP_SPLIT: case OP_MERGE: case OP_AT: case OP_SLICE: case OP_PAD: case OP_REVERSE:
     case OP_WINDOW: case OP_UNWINDOW:
         return emit_view(E, at, v, env);
-    case OP_CONTRACT: case OP_REDUCE: case OP_PUT_ADD:
+    case OP_CONTRACT: case OP_REDUCE: case OP_PUT_ADD: case OP_FFTCONV:
         return emit_reduction(E, at, v, env);
     case OP_TAKE: return emit_take(E, at, v, env);
     case OP_TOPK: case OP_RANK: case OP_SLOT: case OP_ASSIGN:      // always stored

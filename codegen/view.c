@@ -4,7 +4,7 @@
 #include <assert.h>
 
 // Adds `lo <= e < hi, by divides e` to what must hold.
-static void add_guard(Emitter *E, Env *env, Ix e, int64_t lo, int64_t hi, int64_t by)
+void env_guard(Emitter *E, Env *env, Ix e, int64_t lo, int64_t hi, int64_t by)
 {
     int64_t least = ix_lo(E->ix, e), most = ix_hi(E->ix, e);
     bool whole = by == 1 || ix_multiple(E->ix, e) % by == 0;
@@ -81,7 +81,7 @@ Env view_operand(Emitter *E, ValueId view, const Env *env)
     case OP_PAD: {
         Ix i = ix_offset(t, env_get(env, a[2].axis), -a[1].i);
         env_set(&x, a[0].axis, i);
-        add_guard(E, &x, i, 0, graph_size(g, a[0].axis), 1);
+        env_guard(E, &x, i, 0, graph_size(g, a[0].axis), 1);
         break;
     }
     case OP_REVERSE:
@@ -91,14 +91,14 @@ Env view_operand(Emitter *E, ValueId view, const Env *env)
         Ix o = env_get(env, a[1].axes.id[0]), j = env_get(env, a[1].axes.id[1]);
         Ix i = ix_offset(t, ix_add(t, ix_scale(t, o, a[2].i), j), -a[3].i);
         env_set(&x, a[0].axis, i);
-        add_guard(E, &x, i, 0, graph_size(g, a[0].axis), 1);
+        env_guard(E, &x, i, 0, graph_size(g, a[0].axis), 1);
         break;
     }
     case OP_UNWINDOW: {
         AxisId o = a[0].axes.id[0], j = a[0].axes.id[1];
         Ix e = ix_sub(t, ix_offset(t, env_get(env, a[1].axis), a[3].i), env_get(env, j));
         env_set(&x, o, ix_div(t, e, a[2].i));
-        add_guard(E, &x, e, 0, graph_size(g, o) * a[2].i, a[2].i);
+        env_guard(E, &x, e, 0, graph_size(g, o) * a[2].i, a[2].i);
         break;
     }
     default:                                // expand and what keeps every index

@@ -410,20 +410,6 @@ Val fn_accuracy(Build *b, const Expr *e, const Function *row)
     return counted_mean(b, e, right);
 }
 
-Val fn_fftconv(Build *b, const Expr *e, const Function *row)
-{
-    (void)row;
-    Val x = value_with_axes(b, e, 0), k = value_with_axes(b, e, 1);
-    AxisList axes;
-    if (x.kind != VAL_TENSOR || k.kind != VAL_TENSOR)
-        return val_error();
-    if (b->options->count_only)
-        return stand_in(b, DTYPE_F32, axes_of(b, x, &axes));
-    if (report(b, e->at, "E0600", "`fftconv` is not built yet"))
-        diag_note(b->diag, "`mixc show` counts models that use it; they cannot run");
-    return val_error();
-}
-
 ValueId pooled_value(Build *b, ValueId x, const char *key)
 {
     Pool *p = map_get(&b->pool_by_key, key);

@@ -47,6 +47,40 @@ Status eval_contract(Eval *e, const Node *n, double *out, size_t n_out)
     return STATUS_OK;
 }
 
+// y[o] = sum over s and `over` of x[o - s + left] * k[s]
+Status eval_fftconv(Eval *e, const Node *n, double *out, size_t n_out)
+{
+    AxisId axis = n->attr[0].axis, taps = n->attr[1].axis, to = n->attr[2].axis;
+    const Attr *over = &n->attr[4];
+    const double *x = e->value[n->in[0]], *k = e->value[n->in[1]];
+    int64_t size = graph_size(e->g, axis), n_taps = graph_size(e->g, taps), count = 0;
+    int64_t x_step = type_stride(e->g, type_of(e, n, 0), axis), k_step = type_stride(e->g, type_of(e, n, 1), taps);
+    Type summed = type_make(DTYPE_F32, over->axes.id, over->axes.n);
+    type_count(e->g, &summed, &count);
+    Walk w = walk_over(e->g, &n->type);
+    walk_follow(&w, 0, e->g, type_of(e, n, 0));
+    walk_follow(&w, 1, e->g, type_of(e, n, 1));
+    walk_stride(&w, 0, to, 0);
+    walk_stride(&w, 1, to, 0);
+    Walk in = walk_over(e->g, &summed);
+    walk_follow(&in, 0, e->g, type_of(e, n, 0));
+    walk_follow(&in, 1, e->g, type_of(e, n, 1));
+    for (size_t i = 0; i < n_out; i++, walk_next(&w)) {
+        int64_t at = n->attr[3].i;
+        for (size_t a = 0; a < w.n_axes; a++)
+            at += w.axis[a] == to ? w.index[a] : 0;
+        double sum = 0;
+        for (int64_t c = 0; c < count; c++, walk_next(&in))
+            for (int64_t s = 0; s < n_taps; s++) {
+                int64_t from = n->attr[5].i ? ((at - s) % size + size) % size : at - s;
+                if (from >= 0 && from < size)
+                    sum += x[w.at[0] + in.at[0] + from * x_step] * k[w.at[1] + in.at[1] + s * k_step];
+            }
+        out[i] = sum;
+    }
+    return STATUS_OK;
+}
+
 Status eval_reduce(Eval *e, const Node *n, double *out, size_t n_out)
 {
     Red f = n->attr[0].red;

@@ -59,7 +59,7 @@ typedef enum Op {
 
 enum OpFlag {
     OP_FLAG_DECLARED = 1, OP_FLAG_POINTWISE = 2, OP_FLAG_VIEW = 4, OP_FLAG_COMMUTES = 8, OP_FLAG_HOST = 16,
-    OP_FLAG_ROUTING = 32
+    OP_FLAG_ROUTING = 32, OP_FLAG_ALONE = 64
 };
 
 typedef enum AttrKind {
@@ -80,7 +80,7 @@ typedef struct Attr {
     };
 } Attr;
 
-enum { OP_MAX_ATTRS = 4, OP_ANY = 255 };
+enum { OP_MAX_ATTRS = 6, OP_ANY = 255 };
 
 typedef struct OpRow {                      // what ir knows of an op: one row of ops.def
     const char *text;
@@ -141,7 +141,7 @@ typedef struct Claim {
 
 // After fusion: a kernel's family. Nodes that name the kernel are the values it stores; what they need and nobody
 // stores is computed inside it.
-typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_COUNT } KernelFamily;
+typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_CONV, FAMILY_COUNT } KernelFamily;
 extern const char *const kernel_family_text[FAMILY_COUNT];
 
 typedef struct Graph {
@@ -187,6 +187,7 @@ ValueId graph_cast(Graph *g, DType to, ValueId x);                              
 ValueId graph_expand(Graph *g, ValueId x, const AxisId *to, size_t n);
 ValueId graph_contract(Graph *g, ValueId a, ValueId b, const AxisId *over, size_t n);
 ValueId graph_reduce(Graph *g, Red f, ValueId x, const AxisId *over, size_t n); // x itself when n is 0
+ValueId graph_fftconv(Graph *g, ValueId x, ValueId k, const Attr *attr);          // the six attributes of its row
 ValueId graph_rename(Graph *g, ValueId x, AxisId from, AxisId to);
 ValueId graph_split(Graph *g, ValueId x, AxisId axis, const AxisId *to, size_t n);
 ValueId graph_merge(Graph *g, ValueId x, const AxisId *axes, size_t n, AxisId to);

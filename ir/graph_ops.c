@@ -99,6 +99,11 @@ ValueId graph_reduce(Graph *g, Red f, ValueId x, const AxisId *over, size_t n)
     return graph_add(g, OP_REDUCE, &x, 1, attr, 2, NULL);
 }
 
+ValueId graph_fftconv(Graph *g, ValueId x, ValueId k, const Attr *attr)
+{
+    return graph_add(g, OP_FFTCONV, (ValueId[]){x, k}, 2, attr, 6, NULL);
+}
+
 ValueId graph_rename(Graph *g, ValueId x, AxisId from, AxisId to)
 {
     Attr attr[] = {attr_axes(&from, 1), attr_axes(&to, 1)};

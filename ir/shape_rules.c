@@ -250,6 +250,47 @@ static bool shape_reduce(const ShapeCall *c, Type *out)
     return true;
 }
 
+// x must hold `axis` and k `taps`; neither holds the other's, nor the new one.
+static bool conv_axes(const ShapeCall *c, const Type *x, const Type *k, AxisId axis, AxisId taps, AxisId to)
+{
+    if (!need_axis(c, x, axis, "the left operand") || !need_axis(c, k, taps, "the right operand"))
+        return false;
+    if (taps != axis && (type_has(x, taps) || type_has(k, axis)))
+        return fail(c, "E0911", "`%s` runs along the left operand only and `%s` along the right one; rename one of them",
+                    axis_name(c, axis), axis_name(c, taps));
+    if (to != axis && (type_has(x, to) || (to != taps && type_has(k, to))))
+        return fail(c, "E0911", "the operands hold the axis `%s` of the result already", axis_name(c, to));
+    return true;
+}
+
+static bool shape_fftconv(const ShapeCall *c, Type *out)
+{
+    const Type *x = operand(c, 0), *k = operand(c, 1);
+    AxisId axis = c->attr[0].axis, taps = c->attr[1].axis, to = c->attr[2].axis;
+    const Attr *over = &c->attr[4];
+    if (x->dtype != k->dtype)
+        return fail(c, "E0910", "the operands must have one element type");
+    if (!need_float(c, 0) || !conv_axes(c, x, k, axis, taps, to) || !need_axes(c, x, over, "the left operand") ||
+        !need_axes(c, k, over, "the right operand"))
+        return false;
+    if (listed(over, axis) || listed(over, taps))
+        return fail(c, "E0911", "`over` lists the axis that the filter runs along");
+    if (c->attr[5].i != 0 && c->attr[5].i != 1)
+        return fail(c, "E0914", "`circular` is 0 or 1");
+    if (c->attr[3].i < -(INT64_C(1) << 40) || c->attr[3].i > INT64_C(1) << 40)
+        return fail(c, "E0914", "`left` is out of range");
+    if (c->attr[5].i && (axis_size(c, to) != axis_size(c, axis) || axis_size(c, taps) > axis_size(c, axis)))
+        return fail(c, "E0912", "a circular result is as long as `%s`, and the filter is not longer", axis_name(c, axis));
+    *out = (Type){.dtype = x->dtype};
+    for (size_t i = 0; i < x->n_axes; i++)
+        if (!listed(over, x->axis[i]) && !push(c, out, x->axis[i] == axis ? to : x->axis[i]))
+            return false;
+    for (size_t i = 0; i < k->n_axes; i++)
+        if (k->axis[i] != taps && !type_has(x, k->axis[i]) && !push(c, out, k->axis[i]))
+            return false;
+    return true;
+}
+
 // Views
 
 static bool shape_rename(const ShapeCall *c, Type *out)

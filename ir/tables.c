@@ -7,6 +7,7 @@
 #define COMMUTES  OP_FLAG_COMMUTES
 #define HOST      OP_FLAG_HOST
 #define ROUTING   OP_FLAG_ROUTING
+#define ALONE     OP_FLAG_ALONE
 #define ANY       OP_ANY
 #define ATTRS0                             .n_attr = 0
 #define ATTRS1(a, A)                       .n_attr = 1, .attr = {{#a, ATTR_##A}}
@@ -14,6 +15,8 @@
 #define ATTRS3(a, A, b, B, c, C)           .n_attr = 3, .attr = {{#a, ATTR_##A}, {#b, ATTR_##B}, {#c, ATTR_##C}}
 #define ATTRS4(a, A, b, B, c, C, d, D) \
     .n_attr = 4, .attr = {{#a, ATTR_##A}, {#b, ATTR_##B}, {#c, ATTR_##C}, {#d, ATTR_##D}}
+#define ATTRS6(a, A, b, B, c, C, d, D, e, E_, f, F) \
+    .n_attr = 6, .attr = {{#a, ATTR_##A}, {#b, ATTR_##B}, {#c, ATTR_##C}, {#d, ATTR_##D}, {#e, ATTR_##E_}, {#f, ATTR_##F}}
 
 const OpRow op_row[OP_COUNT] = {
     [OP_ERROR] = {.text = "error"},
@@ -58,5 +61,5 @@ const char *const output_role_text[OUTPUT_ROLE_COUNT] = {
 
 const char *const kernel_family_text[FAMILY_COUNT] = {
     [FAMILY_LOOP] = "loop", [FAMILY_CONTRACT] = "contract", [FAMILY_ROWS] = "rows", [FAMILY_SCATTER] = "scatter",
-    [FAMILY_ROUTE] = "route",
+    [FAMILY_ROUTE] = "route", [FAMILY_CONV] = "conv",
 };

@@ -165,6 +165,7 @@ static void label_culprit(const Proof *p, const Claim *c, const Node *n, Breach 
     case OP_REVERSE: diag_label(d, n->at, "turns %s round", T); break;
     case OP_TAKE:    diag_label(d, n->at, "may gather from any %s", T); break;
     case OP_PUT_ADD: diag_label(d, n->at, "any %s may be put anywhere", T); break;
+    case OP_FFTCONV: diag_label(d, n->at, "the filter reaches later positions of %s", T); break;
     case OP_TOPK:    diag_label(d, n->at, "chooses among all positions of %s", T); break;
     case OP_RANK: case OP_SLOT: case OP_ASSIGN:
         diag_label(d, n->at, "a later position may take the place of an earlier one");

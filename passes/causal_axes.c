@@ -92,6 +92,26 @@ static Reads reads_put_add(const Graph *g, const Node *n, const Reads *const *in
     return reads_reduce(g, &both, &n->attr[0], RED_SUM);
 }
 
+// The place o reads x up to o + left and the filter's taps up to there too, since x begins at 0; a circular one reads all.
+static Reads reads_fftconv(const Graph *g, const Node *n, const Reads *const *in)
+{
+    Reads x = reads_nothing, k = reads_nothing;
+    reads_add(&x, in[0]);
+    reads_add(&k, in[1]);
+    const Attr *over = &n->attr[4];
+    int64_t along = reads_take_bound(&x, n->attr[0].axis), tap = reads_take_bound(&k, n->attr[1].axis);
+    reads_add(&x, &k);
+    for (size_t i = 0; i < over->axes.n; i++)
+        x.fixed = max_place(x.fixed, place_moved(reads_take_bound(&x, over->axes.id[i]), graph_size(g, over->axes.id[i]) - 1));
+    if (n->attr[5].i) {
+        x.fixed = max_place(x.fixed, place_moved(along, graph_size(g, n->attr[0].axis) - 1));
+        x.fixed = max_place(x.fixed, place_moved(tap, graph_size(g, n->attr[1].axis) - 1));
+        return x;
+    }
+    reads_add_bound(&x, n->attr[2].axis, place_moved(max_place(along, tap), n->attr[3].i));
+    return x;
+}
+
 // Views
 
 // The place along `axis` becomes `to` with i_axis = i_to + by (for a window: between by_low and by_high). `lost` is what
@@ -291,6 +311,7 @@ static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
         out.plus = n->attr[0].axis;
         return out;
     case OP_CONTRACT: return reads_contract(g, n, in);
+    case OP_FFTCONV:  return reads_fftconv(g, n, in);
     case OP_REDUCE:   return reads_reduce(g, in[0], &n->attr[1], n->attr[0].red);
     case OP_RENAME:   return reads_rename(n, in[0]);
     case OP_SPLIT:    return reads_scrambled(in[0], &n->attr[0].axis, 1);

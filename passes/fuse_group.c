@@ -261,6 +261,8 @@ static KernelFamily family_of(const Node *n)
 {
     if (op_row[n->op].flags & OP_FLAG_ROUTING)
         return FAMILY_ROUTE;
+    if (n->op == OP_FFTCONV)
+        return FAMILY_CONV;
     return n->op == OP_PUT_ADD && n->attr[0].axes.n && n->type.dtype == DTYPE_F32 ? FAMILY_SCATTER : FAMILY_LOOP;
 }
 

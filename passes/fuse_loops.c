@@ -186,7 +186,7 @@ static bool is_stored(Fuse *f, ValueId v)
         return true;
     if (is_view(n) || n->op == OP_CONST || n->op == OP_INDEX)
         return false;
-    if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n) || (op_row[n->op].flags & OP_FLAG_ROUTING))
+    if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n) || (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)))
         return true;
     if (n->op == OP_REDUCE)
         return !fits_inside(f, v);

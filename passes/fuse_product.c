@@ -38,7 +38,7 @@ static bool is_heavy(const Node *n)
 {
     switch ((int)n->op) {
     case OP_CONTRACT: case OP_REDUCE: case OP_TAKE: case OP_PUT_ADD: return true;
-    default: return (op_row[n->op].flags & OP_FLAG_ROUTING) != 0;
+    default: return (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)) != 0;
     }
 }
 
@@ -74,7 +74,7 @@ static bool is_goal(const Fuse *f, ValueId v, int depth)
         return true;
     for (size_t u = f->users.first[v]; u < f->users.first[v + 1]; u++) {
         const Node *n = &f->g->node[f->users.user[u]];
-        if (n->op == OP_CONTRACT || n->op == OP_TAKE || n->op == OP_PUT_ADD)
+        if (n->op == OP_CONTRACT || n->op == OP_FFTCONV || n->op == OP_TAKE || n->op == OP_PUT_ADD)
             return true;
         if ((op_row[n->op].flags & OP_FLAG_VIEW) && depth < 8 && is_goal(f, f->users.user[u], depth + 1))
             return true;

@@ -24,6 +24,37 @@ void grad_contract(Grad *gr, ValueId y, ValueId dy)
     }
 }
 
+// y[o] = sum of x[o - s + left] k[s]. dx is dy with the filter turned round, dk is dy with x turned round:
+//     dx[i] = sum of dy[i - s + S-1-left] k[S-1-s],  dk[s] = sum of dy[s - i + T-1-left] x[T-1-i]
+void grad_fftconv(Grad *gr, ValueId y, ValueId dy)
+{
+    Graph *g = gr->g;
+    Node n = g->node[y];
+    ValueId operand[2] = {n.in[0], n.in[1]};
+    AxisId axis = n.attr[0].axis, taps = n.attr[1].axis, to = n.attr[2].axis;
+    bool circular = n.attr[5].i != 0;
+    dy = grad_full(gr, dy, y);
+    for (size_t i = 0; i < 2; i++) {
+        ValueId v = operand[i], other = operand[1 - i];
+        if (!grad_wants(gr, v))
+            continue;
+        AxisId along = i == 0 ? taps : axis, want = i == 0 ? axis : taps, over[MAX_AXES];
+        AxisId made = circular ? axis : want;
+        uint8_t n_over = 0;
+        for (int k = 0; k < g->node[other].type.n_axes; k++) {
+            AxisId a = g->node[other].type.axis[k];
+            if (a != along && !type_has(&g->node[v].type, a))
+                over[n_over++] = a;
+        }
+        int64_t left = graph_size(g, along) - 1 - n.attr[3].i;
+        Attr attr[6] = {{.kind = ATTR_AXIS, .axis = to}, {.kind = ATTR_AXIS, .axis = along}, {.kind = ATTR_AXIS, .axis = made},
+                        {.kind = ATTR_INT, .i = left}, {.kind = ATTR_AXES, .axes = {n_over, over}},
+                        {.kind = ATTR_INT, .i = circular}};
+        ValueId d = graph_fftconv(g, dy, graph_reverse(g, other, along), attr);
+        grad_push(gr, y, v, made == want ? d : graph_slice(g, d, made, 0, want));
+    }
+}
+
 // Of a sum: dy, the same for all that was summed. Of a maximum or minimum: dy in even parts to the elements that are
 // equal to it, as torch.amax does.
 void grad_reduce(Grad *gr, ValueId y, ValueId dy)

@@ -105,9 +105,12 @@ static Attr draw_attr(Draw *d, Op op, size_t i, const ValueId *in)
     ValueId x = op_row[op].n_in ? in[0] : 0;
     static const Act tame[] = {ACT_SIN, ACT_COS, ACT_TANH, ACT_SIGMOID, ACT_RELU, ACT_GELU, ACT_SILU, ACT_ABS, ACT_ERF};
     switch (kind) {
-    case ATTR_INT:   return (Attr){.kind = kind, .i = op == OP_RANDOM ? draw(d, 100) : (int64_t)draw(d, 4)};
+    case ATTR_INT:
+        if (op == OP_FFTCONV && i == 5)
+            return (Attr){.kind = kind, .i = draw(d, 2)};
+        return (Attr){.kind = kind, .i = op == OP_RANDOM ? draw(d, 100) : (int64_t)draw(d, 4)};
     case ATTR_FLOAT: return (Attr){.kind = kind, .f = draw(d, 2) ? (double)draw(d, 5) : (double)draw(d, 1000) / 333.0 - 1.5};
-    case ATTR_AXIS:  return (Attr){.kind = kind, .axis = i == 0 && x ? draw_axis_of(d, x) : d->axis[draw(d, POOL)]};
+    case ATTR_AXIS:  return (Attr){.kind = kind, .axis = i == 0 && x ? draw_axis_of(d, x) : op == OP_FFTCONV && i == 1 ? draw_axis_of(d, in[1]) : d->axis[draw(d, POOL)]};
     case ATTR_ACT:
         return (Attr){.kind = kind, .act = d->options->tame ? tame[draw(d, sizeof tame / sizeof *tame)]
                                                             : (Act)draw(d, ACT_COUNT)};
@@ -121,7 +124,7 @@ static Attr draw_attr(Draw *d, Op op, size_t i, const ValueId *in)
             return draw_axes(d, op == OP_SPLIT || op == OP_WINDOW ? 0 : x, 2);
         if (op == OP_RENAME)
             return draw_axes(d, i == 0 ? x : 0, 1);
-        return draw_axes(d, x, op == OP_CONTRACT || op == OP_PUT_ADD || op == OP_REDUCE || (op_row[op].flags & OP_FLAG_ROUTING) ? draw(d, 3) : 1);
+        return draw_axes(d, x, op == OP_CONTRACT || op == OP_FFTCONV || op == OP_PUT_ADD || op == OP_REDUCE || (op_row[op].flags & OP_FLAG_ROUTING) ? draw(d, 3) : 1);
     }
     return (Attr){0};
 }

@@ -16,7 +16,7 @@ static const char *const attr_kind_text[] = {
 
 static void op_row_text(Text *out, Op op, const char *shape, const char *grad)
 {
-    static const char *const flags[] = {"declared", "pointwise", "view", "commutes", "host", "routing"};
+    static const char *const flags[] = {"declared", "pointwise", "view", "commutes", "host", "routing", "alone"};
     const OpRow *row = &op_row[op];
     char operands[16] = "any";
     if (row->n_in != OP_ANY)

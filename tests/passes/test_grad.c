@@ -80,6 +80,17 @@ static const Case cases[] = {
     {OP_TAKE, "take one each", -1, 1, 7, "%1 = arg \"a\" : f32[B,T,V] %2 = arg \"i\" : int[B,T] %3 = take %1, %2 {axis = V}", NULL},
     {OP_TAKE, "take, some axes shared", -1, 1, 5,
      "%1 = arg \"a\" : f32[B,T,D] %2 = arg \"i\" : int[B,P] %3 = take %1, %2 {axis = T}", NULL},
+    {OP_FFTCONV, "fftconv", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T,D] %2 = arg \"b\" : f32[T,D] "
+     "%3 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 0, over = [], circular = 0}", NULL},
+    {OP_FFTCONV, "fftconv to another length, new axes, one summed", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T,D] %2 = arg \"b\" : f32[J,D,H] "
+     "%3 = fftconv %1, %2 {axis = T, taps = J, to = V, left = 1, over = [D], circular = 0}", NULL},
+    {OP_FFTCONV, "circular fftconv", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T] %2 = arg \"b\" : f32[J,H] "
+     "%3 = fftconv %1, %2 {axis = T, taps = J, to = T, left = 2, over = [], circular = 1}", NULL},
+    {OP_FFTCONV, "fftconv with itself", -1, 1, 0,
+     "%1 = arg \"a\" : f32[T] %2 = fftconv %1, %1 {axis = T, taps = T, to = T, left = 0, over = [], circular = 0}", NULL},
     {OP_PUT_ADD, "put_add", -1, 1, 7,
      "%1 = arg \"a\" : f32[B,T,D] %2 = arg \"i\" : int[B,T] %3 = put_add %1, %2 {over = [T], to = V}", NULL},
     {OP_ERROR, "softmax", -3, 3, 0,
