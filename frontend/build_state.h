@@ -297,6 +297,10 @@ ValueId pooled_value(Build *b, ValueId x, const char *key);
 void    build_outputs(Build *b, const Val *results);      // before the loss, which reads aux
 bool    build_cut(Build *b, Build *init_from);
 
+// build_keys.c
+void    check_section_keys(Build *b);
+void    check_fields(Build *b, const Section *s, const char *section, const Field *field, size_t n);
+
 // build_train.c
 void    build_sections(Build *b);
 void    build_loss(Build *b, const Val *results);

@@ -22,7 +22,7 @@ const Expr *binding_expr(Build *b, const char *text)
     const Expr *known = map_get(b->binding_texts, text);
     if (known)
         return known->kind == EXPR_ERROR ? NULL : known;
-    const char *line = arena_printf(b->arena, "mix 1\nconst value = %s\n", text);
+    const char *line = arena_printf(b->arena, "mix 1 const value =\n%s\n", text);
     uint32_t file = sources_add(b->sources, "command line", line, strlen(line));
     Diag quiet = diag_make(b->arena, b->sources);
     Ast *ast = ast_parse(b->arena, &quiet, b->sources, file);
@@ -241,6 +241,12 @@ static bool option(Build *b, const char *call, const char *name, const Expr *e, 
     Number n;
     if (!value || !value_of_number(b, value, &n))
         return false;
+    bool below_one = strncmp(name, "beta", 4) == 0;         // a mean that decays by 1 or more has no limit
+    if (!(n.value >= 0) || !isfinite(n.value) || (below_one && n.value >= 1)) {
+        report(b, value->at, "E0606", "`%s` must be a number of at least 0%s, not %s", name, below_one ? " and below 1" : "",
+               number_text(b->arena, n));
+        return false;
+    }
     *out = n.value;
     return true;
 }
@@ -284,11 +290,11 @@ static void read_optimizer(Build *b, TrainSpec *t, const Expr *e)
     check_options(b, "optimizer", e);
 }
 
-static void read_schedule(Build *b, TrainSpec *t, const Expr *e)
+static void read_schedule(Build *b, TrainSpec *t, const Section *s, const Expr *e)
 {
     const char *name = call_of(e);
     bool known = name == NULL;
-    double warmup = 0, steps = 1000;
+    double warmup = number_key(b, s, "warmup", 0), steps = (double)count_key(b, s, "steps", 1000);
     t->schedule = SCHEDULE_CONSTANT;
     for (size_t i = 0; name && i < sizeof schedule_row / sizeof *schedule_row; i++)
         if (strcmp(schedule_row[i].name, name) == 0) {
@@ -381,7 +387,7 @@ static void read_train(Build *b, const Section *s)
             *slot = number_key(b, s, o->name, o->fallback);
     }
     read_optimizer(b, t, optimizer);
-    read_schedule(b, t, schedule);
+    read_schedule(b, t, s, schedule);
     t->batch = count_key(b, s, "batch", 32);
     t->grad_accum = count_key(b, s, "grad_accum", pieces_needed(b, t->batch));
     const Expr *precision = train_key(b, s, "precision");
@@ -437,6 +443,10 @@ void build_sections(Build *b)
     m->n_data = d.n;
     m->generate = g.item;
     m->n_generate = g.n;
+    check_section_keys(b);
+    check_fields(b, train, "train", m->run, m->n_run);
+    check_fields(b, data, "data", d.item, d.n);
+    check_fields(b, generate, "generate", g.item, g.n);
 }
 
 // ---- the loss ----

@@ -68,7 +68,7 @@ static void help_markdown(void)
     printf(
         "- `NAME=VALUE`: bind an axis or constant (`T=64`), or override a key (`train.batch=8`)\n\n### Keys of sections that a run reads\n\n"
         "| key | what |\n|---|---|\n");
-#define KEY(section, name, what) printf("| `%s.%s` | %s |\n", section, name, what);
+#define KEY(section, name, form, what) printf("| `%s.%s` | %s |\n", section, name, what);
 #include "run_keys.def"
 #undef KEY
 }

@@ -2,7 +2,7 @@
 #include "cli_trained.h"
 
 #include "generations.h"
-#include "nearest.h"
+#include "section_keys.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -59,42 +59,19 @@ static void bind_also(Cli *cli, BuildOptions *options, const char *name, int64_t
     options->n_bindings = n;
 }
 
-static const struct { const char *section, *name; } key_row[] = {
-#define KEY(section, name, what) {section, name},
-#include "run_keys.def"
-#undef KEY
-#define OPTION(call, name, field, fallback, summary) {"train", name},
-#include "keys.def"
-    {"train", "loss"}, {"train", "optimizer"}, {"train", "schedule"}, {"train", "batch"}, {"train", "grad_accum"},
-    {"train", "precision"}, {"train", "groups"}, {"train", "warmup"},
-};
-
-// Is SECTION.NAME (or SECTION.NAME.MORE) a key? Else *out_near is the nearest one, or NULL.
-static bool is_key(Arena *arena, const char *name, const char **out_near)
-{
-    Nearest near = {0};
-    const char *dot = strchr(name, '.');
-    size_t n = dot ? (size_t)(dot + 1 - name) + strcspn(dot + 1, ".") : strlen(name);
-    for (size_t i = 0; i < sizeof key_row / sizeof *key_row; i++) {
-        const char *key = arena_printf(arena, "%s.%s", key_row[i].section, key_row[i].name);
-        if (strlen(key) == n && !strncmp(key, name, n))
-            return true;
-        nearest_offer(&near, name, key);
-    }
-    *out_near = near.best;
-    return false;
-}
-
 // The build hands on every key that it does not read itself; here the rest is known.
 static bool check_keys(Cli *cli)
 {
     for (size_t i = 0; i < cli->n_bindings; i++) {
-        const char *name = cli->binding[i].name, *near = NULL;
-        bool in_section = !strncmp(name, "train.", 6) || !strncmp(name, "data.", 5) || !strncmp(name, "generate.", 9);
-        if (!in_section || is_key(&cli->arena, name, &near))
+        const char *name = cli->binding[i].name, *near = NULL, *key = strchr(name, '.');
+        const char *section = key ? arena_printf(&cli->arena, "%.*s", (int)(key - name), name) : "";
+        bool in_section = !strcmp(section, "train") || !strcmp(section, "data") || !strcmp(section, "generate");
+        if (!in_section || section_key_known(&cli->arena, section, key + 1, strcspn(key + 1, "."), &near))
             continue;
-        cli_usage(cli, "there is no key `%s`%s%s%s", name, near ? "; did you mean `" : "", near ? near : "",
-                  near ? "`?" : "");
+        if (near)
+            cli_usage(cli, "there is no key `%s`; did you mean `%s.%s`?", name, section, near);
+        else
+            cli_usage(cli, "there is no key `%s`", name);
         return false;
     }
     return true;

@@ -1,0 +1,80 @@
+// What the keys of sections say: unknown names are reported with the nearest known one, and values that only the run
+// reads are held against the form that run_keys.def gives them.
+#include "build_state.h"
+#include "section_keys.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *section_word(SectionKind kind)
+{
+    return kind == SECTION_TRAIN ? "train" : kind == SECTION_DATA ? "data" : kind == SECTION_GENERATE ? "generate" : NULL;
+}
+
+void check_section_keys(Build *b)
+{
+    for (const Item *item = b->ast->items; item; item = item->next) {
+        const char *word = item->kind == ITEM_SECTION ? section_word(item->section->kind) : NULL, *near = NULL;
+        for (const KeyValue *kv = word ? item->section->props : NULL; kv; kv = kv->next) {
+            const char *name = kv->name->text;
+            if (section_key_known(b->arena, word, name, strlen(name), &near))
+                continue;
+            if (report(b, kv->name->at, "E0606", "a `%s` section has no key `%s`", word, name) && near)
+                diag_help_edit(b->diag, kv->name->at, near, "did you mean `%s`?", near);
+        }
+    }
+}
+
+static const Field *field_named(const Field *field, size_t n, const char *key)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(field[i].key, key) == 0)
+            return &field[i];
+    return NULL;
+}
+
+static bool is_number(const char *text, bool whole)
+{
+    char *end;
+    double value = strtod(text, &end);
+    return end != text && !*end && value >= 0 && value <= UINT32_MAX && (!whole || value == floor(value));
+}
+
+static const char *const sampler[] = {"greedy", "sample", "top_k", "top_p"};
+
+// What `field` should have been; NULL: it is well.
+static const char *wanted(Build *b, const char *section, const Field *field, const Field *all, size_t n)
+{
+    if (strcmp(field->key, "sampler") == 0) {
+        for (size_t i = 0; i < sizeof sampler / sizeof *sampler; i++)
+            if (strcmp(field->value, sampler[i]) == 0)
+                return NULL;
+        return "greedy, sample(..), top_k(..) or top_p(..)";
+    }
+    const Field *first = field_named(all, n, arena_printf(b->arena, "%s.0", field->key));
+    bool every = strcmp(field->value, "every") == 0 && first && is_number(first->value, true);
+    switch (section_key_form(section, field->key)) {
+    case KEY_FREE:  return NULL;
+    case KEY_COUNT: return is_number(field->value, true) ? NULL : "a whole number";
+    case KEY_EVERY: return every || is_number(field->value, true) ? NULL : "a whole number, or every(NUMBER, ..)";
+    case KEY_SHARE: return is_number(field->value, false) ? NULL : "a number of at least 0";
+    }
+    return NULL;
+}
+
+void check_fields(Build *b, const Section *s, const char *section, const Field *field, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *form = strchr(field[i].key, '.') ? NULL : wanted(b, section, &field[i], field, n);
+        if (!form)
+            continue;
+        Span at = {0};
+        for (const KeyValue *kv = s ? s->props : NULL; kv; kv = kv->next)
+            if (strcmp(kv->name->text, field[i].key) == 0)
+                at = kv->value->at;
+        if (binding_find(b, arena_printf(b->arena, "%s.%s", section, field[i].key)))
+            at = (Span){0};
+        diag_error(b->diag, at, "E0606", "`%s.%s` takes %s, not `%s`", section, field[i].key, form, field[i].value);
+    }
+}
