@@ -386,6 +386,7 @@ static bool lower_family(Lower *L)
     case FAMILY_SCATTER: return lower_scatter(L);
     case FAMILY_ROUTE: return lower_route(L);
     case FAMILY_CONV: return lower_conv(L);
+    case FAMILY_GROUPED: return lower_grouped(L);
     case FAMILY_COUNT: break;
     }
     return false;

@@ -46,6 +46,7 @@ bool lower_rows(Lower *L);
 bool lower_scatter(Lower *L);
 bool lower_route(Lower *L);
 bool lower_conv(Lower *L);
+bool lower_grouped(Lower *L);
 
 // An emitter for a kernel of L. For CUDA give the C emitter, whose parameters (and their order) it takes over.
 Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like);

@@ -71,7 +71,7 @@ static void write_nothing(Lower *L, LowerLaunch *launch)
 void lower_plain_cuda(Lower *L)
 {
     KernelFamily family = L->g->kernel[L->kernel];
-    if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS))
+    if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS && family != FAMILY_GROUPED))
         return;
     for (size_t i = 0; i < L->n_launches; i++)
         if (L->program->kernel[L->launch[i].kernel].cuda)

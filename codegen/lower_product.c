@@ -10,6 +10,8 @@
 // bits are the same for any number of threads.
 #include "lower_product.h"
 
+#include "grouped.h"
+
 #include <assert.h>
 
 enum { MAX_MEMBERS = 512 };
@@ -36,7 +38,7 @@ int64_t product_top_index(int64_t size)
 }
 
 // "from + block < size ? from + block : size", or simply "from + block" when the blocks are whole.
-static const char *block_end(Emitter *E, const char *from, int64_t block, int64_t size)
+const char *product_block_end(Emitter *E, const char *from, int64_t block, int64_t size)
 {
     if (block >= size)
         return product_number(E, size);
@@ -59,7 +61,7 @@ const char *product_declare(Emitter *E, Scope *at, const char *hint, const char 
 }
 
 // Part `index` of w = ((i0*n1 + i1)*n2 + i2): w / after % size.
-static const char *part(Emitter *E, Scope *at, const char *hint, const char *w, int64_t size, int64_t after, bool first)
+const char *product_part(Emitter *E, Scope *at, const char *hint, const char *w, int64_t size, int64_t after, bool first)
 {
     if (size == 1)
         return "0";
@@ -175,6 +177,11 @@ static Members members_of(const Graph *g, const ValueId *stored, size_t n_stored
     for (size_t i = m.n; i-- > 0;) {                        // operands come before: one way down meets them all
         const ValueId v = m.value[i];
         const Node *n = &g->node[v];
+        Grouped grouped;
+        if (n->op == OP_PUT_ADD && g->kernel[g->node[stored[0]].kernel] == FAMILY_GROUPED && grouped_of(g, v, &grouped)) {
+            m.anchor = v;
+            continue;
+        }
         if (n->op == OP_CONTRACT) {
             const Product p = product_of(g, v);
             if (product_flops(&p) > most) {
@@ -206,32 +213,35 @@ static Space space_of(Arena *arena, const Graph *g, const Members *m)
     return space;
 }
 
+Space product_space(Lower *L)
+{
+    const Members members = members_of(L->g, L->member, L->n_members);
+    assert(members.anchor != 0 && "a product kernel has a product");
+    return space_of(L->arena, L->g, &members);
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // The kernel
 
-typedef struct Item {                       // C texts of the block at hand: i0 <= row < i1, j0 <= col < j1
-    const char *i0, *i1, *j0, *j1;
-} Item;
-
 // Work items are counted batch by batch, column block by column block, so that neighbours share packed columns.
-static Item open_item(ProductText *P, Scope *at, const char *w)
+static ProductBlock open_item(ProductText *P, Scope *at, const char *w)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
-    Item item;
-    const char *batch = part(E, at, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
-    const char *jb = part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, plan->batch == 1);
-    const char *ib = part(E, at, "ib", w, plan->n_row_blocks, 1, plan->batch * plan->n_col_blocks == 1);
+    ProductBlock item;
+    const char *batch = product_part(E, at, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
+    const char *jb = product_part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, plan->batch == 1);
+    const char *ib = product_part(E, at, "ib", w, plan->n_row_blocks, 1, plan->batch * plan->n_col_blocks == 1);
     item.i0 = plan->n_row_blocks == 1 ? "0" : product_declare(E, at, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
     item.j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
-    item.i1 = product_declare(E, at, "i1", block_end(E, item.i0, plan->block_rows, plan->rows));
-    item.j1 = product_declare(E, at, "j1", block_end(E, item.j0, plan->block_cols, plan->cols));
+    item.i1 = product_declare(E, at, "i1", product_block_end(E, item.i0, plan->block_rows, plan->rows));
+    item.j1 = product_declare(E, at, "j1", product_block_end(E, item.j0, plan->block_cols, plan->cols));
     P->batch = index_of(E, at, batch, plan->batch);
     return item;
 }
 
 // Opens the loop over blocks of terms (a plain block when there is one) and gives its first term and their number.
-static Scope *open_sum_block(ProductText *P, Scope *at, const char **out_k0, const char **out_kn)
+Scope *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, const char **out_kn)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
@@ -263,8 +273,8 @@ const char *product_scratch(Emitter *E, Scope *at, const char *hint, int64_t n)
 }
 
 // All tiles of a block: c (+)= a*b.
-static void emit_tiles(ProductText *P, Scope *at, Item item, const char *a, const char *b, const char *c, const char *k0,
-                       const char *kn)
+void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, const char *b, const char *c, const char *kn,
+                   const char *add)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
@@ -275,8 +285,7 @@ static void emit_tiles(ProductText *P, Scope *at, Item item, const char *a, cons
                                                     item.i1, i, plan->tile.rows));
     scope_line(rows, "%s(%s + %s*%s, %s + %s*%s, %d, %s + %s*%lld + %s, %lld, %s, %s);", tile_name(E->arena, plan->tile), a,
                minus(E, i, item.i0), kn, b, minus(E, j, item.j0), kn, tile_width(plan->tile), c, minus(E, i, item.i0),
-               N(plan->block_cols), minus(E, j, item.j0), N(plan->block_cols), kn,
-               plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
+               N(plan->block_cols), minus(E, j, item.j0), N(plan->block_cols), kn, add);
     scope_close(E, rows);
     scope_close(E, cols);
 }
@@ -303,7 +312,7 @@ static const char *packed_at(ProductText *P, Scope *at, const char *workspace, c
     return name;
 }
 
-static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, const char *workspace)
+static void emit_item(ProductText *P, Scope *at, const Space *space, ProductBlock item, const char *workspace)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
@@ -315,13 +324,13 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, 
         P->scratch = product_scratch(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
     if (!plan->ahead)
         b = product_scratch(E, E->top, "cols", plan->block_cols * plan->block_sum);
-    Scope *terms = open_sum_block(P, at, &k0, &kn);
+    Scope *terms = product_sum_blocks(P, at, &k0, &kn);
     pack_operand(P, terms, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
         b = packed_at(P, terms, workspace, item.j0, k0, kn, false);
     else
         pack_operand(P, terms, 1, (PackRange){item.j0, item.j1, k0, kn, b});
-    emit_tiles(P, terms, item, a, b, c, k0, kn);
+    product_tiles(P, terms, item, a, b, c, kn, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
     if (terms != at)
         scope_close(E, terms);
     const char *i = emit_name(E, "i");
@@ -333,7 +342,7 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, Item item, 
     scope_close(E, rows);
 }
 
-static Scope *open_work(Emitter *E, const char **out_name)
+Scope *product_items(Emitter *E, const char **out_name)
 {
     *out_name = emit_name(E, "w");
     return scope_block(E, E->top, arena_printf(E->arena, "for (long %s = begin; %s < end; %s++) {", *out_name, *out_name,
@@ -346,8 +355,8 @@ static void emit_main(ProductText *P, const Space *space, uint32_t packed)
     Emitter *E = P->E;
     const char *w;
     const char *workspace = P->plan.ahead ? emit_workspace(E, packed, "packed", DTYPE_F32, false) : NULL;
-    Scope *work = open_work(E, &w);
-    const Item item = open_item(P, work, w);
+    Scope *work = product_items(E, &w);
+    const ProductBlock item = open_item(P, work, w);
     emit_item(P, work, space, item, workspace);
     scope_close(E, work);
 }
@@ -361,16 +370,16 @@ static void emit_ahead(ProductText *P, uint32_t packed)
     const size_t strip = pack_scratch_floats(P, 1);
     if (strip > 0)
         P->scratch = product_scratch(E, E->top, "strip", (int64_t)strip);
-    Scope *work = open_work(E, &w);
-    const char *batch = part(E, work, "g", w, plan->batch, plan->n_sum_blocks * plan->n_col_blocks, true);
-    const char *kb = part(E, work, "kb", w, plan->n_sum_blocks, plan->n_col_blocks, plan->batch == 1);
-    const char *jb = part(E, work, "jb", w, plan->n_col_blocks, 1, plan->batch * plan->n_sum_blocks == 1);
+    Scope *work = product_items(E, &w);
+    const char *batch = product_part(E, work, "g", w, plan->batch, plan->n_sum_blocks * plan->n_col_blocks, true);
+    const char *kb = product_part(E, work, "kb", w, plan->n_sum_blocks, plan->n_col_blocks, plan->batch == 1);
+    const char *jb = product_part(E, work, "jb", w, plan->n_col_blocks, 1, plan->batch * plan->n_sum_blocks == 1);
     P->batch = index_of(E, work, batch, plan->batch);
     const char *k0 = plan->n_sum_blocks == 1 ? "0" : product_declare(E, work, "k0", arena_printf(E->arena, "%s*%lld", kb, N(plan->block_sum)));
-    const char *k1 = product_declare(E, work, "k1", block_end(E, k0, plan->block_sum, plan->sum));
+    const char *k1 = product_declare(E, work, "k1", product_block_end(E, k0, plan->block_sum, plan->sum));
     const char *kn = plan->n_sum_blocks == 1 ? k1 : product_declare(E, work, "kn", arena_printf(E->arena, "%s - %s", k1, k0));
     const char *j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, work, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
-    const char *j1 = product_declare(E, work, "j1", block_end(E, j0, plan->block_cols, plan->cols));
+    const char *j1 = product_declare(E, work, "j1", product_block_end(E, j0, plan->block_cols, plan->cols));
     pack_operand(P, work, 1, (PackRange){j0, j1, k0, kn, packed_at(P, work, workspace, j0, k0, kn, true)});
     scope_close(E, work);
 }

@@ -34,6 +34,7 @@ typedef struct Plan {
 } Plan;
 
 Plan    plan_product(const Product *p, const Target *target);
+void    plan_cut_sum(Plan *plan, size_t l1_bytes);          // terms per block
 int64_t plan_work(const Plan *plan);                        // work items of the main kernel
 int64_t plan_ahead_work(const Plan *plan);                  // of the launch that packs operand 1
 int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded up to tiles
@@ -47,6 +48,8 @@ typedef struct ProductText {
     Plan     plan;
     Ix       batch;                         // linear index of the batch at hand
     const char *scratch;                    // a place of its own for an unpacked strip
+    const char *gather;                     // an array of ints: row x of operand 0 (gather_sum: term k) is number gather[x]
+    bool        gather_sum;
 } ProductText;
 
 // Packs rows (operand 0) or columns (operand 1) x0 <= x < x1 of terms k0 <= k < k0 + kn into panels of the tile's rows
@@ -61,6 +64,23 @@ void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, con
                        const char *rows, const char *kn);
 void   pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row,
                        const char *step, const char *rows, const char *kn);
+
+// The value that the kernel computes blocks of, and the space of what follows it.
+Space  product_space(Lower *L);
+
+// Pieces of a kernel. Everything in C texts.
+typedef struct ProductBlock { const char *i0, *i1, *j0, *j1; } ProductBlock;     // i0 <= row < i1, j0 <= col < j1
+// "for (long w = begin; w < end; w++) {"
+Scope      *product_items(Emitter *E, const char **out_name);
+// Part `index` of w = ((i0*n1 + i1)*n2 + i2): w / after % size. `first`: i0.
+const char *product_part(Emitter *E, Scope *at, const char *hint, const char *w, int64_t size, int64_t after, bool first);
+// from + block, or the end of the axis.
+const char *product_block_end(Emitter *E, const char *from, int64_t block, int64_t size);
+// Opens the loop over blocks of terms (`at` itself when there is one) and gives its first term and their number.
+Scope      *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, const char **out_kn);
+// All tiles of a block: c = a*b, or c += a*b where `add`, over kn packed terms.
+void        product_tiles(ProductText *P, Scope *at, ProductBlock block, const char *a, const char *b, const char *c,
+                          const char *kn, const char *add);
 
 // Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,

@@ -185,13 +185,33 @@ static int64_t block_extent(const ProductText *P, int operand)
     return operand == 0 ? P->plan.block_rows : P->plan.block_cols;
 }
 
+static bool is_gathered(const ProductText *P, int operand)
+{
+    return P->gather != NULL && (P->gather_sum || operand == 0);
+}
+
+static bool packs_rows(const ProductText *P, int operand)
+{
+    return is_gathered(P, operand) ? !P->gather_sum : lanes_over_sum(P, operand);
+}
+
+// The index of row or term `x`, which may be looked up.
+static Ix numbered(ProductText *P, Scope *at, int operand, const char *x, int64_t size)
+{
+    if (!is_gathered(P, operand))
+        return scope_var(P->E, at, x, 0, size - 1, 1);
+    const char *r = emit_name(P->E, "r");
+    scope_line(at, "const long %s = %s[%s];", r, P->gather, x);
+    return scope_var(P->E, at, r, 0, size - 1, 1);
+}
+
 size_t pack_scratch_floats(const ProductText *P, int operand)
 {
     Raw raw;
-    if (find_raw(P, operand, &raw))
+    if (!is_gathered(P, operand) && find_raw(P, operand, &raw))
         return 0;
     const int lanes = P->plan.tile.lanes;
-    if (lanes_over_sum(P, operand))
+    if (packs_rows(P, operand))
         return (size_t)((panel_width(P, operand) + lanes) * (P->plan.block_sum + lanes));
     return (size_t)(block_extent(P, operand) + tile_width(P->plan.tile) + lanes);
 }
@@ -209,7 +229,7 @@ static void pack_rows_emitted(ProductText *P, Scope *at, int operand, PackRange 
     Scope *rows = scope_block(E, panels, arena_printf(arena, "for (long %s = %s; %s < %s + %d && %s < %s; %s++) {", x, panel,
                                                       x, panel, width, x, r.x1, x));
     const Strip strip = {
-        .operand = operand, .over_sum = true, .still = scope_var(E, rows, x, 0, size - 1, 1), .lo = r.k0,
+        .operand = operand, .over_sum = true, .still = numbered(P, rows, operand, x, size), .lo = r.k0,
         .hi = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn, .most = P->plan.sum,
         .multiple = P->plan.n_sum_blocks > 1 ? P->plan.block_sum : P->plan.tile.lanes,
         .strip = arena_printf(arena, "%s + (%s - %s)*%lld", P->scratch, x, panel, (long long)stride),
@@ -235,7 +255,7 @@ static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange
     Scope *terms = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s + %s; %s++) {", k, r.k0, k, r.k0, r.kn,
                                                    k));
     const Strip strip = {
-        .operand = operand, .over_sum = false, .still = scope_var(E, terms, k, 0, P->plan.sum - 1, 1), .lo = r.x0,
+        .operand = operand, .over_sum = false, .still = numbered(P, terms, operand, k, P->plan.sum), .lo = r.x0,
         .hi = r.x1, .most = outer_group(P, operand)->size, .strip = P->scratch, .multiple = block_extent(P, operand),
     };
     emit_strip(P, terms, &strip);
@@ -252,9 +272,9 @@ static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange
 void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
 {
     Raw raw;
-    if (find_raw(P, operand, &raw))
+    if (!is_gathered(P, operand) && find_raw(P, operand, &raw))
         pack_raw(P, at, operand, &raw, range);
-    else if (lanes_over_sum(P, operand))
+    else if (packs_rows(P, operand))
         pack_rows_emitted(P, at, operand, range);
     else
         pack_terms_emitted(P, at, operand, range);

@@ -37,7 +37,7 @@ int64_t plan_packed_floats(const Plan *plan)
 }
 
 // Terms per block: a panel of operand 1 stays in the first-level cache.
-static void cut_sum(Plan *plan, size_t l1_bytes)
+void plan_cut_sum(Plan *plan, size_t l1_bytes)
 {
     const int lanes = plan->tile.lanes;
     int64_t most = (int64_t)(l1_bytes ? l1_bytes : 32768) / (4 * tile_width(plan->tile));
@@ -78,7 +78,7 @@ Plan plan_product(const Product *p, const Target *target)
     const int threads = target->threads > 0 ? target->threads : 1;
     const int64_t cache = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 4;
     plan.tile = tile_fit(tile_for(target), plan.rows);
-    cut_sum(&plan, target->l1_bytes);
+    plan_cut_sum(&plan, target->l1_bytes);
     const int64_t most_rows = at_least(ceil_div(plan.rows, plan.tile.rows), 1);
     const int64_t most_cols = at_least(ceil_div(plan.cols, tile_width(plan.tile)), 1);
     Plan best = plan;

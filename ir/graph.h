@@ -141,7 +141,8 @@ typedef struct Claim {
 
 // After fusion: a kernel's family. Nodes that name the kernel are the values it stores; what they need and nobody
 // stores is computed inside it.
-typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_CONV, FAMILY_COUNT } KernelFamily;
+typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_CONV, FAMILY_GROUPED,
+                          FAMILY_COUNT } KernelFamily;
 extern const char *const kernel_family_text[FAMILY_COUNT];
 
 typedef struct Graph {

@@ -13,6 +13,7 @@
 //
 // Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
 #include "fuse_group.h"
+#include "grouped.h"
 #include "loop_shape.h"
 #include "pass.h"
 #include "rewrite.h"
@@ -56,7 +57,7 @@ static bool is_view(const Node *n)
 static bool by_product_family(const Graph *g, ValueId root)
 {
     KernelFamily family = g->kernel[g->node[root].kernel];
-    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS);
+    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS || family == FAMILY_GROUPED);
 }
 
 static unsigned act_ops(Act f)
@@ -235,6 +236,25 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         f->flags[in] |= f->flags[via] & MANY;
 }
 
+// A grouped product reads what is behind its take or mul, which nobody stores. False when v is none.
+static bool read_grouped(Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const ValueId root = f->is_root[v] ? v : f->reader[v];
+    const uint32_t kernel = g->node[root].kernel;
+    Grouped grouped;
+    if (!kernel || g->kernel[kernel] != FAMILY_GROUPED || (v != root && !(f->flags[v] & INSIDE)) || !grouped_of(g, v, &grouped))
+        return false;
+    const ValueId operand[] = {grouped.p.operand[0], grouped.p.operand[1], grouped.index};
+    for (int i = 0; i < 3; i++) {
+        const ValueId in = operand[i];
+        f->flags[in] |= BY_PRODUCT | (f->reader[in] && f->reader[in] != root ? MANY : 0);
+        f->reader[in] = root;
+    }
+    f->flags[grouped.through] |= INSIDE;
+    return true;
+}
+
 static void choose_stored(Fuse *f)
 {
     const Graph *g = f->g;
@@ -243,6 +263,8 @@ static void choose_stored(Fuse *f)
         if (!f->live[v] || is_leaf(n))
             continue;
         f->is_root[v] = is_stored(f, v);
+        if (read_grouped(f, v) || (!f->is_root[v] && !f->reader[v]))
+            continue;
         for (int i = 0; i < n->n_in; i++)
             add_reader(f, v, n->in[i], f->is_root[v] ? v : f->reader[v]);
     }

@@ -14,6 +14,7 @@
 // everything it needs. A kernel runs at its anchor's time and reads only values with an earlier one.
 //
 // Needs: types with their final axis order. Keeps: nodes and ids; only `kernel` is set.
+#include "grouped.h"
 #include "pass.h"
 #include "product.h"
 #include "rewrite.h"
@@ -184,14 +185,22 @@ static void mark_inside(const Graph *g, bool *inside)
     }
 }
 
-static bool is_anchor(const Graph *g, ValueId v)
+// The family of kernels that v can be the anchor of; FAMILY_LOOP: none.
+static KernelFamily anchor_family(const Fuse *f, ValueId v)
 {
+    const Graph *g = f->g;
     const Node *n = &g->node[v];
-    if (n->op != OP_CONTRACT || n->kernel != 0 || n->type.dtype == DTYPE_I32)
-        return false;
+    Grouped grouped;
+    if (n->kernel != 0 || (n->op != OP_CONTRACT && n->op != OP_PUT_ADD))
+        return FAMILY_LOOP;
+    if (grouped_of(g, v, &grouped) && grouped_is_worth(&grouped) && !f->users.is_output[grouped.through])
+        return FAMILY_GROUPED;
+    if (n->op != OP_CONTRACT || n->type.dtype == DTYPE_I32)
+        return FAMILY_LOOP;
     const Product p = product_of(g, v);
-    return !product_is_batch_inner(g, &p) && product_flops(&p) >= MIN_FLOPS && p.group[CLASS_ROW].size >= MIN_ROWS
+    const bool good = !product_is_batch_inner(g, &p) && product_flops(&p) >= MIN_FLOPS && p.group[CLASS_ROW].size >= MIN_ROWS
         && p.group[CLASS_COL].size >= MIN_COLS && p.group[CLASS_SUM].size >= MIN_SUM;
+    return good ? FAMILY_CONTRACT : FAMILY_LOOP;
 }
 
 static Graph *fuse(PassContext *ctx, const Graph *in)
@@ -208,11 +217,16 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
     mark_inside(g, inside);
     ValueId *joined = arena_array(&scratch, ValueId, MAX_JOINED), *seen = arena_array(&scratch, ValueId, MAX_SEEN + 1);
     for (ValueId v = 1; v < g->n_nodes; v++) {
-        if (!live[v] || inside[v] || !is_anchor(g, v))
+        const KernelFamily family = live[v] && !inside[v] ? anchor_family(&f, v) : FAMILY_LOOP;
+        if (family == FAMILY_LOOP)
             continue;
+        if (g->node[v].op == OP_PUT_ADD) {
+            g->node[v].kernel = graph_add_kernel(g, family);
+            continue;
+        }
         Space space = space_make(&scratch, g, v);
         const size_t n = find_joinable(&f, &space, joined, seen);
-        const uint32_t kernel = graph_add_kernel(g, FAMILY_CONTRACT);
+        const uint32_t kernel = graph_add_kernel(g, family);
         keep_chain(&f, v);
         mark_stored(&f, joined, n, kernel);
         for (size_t i = 0; i < n; i++)

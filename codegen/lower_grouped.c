@@ -1,0 +1,306 @@
+// lower_grouped: grouped products (ir/grouped.h), whose rows choose their own matrix.
+//
+//   sort    one work item: the rows in order of their group, stably; where each group starts; blocks of rows
+//   rows    for each block of rows of one group, for each block of columns (a work item):
+//               pack the rows through the order; pack the group's columns; tiles; epilogue, through the order
+//   sums    for each group, for each block of c (a work item):
+//               for each block of the group's rows, in order: pack both operands through the order; tiles
+//
+// Cost follows the rows, not the groups: there are at most rows/block + groups blocks, and a work item without rows ends
+// at once. The order of every sum is that of the rows, so the bits are the same for any number of threads. Rows that
+// chose nothing form a last group, whose products are 0.
+#include "lower_product.h"
+
+#include "grouped.h"
+
+#include <assert.h>
+
+#define N(x) ((long long)(x))
+
+enum { BLOCK_ROWS = 224, BLOCK_COLS = 256, BLOCK_TERMS = 256 };
+
+typedef struct GroupedText {
+    ProductText P;
+    Grouped     of;
+    uint32_t    order;                      // workspace of ints: rows, then the parts below
+    int64_t     start, block_group, block_first, n_blocks, n_ints;      // where they begin
+    int64_t     most_blocks;
+    const char *ints;                       // the workspace's name in the text at hand
+} GroupedText;
+
+static int64_t at_most(int64_t a, int64_t most)
+{
+    return a < most ? a : most;
+}
+
+static int64_t blocks_of(int64_t size, int64_t block)
+{
+    return (size + block - 1) / block;
+}
+
+static Plan plan_grouped(const Grouped *of, const Target *target)
+{
+    const AxisGroup *group = of->p.group;
+    const int64_t rows = group[CLASS_ROW].size, cols = group[CLASS_COL].size;
+    Plan plan = {.batch = of->n_groups, .rows = rows, .cols = cols, .sum = group[CLASS_SUM].size, .n_sum_blocks = 1};
+    const int64_t each = of->n_rows / of->n_groups + 1;     // rows of a group, if they are even
+    plan.tile = tile_fit(tile_for(target), of->is_sum ? rows : at_most(each > 8 ? each : rows, 4096));
+    const int64_t height = plan.tile.rows, width = tile_width(plan.tile);
+    if (of->is_sum) {
+        plan.block_sum = BLOCK_TERMS;
+        plan.block_rows = blocks_of(at_most(rows, BLOCK_ROWS), height) * height;
+    } else {
+        plan_cut_sum(&plan, target->l1_bytes);
+        plan.block_rows = blocks_of(at_most(2 * each > 4 * height ? 2 * each : 4 * height, BLOCK_ROWS), height) * height;
+    }
+    plan.block_cols = blocks_of(blocks_of(cols, blocks_of(cols, BLOCK_COLS)), width) * width;
+    plan.n_row_blocks = blocks_of(rows, plan.block_rows);
+    plan.n_col_blocks = blocks_of(cols, plan.block_cols);
+    return plan;
+}
+
+static void place_parts(GroupedText *G)
+{
+    const Grouped *of = &G->of;
+    const int64_t touched = at_most(of->n_rows, of->n_groups + 1);
+    G->most_blocks = of->is_sum ? 0 : of->n_rows / G->P.plan.block_rows + touched;
+    G->start = of->n_rows;
+    G->block_group = G->start + of->n_groups + 3;
+    G->block_first = G->block_group + G->most_blocks;
+    G->n_blocks = G->block_first + G->most_blocks;
+    G->n_ints = G->n_blocks + 1;
+}
+
+static const AxisGroup *row_axes(const Grouped *of)
+{
+    return &of->p.group[of->is_sum ? CLASS_SUM : CLASS_ROW];
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The sort
+
+// Opens the loop over rows; declares the group of the row at hand.
+static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const char **out_group)
+{
+    Emitter *E = G->P.E;
+    Ix row;
+    const char *r = emit_name(E, "r"), *group = emit_name(E, "group");
+    Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", r, r, N(G->of.n_rows), r));
+    row = scope_var(E, rows, r, 0, product_top_index(G->of.n_rows), 1);
+    Env env = env_of(E, G->of.index);
+    env_group(E, &env, row_axes(&G->of), row);
+    const Val index = val_named(E, rows, emit_value(E, rows, G->of.index, &env), "index");
+    const AxisGroup *batch = &G->of.p.group[CLASS_BATCH];
+    Ix paired = ix_const(E->ix, 0);
+    for (int i = 0; i < batch->n; i++) {
+        const Ix here = batch->axis[i] == G->of.expert ? ix_const(E->ix, 0) : env_get(&env, batch->axis[i]);
+        paired = ix_add(E->ix, ix_scale(E->ix, paired, graph_size(E->g, batch->axis[i])), here);
+    }
+    Text text = text_make(E->arena);
+    ix_print(E->ix, paired, false, 0, NULL, &text);
+    scope_line(rows, "const long %s = %s < 0 ? %lld : %s + %s;", group, index.text, N(G->of.n_groups), text_str(&text), index.text);
+    *out_row = r;
+    *out_group = group;
+    return rows;
+}
+
+static void emit_sort(GroupedText *G)
+{
+    Emitter *E = G->P.E;
+    const char *w, *r, *group, *ints = emit_workspace(E, G->order, "order", DTYPE_I32, true);
+    const char *start = emit_name(E, "start"), *g = emit_name(E, "g");
+    const int64_t groups = G->of.n_groups;
+    Scope *once = product_items(E, &w);
+    scope_line(once, "int *const %s = %s + %lld;", start, ints, N(G->start));
+    scope_line(once, "for (long %s = 0; %s < %lld; %s++)", g, g, N(groups + 3), g);
+    scope_line(once, "    %s[%s] = 0;", start, g);
+    Scope *count = open_rows(G, once, &r, &group);
+    scope_line(count, "%s[%s + 2]++;", start, group);
+    scope_close(E, count);
+    scope_line(once, "for (long %s = 2; %s < %lld; %s++)", g, g, N(groups + 3), g);
+    scope_line(once, "    %s[%s] += %s[%s - 1];", start, g, start, g);
+    Scope *place = open_rows(G, once, &r, &group);
+    scope_line(place, "%s[%s[%s + 1]++] = (int)%s;", ints, start, group, r);
+    scope_close(E, place);
+    if (!G->of.is_sum) {
+        const char *n = emit_name(E, "n"), *first = emit_name(E, "first");
+        scope_line(once, "int %s = 0;", n);
+        scope_line(once, "for (int %s = 0; %s < %lld; %s++)", g, g, N(groups + 1), g);
+        scope_line(once, "    for (int %s = %s[%s]; %s < %s[%s + 1]; %s += %lld) {", first, start, g, first, start, g, first,
+                   N(G->P.plan.block_rows));
+        scope_line(once, "        %s[%lld + %s] = %s;", ints, N(G->block_group), n, g);
+        scope_line(once, "        %s[%lld + %s++] = %s;", ints, N(G->block_first), n, first);
+        scope_line(once, "    }");
+        scope_line(once, "%s[%lld] = %s;", ints, N(G->n_blocks), n);
+    }
+    scope_close(E, once);
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The product
+
+static void open_columns(GroupedText *G, Scope *at, const char *w, ProductBlock *block)
+{
+    Emitter *E = G->P.E;
+    const Plan *plan = &G->P.plan;
+    const char *jb = product_part(E, at, "jb", w, plan->n_col_blocks, 1, false);
+    block->j0 = plan->n_col_blocks == 1 ? "0"
+        : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
+    block->j1 = product_declare(E, at, "j1", product_block_end(E, block->j0, plan->block_cols, plan->cols));
+}
+
+typedef struct Arrays { const char *a, *b, *c; } Arrays;
+
+static Arrays declare_arrays(GroupedText *G)
+{
+    ProductText *P = &G->P;
+    const Plan *plan = &P->plan;
+    const size_t strip_a = pack_scratch_floats(P, 0), strip_b = pack_scratch_floats(P, 1);
+    Arrays arrays;
+    arrays.a = product_scratch(P->E, P->E->top, "rows", plan->block_rows * plan->block_sum);
+    arrays.b = product_scratch(P->E, P->E->top, "cols", plan->block_cols * plan->block_sum);
+    arrays.c = product_scratch(P->E, P->E->top, "c", plan->block_rows * plan->block_cols);
+    if (strip_a + strip_b > 0)
+        P->scratch = product_scratch(P->E, P->E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
+    return arrays;
+}
+
+// What follows the product, row by row; `gathered`: row i is number order[i].
+static void emit_epilogue(GroupedText *G, Scope *at, const Space *space, ProductBlock block, const char *c, bool gathered)
+{
+    Emitter *E = G->P.E;
+    const char *i = emit_name(E, "i"), *row = i, *acc = emit_name(E, "acc");
+    Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s++) {", i, block.i0, i, block.i1, i));
+    if (gathered) {
+        row = emit_name(E, "row");
+        scope_line(rows, "const long %s = %s[%s];", row, G->ints, i);
+    }
+    const Ix index = scope_var(E, rows, row, 0, product_top_index(G->P.plan.rows), 1);
+    scope_line(rows, "const float *const %s = %s + %s*%lld;", acc, c, minus(E, i, block.i0), N(G->P.plan.block_cols));
+    product_epilogue_row(&G->P, rows, space, index, block.j0, block.j1, acc);
+    scope_close(E, rows);
+}
+
+// Product of the block's rows; rows of the last group, which chose nothing, are 0.
+static void emit_rows(GroupedText *G, const Space *space)
+{
+    ProductText *P = &G->P;
+    Emitter *E = P->E;
+    const Plan *plan = &P->plan;
+    const char *w, *k0, *kn, *ib;
+    ProductBlock block;
+    G->ints = emit_workspace(E, G->order, "order", DTYPE_I32, false);
+    P->gather = G->ints;
+    const Arrays use = declare_arrays(G);
+    Scope *work = product_items(E, &w);
+    ib = product_declare(E, work, "ib", plan->n_col_blocks == 1 ? w : arena_printf(E->arena, "%s / %lld", w, N(plan->n_col_blocks)));
+    scope_line(work, "if (%s >= %s[%lld])", ib, G->ints, N(G->n_blocks));
+    scope_line(work, "    continue;");
+    const char *g = product_declare(E, work, "g", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_group), ib));
+    const char *end = product_declare(E, work, "end", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start + 1), g));
+    block.i0 = product_declare(E, work, "i0", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_first), ib));
+    block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s + %lld < %s ? %s + %lld : %s", block.i0, N(plan->block_rows),
+                                                           end, block.i0, N(plan->block_rows), end));
+    open_columns(G, work, w, &block);
+    P->batch = scope_var(E, work, g, 0, product_top_index(plan->batch), 1);
+    Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
+    Scope *terms = product_sum_blocks(P, some, &k0, &kn);
+    pack_operand(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a});
+    pack_operand(P, terms, 1, (PackRange){block.j0, block.j1, k0, kn, use.b});
+    product_tiles(P, terms, block, use.a, use.b, use.c, kn, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
+    if (terms != some)
+        scope_close(E, terms);
+    scope_close(E, some);
+    Scope *none = scope_block(E, work, "else {");
+    scope_line(none, "__builtin_memset(%s, 0, (unsigned long)(%s - %s)*%lld);", use.c, block.i1, block.i0, N(4 * plan->block_cols));
+    scope_close(E, none);
+    emit_epilogue(G, work, space, block, use.c, true);
+    scope_close(E, work);
+}
+
+static void emit_sums(GroupedText *G, const Space *space)
+{
+    ProductText *P = &G->P;
+    Emitter *E = P->E;
+    const Plan *plan = &P->plan;
+    const char *w;
+    ProductBlock block;
+    G->ints = emit_workspace(E, G->order, "order", DTYPE_I32, false);
+    P->gather = G->ints;
+    P->gather_sum = true;
+    const Arrays use = declare_arrays(G);
+    Scope *work = product_items(E, &w);
+    const char *g = product_part(E, work, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
+    const char *ib = product_part(E, work, "ib", w, plan->n_row_blocks, plan->n_col_blocks, plan->batch == 1);
+    block.i0 = plan->n_row_blocks == 1 ? "0"
+        : product_declare(E, work, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
+    block.i1 = product_declare(E, work, "i1", product_block_end(E, block.i0, plan->block_rows, plan->rows));
+    open_columns(G, work, w, &block);
+    P->batch = plan->batch == 1 ? ix_const(E->ix, 0) : scope_var(E, work, g, 0, plan->batch - 1, 1);
+    const char *first = product_declare(E, work, "first", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start), g));
+    const char *end = product_declare(E, work, "end", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start + 1), g));
+    const char *k0 = emit_name(E, "k0");
+    // A group without rows goes round once, with no terms: c becomes 0.
+    Scope *terms = scope_block(E, work, arena_printf(E->arena, "for (long %s = %s; %s == %s || %s < %s; %s += %lld) {", k0, first, k0,
+                                                     first, k0, end, k0, N(plan->block_sum)));
+    const char *kn = product_declare(E, terms, "kn", arena_printf(E->arena, "%s - %s < %lld ? %s - %s : %lld", end, k0,
+                                                                  N(plan->block_sum), end, k0, N(plan->block_sum)));
+    pack_operand(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a});
+    pack_operand(P, terms, 1, (PackRange){block.j0, block.j1, k0, kn, use.b});
+    product_tiles(P, terms, block, use.a, use.b, use.c, kn, arena_printf(E->arena, "%s > %s", k0, first));
+    scope_close(E, terms);
+    emit_epilogue(G, work, space, block, use.c, false);
+    scope_close(E, work);
+}
+
+static LowerText launch_text(const GroupedText *G, const char *hint, const char *comment)
+{
+    const Emitter *E = G->P.E;
+    return (LowerText){.hint = hint, .comment = comment, .c = G->P.E, .grain = 1, .uses_scratch = E->scratch_floats > 0,
+                       .scratch_bytes = 4 * E->scratch_floats};
+}
+
+static const char *describe(Lower *L, const Grouped *of)
+{
+    Text out = text_make(L->arena);
+    lower_describe(L->g, of->value, &out);
+    text_add(&out, of->is_sum ? " = sum of " : " = ");
+    lower_describe(L->g, of->p.operand[0], &out);
+    text_add(&out, " * ");
+    lower_describe(L->g, of->p.operand[1], &out);
+    text_add(&out, of->is_sum ? " over the rows that chose it, " : " at ");
+    lower_describe(L->g, of->index, &out);
+    return text_str(&out);
+}
+
+bool lower_grouped(Lower *L)
+{
+    const Graph *g = L->g;
+    const Space space = product_space(L);
+    GroupedText G = {0};
+    const bool found = grouped_of(g, space.anchor, &G.of);
+    assert(found && "a grouped kernel has a grouped product");
+    (void)found;
+    G.P.p = G.of.p;
+    G.P.plan = plan_grouped(&G.of, L->target);
+    place_parts(&G);
+    G.order = lower_workspace(L, "order", DTYPE_I32, G.n_ints);
+    const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";
+    G.P.E = lower_emitter(L, DIALECT_C, NULL);
+    emit_sort(&G);
+    LowerText text = launch_text(&G, arena_printf(L->arena, "%s_sort", hint), "the rows of the next product by what they chose");
+    text.n_work = 1;
+    text.bytes = 8.0 * (double)G.of.n_rows;
+    lower_launch(L, &text);
+    G.P.E = lower_emitter(L, DIALECT_C, NULL);
+    if (G.of.is_sum)
+        emit_sums(&G, &space);
+    else
+        emit_rows(&G, &space);
+    text = launch_text(&G, hint, describe(L, &G.of));
+    const Plan *plan = &G.P.plan;
+    text.n_work = G.of.is_sum ? plan_work(plan) : G.most_blocks * plan->n_col_blocks;
+    text.flops = 2 * (double)plan->rows * (double)plan->cols * (double)plan->sum;
+    lower_launch(L, &text);
+    return true;
+}

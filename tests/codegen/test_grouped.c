@@ -1,0 +1,86 @@
+// GROUPED kernels against the evaluator: rows that choose their matrix, and the sums that are its gradient. Choices are
+// dropped, experts stay empty, one expert gets all; sizes lie around tiles and blocks; one thread and three give the same bits.
+#include "run_graph.h"
+
+typedef struct Size { int tokens, choices, experts, wide, hidden; } Size;
+
+// A routed feed-forward layer and its gradients by hand. `index` makes %3 from %1 (int leaf) and %2 (const 1).
+static const char *layer_text(Arena *arena, Size s, const char *index)
+{
+    return arena_printf(arena,
+        "graph @main\naxis T : time = %d, K = %d, E : expert = %d, D = %d, F = %d\n{\n"
+        "  %%1.i = arg \"i\" : int[T,K]\n  %%2 = const {value = 1} : int[]\n  %%3 = %s\n"
+        "  %%4.x = arg \"x\" : f32[T,D]\n  %%5.W1 = param \"W1\" : f32[E,D,F]\n  %%6.W2 = param \"W2\" : f32[E,F,D]\n"
+        "  %%7.b1 = param \"b1\" : f32[E,F]\n  %%8.gate = arg \"gate\" : f32[T,K]\n  %%9.dy = arg \"dy\" : f32[T,D]\n"
+        "  %%10 = take %%5, %%3 {axis = E}\n  %%11 = take %%6, %%3 {axis = E}\n  %%12 = take %%7, %%3 {axis = E}\n"
+        "  %%13 = contract %%4, %%10 {over = [D]}\n  %%14.u = add %%13, %%12\n  %%15.h = map %%14 {f = silu}\n"
+        "  %%16 = contract %%15, %%11 {over = [F]}\n  %%17 = mul %%16, %%8\n  %%18.y = reduce %%17 {f = sum, over = [K]}\n"
+        "  %%19 = mul %%9, %%8 : f32[T,D,K]\n  %%20 = contract %%19, %%11 {over = [D]}\n  %%21 = slope %%14 {f = silu}\n"
+        "  %%22.du = mul %%20, %%21\n  %%23 = mul %%15, %%19\n  %%24 = put_add %%23, %%3 {over = [T,K], to = E}\n"
+        "  %%25 = mul %%4, %%22\n  %%26 = put_add %%25, %%3 {over = [T,K], to = E}\n"
+        "  %%27 = put_add %%22, %%3 {over = [T,K], to = E}\n  %%28 = contract %%22, %%10 {over = [K,F]}\n"
+        "  result \"y\" = %%18\n  grad \"param.W1\" = %%26\n  grad \"param.W2\" = %%24\n  grad \"param.b1\" = %%27\n"
+        "  grad \"input.x\" = %%28\n}\n", s.tokens, s.choices, s.experts, s.wide, s.hidden, index);
+}
+
+static size_t count_grouped(const Graph *g)
+{
+    size_t n = 0;
+    for (size_t k = 1; k < g->n_kernels; k++)
+        n += g->kernel[k] == FAMILY_GROUPED;
+    return n;
+}
+
+static const char *const all_chosen = "mul %1, %2", *const some_dropped = "sub %1, %2", *const one_expert = "sub %1, %1";
+
+static void sizes(void **state)
+{
+    (void)state;
+    static const Size size[] = {
+        {1, 1, 4, 96, 800}, {63, 2, 5, 33, 47}, {64, 1, 7, 40, 64}, {65, 5, 5, 17, 70}, {65, 2, 90, 32, 32}, {300, 2, 3, 24, 300},
+    };
+    Arena arena = {0};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        check_graph(layer_text(&arena, size[i], i % 2 ? some_dropped : i == 2 ? one_expert : all_chosen), 5e-6);
+    arena_free(&arena);
+}
+
+// Both products of the layer, one of its gradients and both weights' are grouped kernels.
+static void family(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Ran r;
+    compile_graph(&r, layer_text(&arena, (Size){40, 2, 5, 24, 48}, some_dropped), 8);
+    assert_int_equal(count_grouped(r.fused), 5);
+    arena_free(&r.arena);
+    arena_free(&arena);
+}
+
+// Weights of several heads, chosen for each head on its own; rows in another order than the index; a choice for all.
+static void paired(void **state)
+{
+    (void)state;
+    check_graph("graph @main\naxis T : time = 37, H = 3, K = 2, E : expert = 4, D = 30, F = 36\n{\n"
+                "  %1.i = arg \"i\" : int[T,H,K]\n  %2 = const {value = 1} : int[]\n  %3 = sub %1, %2\n"
+                "  %4.x = arg \"x\" : f32[T,D]\n  %5.W = param \"W\" : f32[H,E,D,F]\n  %6 = take %5, %3 {axis = E}\n"
+                "  %7.v = contract %4, %6 {over = [D]} : f32[T,H,K,F]\n  %8.dv = arg \"dv\" : f32[T,H,K,F]\n"
+                "  %9 = mul %4, %8\n  %10 = put_add %9, %3 {over = [T,K], to = E}\n"
+                "  %11.o = arg \"o\" : f32[T,H,D]\n  %12 = contract %11, %6 {over = [D]}\n"
+                "  result \"v\" = %7\n  grad \"param.W\" = %10\n  result \"p\" = %12\n}\n", 5e-6);
+    check_graph("graph @main\naxis B = 3, T : time = 21, E : expert = 4, D = 30, F = 36\n{\n"
+                "  %1.i = arg \"i\" : int[B]\n  %2.x = arg \"x\" : f32[B,D]\n  %3.W = param \"W\" : f32[F,E,D]\n"
+                "  %4 = take %3, %1 {axis = E}\n  %5.y = contract %2, %4 {over = [D]} : f32[B,F]\n"
+                "  %6.z = arg \"z\" : f32[B,T,D]\n  %7 = contract %6, %4 {over = [D]}\n"
+                "  result \"y\" = %5\n  result \"z\" = %7\n}\n", 5e-6);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(family),
+        cmocka_unit_test(paired),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
