@@ -1,9 +1,32 @@
 // Gradient rules of products, sums, views, and of take and put_add. The adjoint of each is in the same set of ops.
 #include "grad_rules.h"
 
+#include <string.h>
+
 static ValueId in(const Grad *gr, ValueId id, size_t i)
 {
     return gr->g->node[id].in[i];
+}
+
+// Of weights taken by an index (those of the experts that a token chose) each choice's product is made on its own and the
+// choices are summed after: such a product is one with grouped rows. Moves the index's axes to the end of `over`, unless
+// nothing else is in it, and returns their number.
+static size_t split_chosen(const Graph *g, ValueId weights, AxisId *over, size_t *n_over)
+{
+    const Node *n = &g->node[weights];
+    AxisId kept[MAX_AXES], chosen[MAX_AXES];
+    size_t n_kept = 0, n_chosen = 0;
+    for (size_t i = 0; i < *n_over && n->op == OP_TAKE; i++)
+        if (type_has(&g->node[n->in[1]].type, over[i]))
+            chosen[n_chosen++] = over[i];
+        else
+            kept[n_kept++] = over[i];
+    if (n_kept == 0 || n_chosen == 0)
+        return 0;
+    memcpy(over, kept, n_kept * sizeof *over);
+    memcpy(over + n_kept, chosen, n_chosen * sizeof *over);
+    *n_over = n_kept;
+    return n_chosen;
 }
 
 // y = sum over A of a b. da = sum of dy b over the axes that only b has; each axis of A is in both, so da has it.
@@ -19,8 +42,12 @@ void grad_contract(Grad *gr, ValueId y, ValueId dy)
         AxisId over[MAX_AXES];
         size_t n_over = axes_minus(&g->node[other].type, &g->node[v].type, over);
         ValueId left = i == 0 ? dy : other, right = i == 0 ? other : dy;
-        grad_push(gr, y, v, n_over ? graph_contract(g, left, right, over, n_over)
-                                   : graph_binary(g, OP_MUL, left, right));
+        AxisId chosen[MAX_AXES];
+        const size_t n_chosen = split_chosen(g, other, over, &n_over);
+        for (size_t k = 0; k < n_chosen; k++)
+            chosen[k] = over[n_over + k];
+        grad_push(gr, y, v, graph_reduce(g, RED_SUM, n_over ? graph_contract(g, left, right, over, n_over)
+                                                            : graph_binary(g, OP_MUL, left, right), chosen, n_chosen));
     }
 }
 
