@@ -1,5 +1,6 @@
 // See chart.h.
 #include "chart.h"
+#include "utf8.h"
 
 #include <math.h>
 #include <string.h>
@@ -62,18 +63,23 @@ static void tick_text(Text *out, double v)
 
 void html_text(Text *out, const char *text)
 {
-    for (const char *c = text; *c; c++)
+    size_t left = strlen(text), n;
+    for (const char *c = text; left > 0; c += n, left -= n) {
+        uint32_t wide;
+        size_t read = utf8_read(c, left, &wide);
+        n = read ? read : 1;
         switch (*c) {
         case '<': text_add(out, "&lt;"); break;
         case '>': text_add(out, "&gt;"); break;
         case '&': text_add(out, "&amp;"); break;
         case '"': text_add(out, "&quot;"); break;
         default:
-            if (((unsigned char)*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
+            if (!read || (wide < 32 && *c != '\n' && *c != '\t') || wide == 127)
                 text_add(out, "\xEF\xBF\xBD");
             else
-                text_char(out, *c);
+                text_printf(out, "%.*s", (int)n, c);
         }
+    }
 }
 
 typedef struct Frame { const Chart *chart; Range x, y; } Frame;

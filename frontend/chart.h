@@ -22,7 +22,8 @@ typedef struct Chart {
 extern const char chart_style[];            // CSS for the classes used
 // `alone`: a file of its own (name space and style inside), else a piece of HTML.
 void chart_svg(const Chart *chart, bool alone, Text *out);
-// Adds text with <, >, & and quotes escaped; control characters other than newline and tab become U+FFFD.
+// Adds text with <, >, & and quotes escaped; control characters other than newline and tab, and bytes that are
+// not UTF-8, become U+FFFD.
 void html_text(Text *out, const char *text);
 
 #endif

@@ -1,6 +1,7 @@
 // mixc run: a model or layer on given tensors, with losses and gradients; and mixc import.
 #include "cli_engine.h"
 #include "grad.h"
+#include "index_limit.h"
 #include "tensor_bind.h"
 
 #include <errno.h>
@@ -141,7 +142,22 @@ static bool is_host_scalar(const Slot *slot)
                                  || !strcmp(slot->name, "apply"));
 }
 
-static int fill_net(Cli *cli, Net *net, TensorBind *bind)
+// Kernels do not check indices: the whole numbers of the files are held against the axes that they index.
+static Status check_indices(const Graph *g, const Slot *slot, const int32_t *value, StatusText *why)
+{
+    const char *axis;
+    int64_t limit = slot->dtype == DTYPE_I32 ? index_limit(g, slot->name, &axis) : INT64_MAX;
+    if (limit == INT64_MAX)
+        return STATUS_OK;
+    for (int64_t i = 0; i < slot->count; i++)
+        if (value[i] < 0 || value[i] >= limit)
+            return status_fail(why, STATUS_BAD_MODEL, "`%s` has the number %d (element %lld), but it indexes axis `%s`, which "
+                               "has the positions 0 to %lld", slot->name, value[i], (long long)i, axis,
+                               (long long)limit - 1);
+    return STATUS_OK;
+}
+
+static int fill_net(Cli *cli, const Graph *g, Net *net, TensorBind *bind)
 {
     const Slot *slots;
     size_t n = net_slots(net, &slots);
@@ -159,6 +175,8 @@ static int fill_net(Cli *cli, Net *net, TensorBind *bind)
         if (!data)
             return cli_failf(cli, STATUS_OUT_OF_MEMORY, "no memory for `%s`", slot->name);
         status = tensor_bind_read(bind, kind, slot->name + (cotangent ? 10 : 0), slot->dtype, &axes, data, &why);
+        if (status == STATUS_OK)
+            status = check_indices(g, slot, data, &why);
         if (status == STATUS_OK)
             status = net_write(net, slot, data, &why);
         free(data);
@@ -228,7 +246,7 @@ static int run_files(Cli *cli, const Ast *ast, RunFiles *files)
     Net *net = cli_model_load(cli, &model, &code);
     StatusText why = {0};
     if (net)
-        code = fill_net(cli, net, &bind);
+        code = fill_net(cli, module_graph(model.module, "main"), net, &bind);
     if (!code) {
         Status status = net_run(net, &why);
         code = status == STATUS_OK ? 0 : cli_fail(cli, status, &why);

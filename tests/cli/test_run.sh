@@ -40,6 +40,23 @@ expect 6 run --weights nowhere.st --inputs i.st --out o2.st
 head -c 50 w.st >cut.st; expect 6 run --weights cut.st --inputs i.st --out o2.st
 expect 1 "$MIXC" run "$model" --entry Gmpl --weights w.st --inputs i.st --out o2.st; says err "Gmpl"
 
+# kernels do not check indices: run does
+cat >look.mix <<'EOF'
+mix 1
+axis B : batch in 1..8, V = 5, D = 2
+model Look(tokens: int[B]) -> y: [B,D] {
+  param E[V,D]
+  y = E[V = tokens]
+}
+EOF
+zeros e.st param.Look.E F32 5,2; zeros t.st input.tokens I32 3
+for last in '\x04\x00\x00\x00 0' '\x05\x00\x00\x00 1' '\xff\xff\xff\xff 1'; do
+    { head -c -4 t.st; printf "${last% *}"; } >t2.st
+    rm -f o2.st
+    expect ${last#* } "$MIXC" run look.mix --weights e.st --inputs t2.st --out o2.st
+    [ ${last#* } = 0 ] || { says err "element 2"; says err "0 to 4"; [ ! -e o2.st ] || complain "run wrote after an error"; }
+done
+
 # maps: diagnostics at their line, ranges and merges through run
 echo 'Gmlp.Win[D,Z] = "in"[Z, D, D]' >bad.map
 expect 1 run --weights w.st --inputs i.st --out o2.st --map bad.map; says err "bad.map:1:"; says err "E0712"

@@ -92,6 +92,9 @@ static void pages_stand_alone(void **state)
     assert_null(strchr(text_str(&html), 1));
     assert_null(strstr(text_str(&html), "nan"));
     assert_non_null(strstr(text_str(&html), "GPT &amp; &lt;co&gt;"));
+    Text odd = text_make(&arena);
+    html_text(&odd, "\x01 \xc3\xa9 \xd9 \xe2\x82");       // a control character, a letter, bytes that are not UTF-8
+    assert_string_equal(text_str(&odd), "\xef\xbf\xbd \xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd");
     assert_non_null(strstr(text_str(&html), "2m 40s"));
     assert_non_null(strstr(text_str(&html), "load &lt;1&gt;"));
     assert_non_null(strstr(text_str(&svg), "xmlns"));
