@@ -23,7 +23,7 @@ typedef struct GroupedText {
     ProductText P;
     Grouped     of;
     uint32_t    order;                      // workspace of ints: rows, then the parts below
-    int64_t     start, block_group, block_first, n_blocks, n_ints;      // where they begin
+    int64_t     start, block_group, block_first, block_end, n_blocks, n_ints;      // where they begin
     int64_t     most_blocks;
     const char *ints;                       // the workspace's name in the text at hand
 } GroupedText;
@@ -67,7 +67,8 @@ static void place_parts(GroupedText *G)
     G->start = of->n_rows;
     G->block_group = G->start + of->n_groups + 3;
     G->block_first = G->block_group + G->most_blocks;
-    G->n_blocks = G->block_first + G->most_blocks;
+    G->block_end = G->block_first + G->most_blocks;
+    G->n_blocks = G->block_end + G->most_blocks;
     G->n_ints = G->n_blocks + 1;
 }
 
@@ -104,6 +105,29 @@ static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const c
     return rows;
 }
 
+// Cuts the rows of each group into blocks of about the same number of whole tiles, and lists where they begin.
+static void emit_blocks(GroupedText *G, Scope *once, const char *ints, const char *start)
+{
+    Emitter *E = G->P.E;
+    const char *n = emit_name(E, "n"), *first = emit_name(E, "first"), *g = emit_name(E, "g"), *rows = emit_name(E, "rows");
+    const char *blocks = emit_name(E, "blocks"), *step = emit_name(E, "step");
+    const int64_t most = G->P.plan.block_rows, height = G->P.plan.tile.rows;
+    scope_line(once, "int %s = 0;", n);
+    Scope *each = scope_block(E, once, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s++) {", g, g, N(G->of.n_groups + 1), g));
+    scope_line(each, "const int %s = %s[%s + 1] - %s[%s], %s = (%s + %lld) / %lld;", rows, start, g, start, g, blocks, rows,
+               N(most - 1), N(most));
+    scope_line(each, "const int %s = %s ? (%s + %s*%lld - 1) / (%s*%lld) * %lld : 1;", step, blocks, rows, blocks, N(height), blocks,
+               N(height), N(height));
+    scope_line(each, "for (int %s = %s[%s]; %s < %s[%s + 1]; %s += %s) {", first, start, g, first, start, g, first, step);
+    scope_line(each, "    %s[%lld + %s] = %s;", ints, N(G->block_group), n, g);
+    scope_line(each, "    %s[%lld + %s] = %s;", ints, N(G->block_first), n, first);
+    scope_line(each, "    %s[%lld + %s++] = %s + %s < %s[%s + 1] ? %s + %s : %s[%s + 1];", ints, N(G->block_end), n, first, step,
+               start, g, first, step, start, g);
+    scope_line(each, "}");
+    scope_close(E, each);
+    scope_line(once, "%s[%lld] = %s;", ints, N(G->n_blocks), n);
+}
+
 static void emit_sort(GroupedText *G)
 {
     Emitter *E = G->P.E;
@@ -122,17 +146,8 @@ static void emit_sort(GroupedText *G)
     Scope *place = open_rows(G, once, &r, &group);
     scope_line(place, "%s[%s[%s + 1]++] = (int)%s;", ints, start, group, r);
     scope_close(E, place);
-    if (!G->of.is_sum) {
-        const char *n = emit_name(E, "n"), *first = emit_name(E, "first");
-        scope_line(once, "int %s = 0;", n);
-        scope_line(once, "for (int %s = 0; %s < %lld; %s++)", g, g, N(groups + 1), g);
-        scope_line(once, "    for (int %s = %s[%s]; %s < %s[%s + 1]; %s += %lld) {", first, start, g, first, start, g, first,
-                   N(G->P.plan.block_rows));
-        scope_line(once, "        %s[%lld + %s] = %s;", ints, N(G->block_group), n, g);
-        scope_line(once, "        %s[%lld + %s++] = %s;", ints, N(G->block_first), n, first);
-        scope_line(once, "    }");
-        scope_line(once, "%s[%lld] = %s;", ints, N(G->n_blocks), n);
-    }
+    if (!G->of.is_sum)
+        emit_blocks(G, once, ints, start);
     scope_close(E, once);
 }
 
@@ -197,10 +212,8 @@ static void emit_rows(GroupedText *G, const Space *space)
     scope_line(work, "if (%s >= %s[%lld])", ib, G->ints, N(G->n_blocks));
     scope_line(work, "    continue;");
     const char *g = product_declare(E, work, "g", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_group), ib));
-    const char *end = product_declare(E, work, "end", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start + 1), g));
     block.i0 = product_declare(E, work, "i0", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_first), ib));
-    block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s + %lld < %s ? %s + %lld : %s", block.i0, N(plan->block_rows),
-                                                           end, block.i0, N(plan->block_rows), end));
+    block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_end), ib));
     open_columns(G, work, w, &block);
     P->batch = scope_var(E, work, g, 0, product_top_index(plan->batch), 1);
     Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
