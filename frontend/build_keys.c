@@ -12,10 +12,27 @@ static const char *section_word(SectionKind kind)
     return kind == SECTION_TRAIN ? "train" : kind == SECTION_DATA ? "data" : kind == SECTION_GENERATE ? "generate" : NULL;
 }
 
+static bool has_model(const Build *b, const char *name)
+{
+    for (const Item *item = b->ast->items; item; item = item->next)
+        if (item->kind == ITEM_LAYER && strcmp(item->layer->name->text, name) == 0)
+            return true;
+    return false;
+}
+
+// `train MODEL on DATA`, `generate MODEL`: the file has the model. The data may come from the command line.
+static void check_section_names(Build *b, const Section *s)
+{
+    if (s->kind != SECTION_DATA && s->name && !has_model(b, s->name->text))
+        report(b, s->name->at, "E0608", "the file has no model `%s`", s->name->text);
+}
+
 void check_section_keys(Build *b)
 {
     for (const Item *item = b->ast->items; item; item = item->next) {
         const char *word = item->kind == ITEM_SECTION ? section_word(item->section->kind) : NULL, *near = NULL;
+        if (word)
+            check_section_names(b, item->section);
         for (const KeyValue *kv = word ? item->section->props : NULL; kv; kv = kv->next) {
             const char *name = kv->name->text;
             if (section_key_known(b->arena, word, name, strlen(name), &near))

@@ -95,10 +95,6 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     if (rows && axis)
         bind_also(cli, &options, axis, rows);
     Module *m = build(cli, ast, &options, out_exit);
-    if (m && mode == MODE_TRAIN
-        && (m->train.bf16 || (cli_has(cli, OPT_DTYPE) && !strcmp(cli->value[OPT_DTYPE], "bf16")))
-        && !pass_find("precision"))
-        cli_note(cli, "mixc %s: bf16 is not compiled yet; everything is computed in f32", cli->verb->name);
     if (!m || rows || !axis || is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
         return m;
     int64_t parts = m->train.grad_accum > 1 ? m->train.grad_accum : 1;

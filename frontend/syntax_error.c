@@ -127,7 +127,10 @@ static bool report_reserved(Parse *p, Expected e, int token, Span at)
     } else if (!is_keyword(token) || !(expects(e, "a name") || expects(e, "the name of a result")))
         return false;
     const char *word = arena_strndup(p->arena, p->text + at.begin, at.end - at.begin);
-    if (parse_error(p, at, "E0010", "`%s` is a word of the language and cannot be a name", word))
+    bool shown = parse_error(p, at, "E0010", "`%s` is a word of the language and cannot be a name", word);
+    if (shown && strcmp(word, "axis") == 0)                 // softmax(x, axis=D)
+        diag_help(p->diag, "functions take axes as `over=..`: `sum(x, over=D)`; as a name, choose another");
+    else if (shown)
         diag_help(p->diag, "call it something else, for example `%s_`", word);
     return true;
 }

@@ -261,7 +261,7 @@ static bool add_gradients(Step *s, ValueId loss, Trained *p, size_t *n, Arena *s
     *n = kept;
     if (kept)
         return true;
-    diag_error(s->g->diag, s->g->node[loss].at, NULL, "the loss does not depend on any trained parameter");
+    diag_error(s->g->diag, s->g->node[loss].at, "E0505", "the loss does not depend on any trained parameter");
     return false;
 }
 
