@@ -197,7 +197,17 @@ bool balance_terms(Build *b, const Route *r, const Routing *routing)
     return true;
 }
 
-// r.prob, r.score, r.chosen [tokens, E]; r.load [E]; with `top K` r.index, r.weight [tokens, K].
+// The place of each choice at its expert, -1: none. Without a capacity places are counted in the order of tokens.
+static ValueId slot_field(Build *b, const Routing *r)
+{
+    AxisList order = r->token;
+    axes_add(&order, r->choice);
+    ValueId slot = r->slot ? r->slot : graph_slot(b->g, r->index, 0, r->experts, order.id, order.n);
+    ValueId routed = graph_binary(b->g, OP_LE, graph_const(b->g, DTYPE_I32, 0), r->index);
+    return graph_select(b->g, routed, slot, graph_const(b->g, DTYPE_I32, -1));
+}
+
+// r.prob, r.score, r.chosen [tokens, E]; r.load [E]; with `top K` r.index, r.weight, r.slot [tokens, K].
 Val routing_field(Build *b, const Expr *e, const Routing *r)
 {
     const char *field = e->text;
@@ -216,7 +226,9 @@ Val routing_field(Build *b, const Expr *e, const Routing *r)
         return val_tensor(r->index, false);
     if (strcmp(field, "weight") == 0 && r->has_choice_axis)
         return val_tensor(r->weight, false);
+    if (strcmp(field, "slot") == 0 && r->has_choice_axis)
+        return val_tensor(slot_field(b, r), false);
     if (report(b, e->at, "E0219", "a routing has no field `%s`", field))
-        diag_help(b->diag, "there are prob, score, chosen and load, and with `top K` also index and weight");
+        diag_help(b->diag, "there are prob, score, chosen and load, and with `top K` also index, weight and slot");
     return val_error();
 }

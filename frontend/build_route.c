@@ -255,7 +255,7 @@ static bool capacity_rows(Build *b, const ClauseTerm *t, const Routing *routing,
 }
 
 // 1 where a choice has a place, 0 where it is dropped. Counters run on past the capacity: nobody moves up.
-static ValueId keep_of(Build *b, const Route *r, const Routing *routing, ValueId index, const AxisList *pool, int64_t rows)
+static ValueId keep_of(Build *b, const Route *r, Routing *routing, ValueId index, const AxisList *pool, int64_t rows)
 {
     Graph *g = b->g;
     const Clause *c = clause_of(r, CLAUSE_PRIORITY);
@@ -276,8 +276,8 @@ static ValueId keep_of(Build *b, const Route *r, const Routing *routing, ValueId
         ValueId best = graph_reduce(g, RED_MAX, graph_unary(g, OP_STOP, routing->prob), &routing->experts, 1);
         turn = graph_rank(g, best, pool->id, pool->n);
     }
-    ValueId slot = graph_slot(g, index, turn, routing->experts, order.id, order.n);
-    return graph_binary(g, OP_LT, slot, graph_const(g, DTYPE_I32, (double)rows));
+    routing->slot = graph_slot(g, index, turn, routing->experts, order.id, order.n);
+    return graph_binary(g, OP_LT, routing->slot, graph_const(g, DTYPE_I32, (double)rows));
 }
 
 // Sets kept and, where a choice is dropped, index to -1.

@@ -11,6 +11,7 @@ struct Routing {
     bool     passes;                        // a dropped choice passes its token through
     ValueId  score, prob;                   // [tokens, E]; 0: the scores were integers
     ValueId  chosen, index;                 // int [tokens, choice]: the expert, -1: none; `index` after dropping
+    ValueId  slot;                          // int [tokens, choice]: its place at its expert, also past the capacity; 0: none counted
     ValueId  kept;                          // [tokens, choice]: 1, or 0 for want of room; 0: nothing is ever dropped
     ValueId  weight;                        // [tokens, choice]
     ValueId  where;                         // weight of each token in statistics, 0: not routed; 0: all are equal

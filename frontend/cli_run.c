@@ -184,17 +184,24 @@ static int fill_net(Cli *cli, const Graph *g, Net *net, TensorBind *bind)
     return status == STATUS_OK ? report_missing(cli, bind) : bind_failed(cli, status, &why);
 }
 
-// output.NAME, loss.NAME and grad.NAME; terms and watches stay inside.
+static bool is_mapped_term(const TensorBind *bind, const char *name)
+{
+    return bind->map && weight_map_ours(bind->map, arena_printf(bind->arena, "loss.%s", name), NULL);
+}
+
+// output.NAME, loss.NAME and grad.NAME. Watches stay inside, and so do the terms of `aux`, but for those that a map names.
 static int read_outputs(Cli *cli, const Net *net, TensorBind *bind, TensorOuts *outs)
 {
     static const struct { const char *prefix; TensorKind kind; } row[] = {
-        {"output.", TENSOR_OUTPUT}, {"loss.", TENSOR_LOSS}, {"grad.", TENSOR_GRAD}};
+        {"output.", TENSOR_OUTPUT}, {"loss.", TENSOR_LOSS}, {"grad.", TENSOR_GRAD}, {"term.", TENSOR_LOSS}};
     const Slot *slots;
     size_t n = net_slots(net, &slots);
     for (size_t i = 0; i < n; i++)
         for (size_t r = 0; r < sizeof row / sizeof *row && slots[i].kind == BUFFER_OUTPUT; r++) {
             size_t prefix = strlen(row[r].prefix);
             if (strncmp(slots[i].name, row[r].prefix, prefix))
+                continue;
+            if (!strcmp(row[r].prefix, "term.") && !is_mapped_term(bind, slots[i].name + prefix))
                 continue;
             StatusText why = {0};
             MapAxes axes = slot_axes(&slots[i]);
