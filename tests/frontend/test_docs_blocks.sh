@@ -32,6 +32,14 @@ for page in README.md docs/*.md docs/*/*.md; do
     done < <(prose "$page" | grep -oE '`(frontend|ir|passes|codegen|runtime|models|tests|docs)/[A-Za-z0-9_./*-]*`' | tr -d '`' | sort -u)
 done
 
+# Every layer of the libraries stands in the table of docs/language.md.
+for file in frontend/std/*.mix; do
+    for layer in $(sed -n 's/^layer \([A-Za-z]*\).*/\1/p' "$file"); do
+        grep -qF "| \`std.$(basename "$file" .mix)\` | \`$layer[" docs/language.md \
+            || { echo "docs/language.md: \`$layer\` of $file is missing under Libraries"; bad=1; }
+    done
+done
+
 # In a folder of its own, which looks like a fresh clone that has been built.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
