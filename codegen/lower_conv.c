@@ -75,6 +75,7 @@ void conv_describe(const Graph *g, ValueId v, Text *out)
 bool lower_conv(Lower *L)
 {
     for (size_t m = 0; m < L->n_members; m++)
-        lower_direct(L, L->member[m]);
+        if (!lower_conv_fft(L, L->member[m], direct_body, rows_of(L->g, L->member[m])))
+            lower_direct(L, L->member[m]);
     return true;
 }

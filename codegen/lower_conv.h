@@ -7,4 +7,10 @@
 // "y[..] = convolution of x[..] by k[..]", for comments.
 void conv_describe(const Graph *g, ValueId v, Text *out);
 
+// The body of a direct sum, in either dialect.
+typedef void ConvBody(ValueId v, int64_t n_work, Emitter *E);
+
+// Lowers by transforms where that pays; the CUDA text is the direct one. False: nothing was done.
+bool lower_conv_fft(Lower *L, ValueId v, ConvBody *direct, int64_t direct_work);
+
 #endif

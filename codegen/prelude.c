@@ -101,6 +101,7 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
      "    return a[0];\n}\n#define sumi_v(x) ({ const vi x_ = (x); sumi_v_(&x_); })\n", NULL, NULL},
     {"auction", NULL, auction_text, device_function},
     {"order", NULL, order_text, device_function},
+    {"fft", fft_text, NULL, NULL},
 };
 enum { N_BUILTINS = sizeof builtin / sizeof *builtin };
 static_assert(N_BUILTINS <= sizeof ((PreludeUse *)0)->builtin[0], "PreludeUse.builtin has a place for each");

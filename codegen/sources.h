@@ -5,4 +5,6 @@
 extern const char auction_text[];           // ir/auction.inc
 extern const char order_text[];             // codegen/order.inc
 
+extern const char fft_text[];               // codegen/fft.inc
+
 #endif
