@@ -1,0 +1,330 @@
+// Loads, stores and atomics. Each access is checked for bounds, alignment, values that nobody wrote and, in shared
+// memory, for other threads that touched the byte since the last barrier.
+#include "sim_state.h"
+
+#include <string.h>
+
+typedef struct Access {
+    const PtxInsn *insn;
+    uint32_t       thread;
+    uint64_t       address;
+    size_t         bytes;
+    bool           reads, writes;
+} Access;
+
+typedef struct Place {
+    unsigned char *data;
+    uint8_t       *defined;                 // NULL: always
+} Place;
+
+static const uint8_t memory_bytes[] = {[TYPE_pred] = 1, [TYPE_u8] = 1, [TYPE_s8] = 1, [TYPE_u16] = 2, [TYPE_s16] = 2,
+    [TYPE_u32] = 4, [TYPE_s32] = 4, [TYPE_f32] = 4, [TYPE_u64] = 8, [TYPE_s64] = 8, [TYPE_f64] = 8};
+
+static const char *verb(const Access *a)
+{
+    return a->writes && a->reads ? "updates" : a->writes ? "writes" : "reads";
+}
+
+// --- global memory
+
+static const SimRegion *nearest_region(const Sim *s, uint64_t address, uint64_t *out_past)
+{
+    const SimRegion *best = NULL;
+    for (size_t i = 0; i < s->launch->n_regions; i++) {
+        const SimRegion *r = &s->launch->region[i];
+        uint64_t past = address < r->base ? r->base - address : address - r->base;
+        if (!best || past < *out_past) {
+            best = r;
+            *out_past = past;
+        }
+    }
+    return best;
+}
+
+static bool fail_outside(Sim *s, const Access *a)
+{
+    uint64_t past = 0;
+    const SimRegion *r = nearest_region(s, a->address, &past);
+    if (!r)
+        return sim_fail(s, a->insn, "thread %u %s global memory, and the launch has no buffers", a->thread, verb(a));
+    return sim_fail(s, a->insn, "thread %u %s %zu bytes outside of every buffer: %llu bytes %s the start of '%s', which has %zu",
+                    a->thread, verb(a), a->bytes, (unsigned long long)past, a->address < r->base ? "before" : "after", r->name,
+                    r->bytes);
+}
+
+static bool holds(const SimRegion *r, const Access *a)
+{
+    return a->address >= r->base && a->address - r->base <= r->bytes && r->bytes - (a->address - r->base) >= a->bytes;
+}
+
+static bool find_global(Sim *s, const Access *a, Place *out)
+{
+    const SimLaunch *l = s->launch;
+    const SimRegion *found = NULL;
+    for (size_t k = 0; k < l->n_regions && !found; k++) {
+        size_t i = (s->last_region + k) % l->n_regions;
+        const SimRegion *r = &l->region[i];
+        if (holds(r, a) && (!a->writes || r->is_writable)) {
+            s->last_region = i;
+            found = r;
+        }
+    }
+    if (!found) {
+        for (size_t i = 0; i < l->n_regions; i++)
+            if (holds(&l->region[i], a))
+                return sim_fail(s, a->insn, "thread %u writes to '%s', which the kernel may only read", a->thread, l->region[i].name);
+        return fail_outside(s, a);
+    }
+    size_t at = (size_t)(a->address - found->base);
+    *out = (Place){found->data + at, found->defined ? found->defined + at : NULL};
+    for (size_t b = 0; a->reads && out->defined && b < a->bytes; b++)
+        if (!out->defined[b])
+            return sim_fail(s, a->insn, "thread %u reads byte %zu of '%s', which nobody wrote", a->thread, at + b, found->name);
+    return true;
+}
+
+// --- shared and local memory
+
+// Two threads meet at a byte when neither waited for the other at a barrier, and one of them writes.
+static bool check_race(Sim *s, const Access *a, Traffic *t, size_t at)
+{
+    const uint16_t me = (uint16_t)a->thread;
+    if (t->write_epoch == s->epoch && t->writer != me)
+        return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory, which thread %u wrote with no barrier between",
+                        a->thread, verb(a), at, t->writer);
+    if (a->writes && t->read_epoch == s->epoch && t->reader != me) {
+        if (t->reader == MANY_THREADS)
+            return sim_fail(s, a->insn, "thread %u writes byte %zu of shared memory, which others read with no barrier between",
+                            a->thread, at);
+        return sim_fail(s, a->insn, "thread %u writes byte %zu of shared memory, which thread %u read with no barrier between",
+                        a->thread, at, t->reader);
+    }
+    if (a->writes) {
+        t->write_epoch = s->epoch;
+        t->writer = me;
+    } else {
+        t->reader = t->read_epoch == s->epoch && t->reader != me ? MANY_THREADS : me;
+        t->read_epoch = s->epoch;
+    }
+    return true;
+}
+
+static bool find_shared(Sim *s, const Access *a, Place *out)
+{
+    if (a->address > s->shared_bytes || s->shared_bytes - a->address < a->bytes)
+        return sim_fail(s, a->insn, "thread %u %s %zu bytes at %llu of shared memory, which has %zu", a->thread, verb(a), a->bytes,
+                        (unsigned long long)a->address, s->shared_bytes);
+    size_t at = (size_t)a->address;
+    *out = (Place){s->shared + at, s->shared_defined + at};
+    const PtxKind kind = ptx_row[a->insn->form].kind;
+    for (size_t b = 0; b < a->bytes; b++) {
+        if (a->reads && !out->defined[b])
+            return sim_fail(s, a->insn, "thread %u reads byte %zu of shared memory, which nobody wrote", a->thread, at + b);
+        if (kind != KIND_ATOM && kind != KIND_RED && !check_race(s, a, &s->traffic[at + b], at + b))
+            return false;
+    }
+    return true;
+}
+
+static bool find_local(Sim *s, const Access *a, Place *out)
+{
+    const size_t size = s->kernel->local_bytes;
+    if (a->address > size || size - a->address < a->bytes)
+        return sim_fail(s, a->insn, "thread %u %s %zu bytes at %llu of its local memory, which has %zu", a->thread, verb(a),
+                        a->bytes, (unsigned long long)a->address, size);
+    size_t at = a->thread * size + (size_t)a->address;
+    *out = (Place){s->local + at, s->local_defined + at};
+    for (size_t b = 0; a->reads && b < a->bytes; b++)
+        if (!out->defined[b])
+            return sim_fail(s, a->insn, "thread %u reads byte %llu of its local memory, which it never wrote", a->thread,
+                            (unsigned long long)(a->address + b));
+    return true;
+}
+
+static bool find_param(Sim *s, const Access *a, Place *out)
+{
+    if (a->address > s->kernel->param_bytes || s->kernel->param_bytes - a->address < a->bytes)
+        return sim_fail(s, a->insn, "reads past the kernel's parameters");
+    *out = (Place){s->param + a->address, NULL};
+    return true;
+}
+
+static bool find_place(Sim *s, PtxSpace space, const Access *a, Place *out)
+{
+    if (a->address % a->bytes != 0)
+        return sim_fail(s, a->insn, "thread %u %s %zu bytes at the address 0x%llx, which is no multiple of %zu", a->thread, verb(a),
+                        a->bytes, (unsigned long long)a->address, a->bytes);
+    switch (space) {
+    case SPACE_GLOBAL: return find_global(s, a, out);
+    case SPACE_SHARED: return find_shared(s, a, out);
+    case SPACE_LOCAL:  return find_local(s, a, out);
+    case SPACE_PARAM:  return find_param(s, a, out);
+    case SPACE_NONE: case SPACE_GENERIC: break;
+    }
+    return sim_fail(s, a->insn, "an access to no space");
+}
+
+static PtxSpace narrow_generic(PtxSpace space, uint64_t *address)
+{
+    if (space != SPACE_GENERIC)
+        return space;
+    if (*address - SIM_SHARED_WINDOW < SIM_WINDOW_BYTES) {
+        *address -= SIM_SHARED_WINDOW;
+        return SPACE_SHARED;
+    }
+    if (*address - SIM_LOCAL_WINDOW < SIM_WINDOW_BYTES) {
+        *address -= SIM_LOCAL_WINDOW;
+        return SPACE_LOCAL;
+    }
+    return SPACE_GLOBAL;
+}
+
+// --- counters
+
+// Sectors of 32 bytes that the lanes of a warp touch.
+static void count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask)
+{
+    uint64_t seen[2 * WARP_LANES];
+    size_t n = 0;
+    for (int l = 0; l < WARP_LANES; l++) {
+        if (!(mask >> l & 1))
+            continue;
+        for (uint64_t sector = address[l] / 32; sector <= (address[l] + bytes - 1) / 32; sector++) {
+            size_t i = n;
+            while (i > 0 && seen[i - 1] != sector)
+                i--;
+            if (i == 0 && n < 2 * WARP_LANES)
+                seen[n++] = sector;
+        }
+    }
+    s->counters->global_requests++;
+    s->counters->global_sectors += n;
+}
+
+// Passes beyond the first: the largest number of different words that lanes want from one of the 32 banks. Wider
+// accesses are served for so many lanes at a time that a pass moves 128 bytes at most.
+static void count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask)
+{
+    const int lanes_at_once = bytes <= 4 ? WARP_LANES : (int)(128 / bytes);
+    s->counters->shared_requests++;
+    for (int from = 0; from < WARP_LANES; from += lanes_at_once) {
+        uint64_t word[WARP_LANES];
+        uint8_t depth[WARP_LANES] = {0}, most = 0;
+        int n = 0;
+        for (int l = from; l < from + lanes_at_once; l++) {
+            if (!(mask >> l & 1))
+                continue;
+            const uint64_t w = address[l] / (bytes < 4 ? 4 : bytes);
+            int k = n;
+            while (k > 0 && word[k - 1] != w)
+                k--;
+            if (k > 0)
+                continue;
+            word[n++] = w;
+            uint8_t *d = &depth[address[l] / 4 % WARP_LANES];
+            most = ++*d > most ? *d : most;
+        }
+        s->counters->bank_conflicts += most > 1 ? (uint64_t)(most - 1) : 0;
+    }
+}
+
+// --- values
+
+static uint64_t get(const Slot *from, PtxType type, int lane)
+{
+    switch (memory_bytes[type]) {
+    case 1: case 2: return from->u16[lane];
+    case 4: return from->u32[lane];
+    default: return from->u64[lane];
+    }
+}
+
+// Widens by the sign of the type, to 64 bits; what the register is too narrow for is not read.
+static void put(const Sim *s, Slot *to, int32_t reg, PtxType type, int lane, uint64_t bits)
+{
+    if (type == TYPE_s8)
+        bits = (uint64_t)(int64_t)(int8_t)bits;
+    else if (type == TYPE_s16)
+        bits = (uint64_t)(int64_t)(int16_t)bits;
+    else if (type == TYPE_s32)
+        bits = (uint64_t)(int64_t)(int32_t)bits;
+    switch (s->kernel->slot_bytes[reg]) {
+    case 2: to->u16[lane] = (uint16_t)bits; break;
+    case 4: to->u32[lane] = (uint32_t)bits; break;
+    default: to->u64[lane] = bits;
+    }
+}
+
+static void move(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
+{
+    const PtxRow *row = &ptx_row[i->form];
+    const PtxType type = (PtxType)row->type[0];
+    const size_t bytes = memory_bytes[type];
+    uint64_t bits = 0;
+    if (row->kind == KIND_LD) {
+        for (size_t v = 0; v < row->n; v++) {
+            memcpy(&bits, at.data + v * bytes, bytes);
+            put(s, &w->reg[i->reg[1 + v]], i->reg[1 + v], type, lane, bits);
+        }
+        return;
+    }
+    if (row->kind == KIND_ST) {
+        for (size_t v = 0; v < row->n; v++) {
+            bits = get(sim_source(s, w, i->reg[1 + v]), type, lane);
+            memcpy(at.data + v * bytes, &bits, bytes);
+        }
+    } else {
+        uint64_t operand[2] = {0};
+        memcpy(&bits, at.data, bytes);
+        for (int v = 0; v < row->n; v++)
+            operand[v] = get(sim_source(s, w, i->reg[2 + v]), type, lane);
+        uint64_t result = sim_atomic((PtxForm)i->form, bits, operand[0], operand[1]);
+        if (row->kind == KIND_ATOM)
+            put(s, &w->reg[i->reg[1]], i->reg[1], type, lane, bits);
+        memcpy(at.data, &result, bytes);
+    }
+    if (at.defined)
+        memset(at.defined, 1, bytes * (row->kind == KIND_ST ? row->n : 1));
+}
+
+static bool check_sources(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask)
+{
+    const PtxRow *row = &ptx_row[i->form];
+    bool good = i->reg[0] == NO_REG || sim_is_defined(s, w, i, i->reg[0], mask);
+    const int first = row->kind == KIND_ST ? 1 : 2;
+    for (int v = 0; good && row->kind != KIND_LD && v < row->n; v++)
+        good = sim_is_defined(s, w, i, i->reg[first + v], mask);
+    return good;
+}
+
+bool sim_memory(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
+{
+    const PtxRow *row = &ptx_row[i->form];
+    if (!check_sources(s, w, i, mask))
+        return false;
+    const bool is_atomic = row->kind == KIND_ATOM || row->kind == KIND_RED;
+    Access a = {.insn = i, .bytes = (size_t)memory_bytes[row->type[0]] * (is_atomic ? 1 : row->n),
+                .reads = row->kind != KIND_ST, .writes = row->kind != KIND_LD};
+    uint64_t address[WARP_LANES] = {0};
+    PtxSpace space = row->space;
+    const Slot *base = i->reg[0] == NO_REG ? NULL : sim_source(s, w, i->reg[0]);
+    for (int l = 0; l < WARP_LANES; l++) {
+        if (!(mask >> l & 1))
+            continue;
+        Place place = {0};
+        address[l] = (base ? i->is_narrow ? base->u32[l] : base->u64[l] : 0) + (uint64_t)i->offset;
+        space = narrow_generic(row->space, &address[l]);
+        a.address = address[l];
+        a.thread = w->first_thread + (uint32_t)l;
+        if (!find_place(s, space, &a, &place))
+            return false;
+        move(s, w, i, l, place);
+    }
+    for (int v = 0; v < (row->kind == KIND_LD ? row->n : row->kind == KIND_ATOM); v++)
+        w->defined[i->reg[1 + v]] |= mask;
+    if (space == SPACE_GLOBAL)
+        count_global(s, address, a.bytes, mask);
+    else if (space == SPACE_SHARED)
+        count_shared(s, address, a.bytes, mask);
+    return true;
+}
