@@ -1,4 +1,4 @@
-// A device runs programs. cpu, null; cuda and sim fill the same table.
+// A device runs programs. cpu, null, sim; cuda will fill the same table.
 #ifndef MIXC_DEVICE_H
 #define MIXC_DEVICE_H
 
@@ -53,7 +53,7 @@ typedef struct DeviceOps {
     void   (*stats)(const LoadedProgram *loaded, LoadStats *out_stats);
 } DeviceOps;
 
-extern const DeviceOps device_cpu, device_null;
+extern const DeviceOps device_cpu, device_null, device_sim;
 // NULL: no such device.
 const DeviceOps *device_find(const char *name);
 
