@@ -141,7 +141,10 @@ const char *cli_weights_path(const Cli *cli, const char *path)
         return path;
     const char *newest = NULL;
     int skipped = 0;
-    if (generation_newest(cli->diag.arena, path, &newest, &skipped, NULL) == STATUS_OK)
+    if (generation_newest(cli->diag.arena, path, &newest, &skipped, NULL) == STATUS_OK) {
+        if (skipped)
+            cli_note(cli, "mixc %s: a damaged checkpoint was passed over; this is %s", cli->verb->name, newest);
         return newest;
+    }
     return run_path(cli->diag.arena, path, "last.safetensors");
 }

@@ -476,8 +476,9 @@ static void say_start(Trainer *t)
     progress_say(&t->progress, "data   %s", data_summary(t->data));
     bool millions = numbers >= 1000000;
     progress_say(
-        &t->progress, "model  %s: %.4g%s parameters; memory %.0f MiB; %s in %.2fs", t->job->model_name,
-        (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", (double)stats.arena_bytes / 1048576,
+        &t->progress, "model  %s: %.4g%s parameters; memory %.*f MiB; %s in %.2fs", t->job->model_name,
+        (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", stats.arena_bytes < (size_t)10 << 20 ? 2 : 0,
+        (double)stats.arena_bytes / 1048576,
         stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled", stats.compile_s);
     if (t->at.step)
         progress_say(&t->progress, "going on after step %lld", (long long)t->at.step);
