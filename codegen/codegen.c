@@ -534,13 +534,16 @@ static void make_prelude(Codegen *c)
 {
     PreludeUse c_use = {0}, cuda_use = {0};
     Text c_text = text_make(c->program->arena), cuda_text = text_make(c->program->arena);
+    Text product_text = text_make(c->program->arena);       // is made of helpers itself
+    product_prelude(c->program, c->target, &product_text);
+    prelude_scan(text_str(&product_text), &c_use);
     for (size_t k = 1; k < c->program->n_kernels; k++) {
         prelude_scan(c->program->kernel[k].text, &c_use);
         if (c->program->kernel[k].cuda)
             prelude_scan(c->program->kernel[k].cuda, &cuda_use);
     }
     prelude_print(&c_use, c->target->vector_floats, &c_text);
-    product_prelude(c->program, c->target, &c_text);
+    text_add(&c_text, text_str(&product_text));
     prelude_print(&cuda_use, 0, &cuda_text);
     c->program->prelude = text_str(&c_text);
     c->program->cuda_prelude = text_str(&cuda_text);

@@ -278,14 +278,15 @@ void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, 
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
+    const char *places = product_places(E->arena, plan, kn);
     const char *j = emit_name(E, "j"), *i = emit_name(E, "i");
     Scope *cols = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, item.j0, j, item.j1,
                                                   j, tile_width(plan->tile)));
     Scope *rows = scope_block(E, cols, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", i, item.i0, i,
                                                     item.i1, i, plan->tile.rows));
     scope_line(rows, "%s(%s + %s*%s, %s + %s*%s, %d, %s + %s*%lld + %s, %lld, %s, %s);", tile_name(E->arena, plan->tile), a,
-               minus(E, i, item.i0), kn, b, minus(E, j, item.j0), kn, tile_width(plan->tile), c, minus(E, i, item.i0),
-               N(plan->block_cols), minus(E, j, item.j0), N(plan->block_cols), kn, add);
+               minus(E, i, item.i0), places, b, minus(E, j, item.j0), places, tile_width(plan->tile), c, minus(E, i, item.i0),
+               N(plan->block_cols), minus(E, j, item.j0), N(plan->block_cols), places, add);
     scope_close(E, rows);
     scope_close(E, cols);
 }
@@ -301,12 +302,12 @@ static const char *packed_at(ProductText *P, Scope *at, const char *workspace, c
     text_add(&text, workspace);
     if (plan->batch > 1) {
         text_add(&text, " + ");
-        ix_print(E->ix, ix_scale(E->ix, P->batch, cols * plan->sum), false, 0, NULL, &text);
+        ix_print(E->ix, ix_scale(E->ix, P->batch, cols * plan_places(plan, plan->sum)), false, 0, NULL, &text);
     }
     if (plan->n_sum_blocks > 1)
-        text_printf(&text, " + %s*%lld", k0, N(cols));
+        text_printf(&text, " + %s%s*%lld", k0, plan->tile.pairs ? "/2" : "", N(cols));
     if (plan->n_col_blocks > 1)
-        text_printf(&text, " + %s*%s", j0, kn);
+        text_printf(&text, " + %s*%s", j0, product_places(E->arena, plan, kn));
     const char *name = emit_name(E, "panels");
     scope_line(at, "%sfloat *const %s = %s;", is_written ? "" : "const ", name, text_str(&text));
     return name;
@@ -317,13 +318,13 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, ProductBloc
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
     const char *k0, *kn, *b = NULL;
-    const char *a = product_scratch(E, E->top, "rows", plan->block_rows * plan->block_sum);
+    const char *a = product_scratch(E, E->top, "rows", plan->block_rows * plan_places(plan, plan->block_sum));
     const char *c = product_scratch(E, E->top, "c", plan->block_rows * plan->block_cols);
     const size_t strip_a = pack_scratch_floats(P, 0), strip_b = plan->ahead ? 0 : pack_scratch_floats(P, 1);
     if (strip_a + strip_b > 0)
         P->scratch = product_scratch(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
     if (!plan->ahead)
-        b = product_scratch(E, E->top, "cols", plan->block_cols * plan->block_sum);
+        b = product_scratch(E, E->top, "cols", plan->block_cols * plan_places(plan, plan->block_sum));
     Scope *terms = product_sum_blocks(P, at, &k0, &kn);
     pack_operand(P, terms, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
@@ -409,13 +410,19 @@ static LowerText launch_text(const ProductText *P, const char *hint, const char 
                        .scratch_bytes = 4 * P->E->scratch_floats};
 }
 
+static bool reads_pairs(const Lower *L, const Product *p)
+{
+    return L->target->has_bf16_dot && L->g->node[p->operand[0]].type.dtype == DTYPE_BF16
+        && L->g->node[p->operand[1]].type.dtype == DTYPE_BF16;
+}
+
 bool lower_contract(Lower *L)
 {
     const Graph *g = L->g;
     const Members members = members_of(g, L->member, L->n_members);
     assert(members.anchor != 0 && "a product kernel has a contract");
     ProductText P = {.p = product_of(g, members.anchor)};
-    P.plan = plan_product(&P.p, L->target);
+    P.plan = reads_pairs(L, &P.p) ? plan_product_pairs(&P.p, L->target) : plan_product(&P.p, L->target);
     const Space space = space_of(L->arena, g, &members);
     const Node *anchor = &g->node[members.anchor];
     const char *hint = anchor->hint ? anchor->hint : "product";

@@ -6,7 +6,10 @@
 #include "product.h"
 
 // rows x (vectors*lanes) floats. Operand 0 is read at a[i*row_step + k*term_step]; 0, 0: packed, [k][rows].
-typedef struct Tile { int lanes, rows, vectors, row_step, term_step; } Tile;
+typedef struct Tile {
+    int  lanes, rows, vectors, row_step, term_step;
+    bool pairs;                             // panels hold pairs of bf16 terms, see lower_product_pairs.c
+} Tile;
 
 // The tile of the target; the same with a number of rows that wastes little of `n_rows`.
 Tile        tile_for(const Target *target);
@@ -20,6 +23,14 @@ const char *copy_name(Arena *arena, int width);                 // copy_14_v
 void        tile_text(Arena *arena, Tile tile, Text *out);
 void        turn_text(Arena *arena, Tile tile, Text *out);
 void        copy_text(Arena *arena, int width, Text *out);
+// The same for pairs of bf16 terms, and the macros that they share.
+const char *copy_pairs_name(Arena *arena, int width);           // copy2_14_v; a tile of pairs names dots_.. and turn2_..
+void        pairs_prelude(int lanes, Text *out);
+void        dots_text(Arena *arena, Tile tile, Text *out);
+void        turn_pairs_text(Arena *arena, Tile tile, Text *out);
+void        copy_pairs_text(Arena *arena, int width, int lanes, Text *out);
+// The exchanges that transpose t0_0, t0_1, ..; returns the number S of stages: the result is tS_0, tS_1, ..
+int         turn_stages(int lanes, Text *out);
 // The helpers that the program's kernels call, for its prelude.
 void        product_prelude(const Program *p, const Target *target, Text *out);
 
@@ -35,6 +46,11 @@ typedef struct Plan {
 
 Plan    plan_product(const Product *p, const Target *target);
 void    plan_cut_sum(Plan *plan, size_t l1_bytes);          // terms per block
+// The same where both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
+Plan    plan_product_pairs(const Product *p, const Target *target);
+// Places that `terms` take in a panel: as many, or half of them in pairs.
+int64_t plan_places(const Plan *plan, int64_t terms);
+const char *product_places(Arena *arena, const Plan *plan, const char *terms);
 int64_t plan_work(const Plan *plan);                        // work items of the main kernel
 int64_t plan_ahead_work(const Plan *plan);                  // of the launch that packs operand 1
 int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded up to tiles
@@ -53,7 +69,8 @@ typedef struct ProductText {
 } ProductText;
 
 // Packs rows (operand 0) or columns (operand 1) x0 <= x < x1 of terms k0 <= k < k0 + kn into panels of the tile's rows
-// or columns, [x][k][panel], from `to` on; the last panel is filled up with zeros. All but `operand` are C texts.
+// or columns, [x][k][panel], from `to` on; the last panel is filled up with zeros. All but `operand` are C texts. With a
+// plan of pairs, k counts pairs there, and k0 is even.
 typedef struct PackRange { const char *x0, *x1, *k0, *kn, *to; } PackRange;
 void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
 // Floats that pack_operand needs at P->scratch.
@@ -62,8 +79,9 @@ size_t pack_scratch_floats(const ProductText *P, int operand);
 // One panel: rows of `from` at `stride`, turned; or copied with a stride for rows and one for terms. C texts.
 void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
                        const char *rows, const char *kn);
+// `room`: floats that may be read behind the last row of the last term (only pairs make use of it).
 void   pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row,
-                       const char *step, const char *rows, const char *kn);
+                       const char *step, const char *rows, const char *kn, int room);
 
 // The value that the kernel computes blocks of, and the space of what follows it.
 Space  product_space(Lower *L);
@@ -78,7 +96,7 @@ const char *product_part(Emitter *E, Scope *at, const char *hint, const char *w,
 const char *product_block_end(Emitter *E, const char *from, int64_t block, int64_t size);
 // Opens the loop over blocks of terms (`at` itself when there is one) and gives its first term and their number.
 Scope      *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, const char **out_kn);
-// All tiles of a block: c = a*b, or c += a*b where `add`, over kn packed terms.
+// All tiles of a block: c = a*b, or c += a*b where `add`, over kn terms, packed.
 void        product_tiles(ProductText *P, Scope *at, ProductBlock block, const char *a, const char *b, const char *c,
                           const char *kn, const char *add);
 

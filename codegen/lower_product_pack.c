@@ -38,8 +38,9 @@ static bool find_raw(const ProductText *P, int operand, Raw *out)
     const Graph *g = P->E->g;
     const ValueId v = P->p.operand[operand];
     Raw raw;
-    if (!value_affine(g, v, &raw.affine) || g->node[v].type.dtype != DTYPE_F32
-        || g->node[raw.affine.root].type.dtype != DTYPE_F32 || g->node[raw.affine.root].kernel == P->E->kernel
+    const bool pairs = P->plan.tile.pairs;             // rounds what it reads
+    if (!(pairs ? value_affine_rounded(g, v, &raw.affine) : value_affine(g, v, &raw.affine))
+        || (g->node[v].type.dtype != DTYPE_F32 && !pairs) || g->node[raw.affine.root].type.dtype != DTYPE_F32 || g->node[raw.affine.root].kernel == P->E->kernel
         || !affine_collapse(g, v, &raw.affine, outer_group(P, operand), &raw.row)
         || !affine_collapse(g, v, &raw.affine, &P->p.group[CLASS_SUM], &raw.step))
         return false;
@@ -84,9 +85,12 @@ void pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const
 }
 
 void pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row, const char *step,
-                     const char *rows, const char *kn)
+                     const char *rows, const char *kn, int room)
 {
-    scope_line(at, "%s(%s, %s, %s, %s, %s, %s);", copy_name(P->E->arena, width), to, from, row, step, rows, kn);
+    if (P->plan.tile.pairs)
+        scope_line(at, "%s(%s, %s, %s, %s, %s, %s, %d);", copy_pairs_name(P->E->arena, width), to, from, row, step, rows, kn, room);
+    else
+        scope_line(at, "%s(%s, %s, %s, %s, %s, %s);", copy_name(P->E->arena, width), to, from, row, step, rows, kn);
 }
 
 static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, PackRange r)
@@ -96,7 +100,7 @@ static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, Pac
     const char *x = emit_name(P->E, "x");
     Scope *loop = scope_block(P->E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", x, r.x0, x, r.x1, x,
                                                      width));
-    const char *to = arena_printf(arena, "%s + %s*%s", r.to, minus(P->E, x, r.x0), r.kn);
+    const char *to = arena_printf(arena, "%s + %s*%s", r.to, minus(P->E, x, r.x0), product_places(arena, &P->plan, r.kn));
     const char *from = arena_printf(arena, "%s + %s*%lld", raw_base(P, operand, raw), x, (long long)raw->row);
     if (strcmp(r.k0, "0") != 0)
         from = arena_printf(arena, "%s + %s*%lld", from, r.k0, (long long)raw->step);
@@ -105,16 +109,27 @@ static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, Pac
     if (raw->step == 1 && raw->row != 1)
         pack_turn_panel(P, loop, width, to, from, row, rows, r.kn);
     else
-        pack_copy_panel(P, loop, width, to, from, row, arena_printf(arena, "%lld", (long long)raw->step), rows, r.kn);
+        pack_copy_panel(P, loop, width, to, from, row, arena_printf(arena, "%lld", (long long)raw->step), rows, r.kn, 0);
     scope_close(P->E, loop);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
 // Operands that are computed
 
+// What goes into the strips: packing pairs rounds, so a last rounding is left to it.
+static ValueId strip_value(const ProductText *P, int operand)
+{
+    const Graph *g = P->E->g;
+    const ValueId v = P->p.operand[operand];
+    const Node *n = &g->node[v];
+    const bool spare = P->plan.tile.pairs && n->op == OP_CAST && (n->kernel == 0 || n->kernel == P->E->kernel)
+        && g->node[n->in[0]].type.dtype == DTYPE_F32;
+    return spare ? n->in[0] : v;
+}
+
 static Env operand_env(ProductText *P, int operand, Ix x, Ix k)
 {
-    Env env = env_of(P->E, P->p.operand[operand]);
+    Env env = env_of(P->E, strip_value(P, operand));
     env_group(P->E, &env, &P->p.group[CLASS_BATCH], P->batch);
     env_group(P->E, &env, outer_group(P, operand), x);
     env_group(P->E, &env, &P->p.group[CLASS_SUM], k);
@@ -143,7 +158,7 @@ static void emit_strip_loop(ProductText *P, Scope *at, const Strip *s, const cha
     if (vector)
         scope_set_lane(loop, move, lanes);
     Env env = operand_env(P, s->operand, s->over_sum ? s->still : move, s->over_sum ? move : s->still);
-    Val val = val_float(E, emit_value(E, loop, P->p.operand[s->operand], &env));
+    Val val = val_float(E, emit_value(E, loop, strip_value(P, s->operand), &env));
     if (vector)
         scope_line(loop, "*(vf *)(%s + %s) = %s;", s->strip, minus(E, name, s->lo),
                    val_text(E, val_vector(E, val), PREC_COMPARE));
@@ -167,7 +182,7 @@ static void emit_strip(ProductText *P, Scope *at, const Strip *s)
 static bool lanes_over_sum(const ProductText *P, int operand)
 {
     const Graph *g = P->E->g;
-    const Type *type = &g->node[P->p.operand[operand]].type;
+    const Type *type = &g->node[strip_value(P, operand)].type;
     const AxisGroup *sum = &P->p.group[CLASS_SUM];
     for (int i = type->n_axes - 1; i >= 0; i--) {
         if (graph_size(g, type->axis[i]) == 1)
@@ -205,6 +220,12 @@ static Ix numbered(ProductText *P, Scope *at, int operand, const char *x, int64_
     return scope_var(P->E, at, r, 0, size - 1, 1);
 }
 
+// From one strip along rows (or columns) to the next: a block of them, and room for whole vectors.
+static int64_t strip_stride(const ProductText *P, int operand)
+{
+    return block_extent(P, operand) + tile_width(P->plan.tile) + P->plan.tile.lanes;
+}
+
 size_t pack_scratch_floats(const ProductText *P, int operand)
 {
     Raw raw;
@@ -213,7 +234,7 @@ size_t pack_scratch_floats(const ProductText *P, int operand)
     const int lanes = P->plan.tile.lanes;
     if (packs_rows(P, operand))
         return (size_t)((panel_width(P, operand) + lanes) * (P->plan.block_sum + lanes));
-    return (size_t)(block_extent(P, operand) + tile_width(P->plan.tile) + lanes);
+    return (size_t)(strip_stride(P, operand) * (P->plan.tile.pairs ? 2 : 1));
 }
 
 // Strips along the terms: a panel's rows one after the other, then turned.
@@ -240,8 +261,8 @@ static void pack_rows_emitted(ProductText *P, Scope *at, int operand, PackRange 
     named.strip = row;
     emit_strip(P, rows, &named);
     scope_close(E, rows);
-    pack_turn_panel(P, panels, width, arena_printf(arena, "%s + %s*%s", r.to, minus(E, panel, r.x0), r.kn), P->scratch,
-               arena_printf(arena, "%lld", (long long)stride), arena_printf(arena, "%s - %s", r.x1, panel), r.kn);
+    pack_turn_panel(P, panels, width, arena_printf(arena, "%s + %s*%s", r.to, minus(E, panel, r.x0), product_places(arena, &P->plan, r.kn)),
+                    P->scratch, arena_printf(arena, "%lld", (long long)stride), arena_printf(arena, "%s - %s", r.x1, panel), r.kn);
     scope_close(E, panels);
 }
 
@@ -264,9 +285,41 @@ static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange
     pack_copy_panel(P, panels, width,
                arena_printf(arena, "%s + %s*%s + %s*%d", r.to, minus(E, panel, r.x0), r.kn, minus(E, k, r.k0), width),
                arena_printf(arena, "%s + %s", P->scratch, minus(E, panel, r.x0)), "1", "0",
-               arena_printf(arena, "%s - %s", r.x1, panel), "1");
+               arena_printf(arena, "%s - %s", r.x1, panel), "1", 0);
     scope_close(E, panels);
     scope_close(E, terms);
+}
+
+// The same for pairs: two strips at a time, one where the terms end.
+static void pack_pairs_emitted(ProductText *P, Scope *at, int operand, PackRange r)
+{
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const int width = panel_width(P, operand);
+    const long long stride = (long long)strip_stride(P, operand);
+    const char *k2 = emit_name(E, "k2"), *n = emit_name(E, "n"), *k = emit_name(E, "k"), *panel = emit_name(E, "x0");
+    const char *strip_name = emit_name(E, "strip");
+    const char *k1 = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn;
+    Scope *pairs = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += 2) {", k2, r.k0, k2, k1, k2));
+    scope_line(pairs, "const long %s = %s + 1 < %s ? 2 : 1;", n, k2, k1);
+    Scope *terms = scope_block(E, pairs, arena_printf(arena, "for (long %s = %s; %s < %s + %s; %s++) {", k, k2, k, k2, n, k));
+    scope_line(terms, "float *const %s = %s + (%s - %s)*%lld;", strip_name, P->scratch, k, k2, stride);
+    const Strip strip = {
+        .operand = operand, .over_sum = false, .still = scope_var(E, terms, k, 0, product_top_index(P->plan.sum), 1),
+        .lo = r.x0, .hi = r.x1, .most = outer_group(P, operand)->size, .strip = strip_name,
+        .multiple = block_extent(P, operand),
+    };
+    emit_strip(P, terms, &strip);
+    scope_close(E, terms);
+    Scope *panels = scope_block(E, pairs, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", panel, r.x0, panel,
+                                                       r.x1, panel, width));
+    pack_copy_panel(P, panels, width,
+               arena_printf(arena, "%s + %s*%s + %s/2*%d", r.to, minus(E, panel, r.x0),
+                            product_places(arena, &P->plan, r.kn), minus(E, k2, r.k0), width),
+               arena_printf(arena, "%s + %s", P->scratch, minus(E, panel, r.x0)), "1", arena_printf(arena, "%lld", stride),
+               arena_printf(arena, "%s - %s", r.x1, panel), n, tile_width(P->plan.tile));
+    scope_close(E, panels);
+    scope_close(E, pairs);
 }
 
 void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
@@ -276,6 +329,8 @@ void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
         pack_raw(P, at, operand, &raw, range);
     else if (packs_rows(P, operand))
         pack_rows_emitted(P, at, operand, range);
+    else if (P->plan.tile.pairs)
+        pack_pairs_emitted(P, at, operand, range);
     else
         pack_terms_emitted(P, at, operand, range);
 }

@@ -50,6 +50,8 @@ int tile_width(Tile tile)
 
 const char *tile_name(Arena *arena, Tile tile)
 {
+    if (tile.pairs)
+        return arena_printf(arena, "dots_%dx%d_v", tile.rows, tile_width(tile));
     if (tile.row_step)
         return arena_printf(arena, "tile_%dx%d_r%d_t%d_v", tile.rows, tile_width(tile), tile.row_step, tile.term_step);
     return arena_printf(arena, "tile_%dx%d_v", tile.rows, tile_width(tile));
@@ -57,12 +59,17 @@ const char *tile_name(Arena *arena, Tile tile)
 
 const char *turn_name(Arena *arena, Tile tile)
 {
-    return arena_printf(arena, "turn_%d_v", tile.lanes);
+    return arena_printf(arena, "%s_%d_v", tile.pairs ? "turn2" : "turn", tile.lanes);
 }
 
 const char *copy_name(Arena *arena, int width)
 {
     return arena_printf(arena, "copy_%d_v", width);
+}
+
+const char *copy_pairs_name(Arena *arena, int width)
+{
+    return arena_printf(arena, "copy2_%d_v", width);
 }
 
 // The final loop over rows of a tile: `op` is = or +=.
@@ -117,6 +124,16 @@ static void turn_exchange(int lanes, int i, int step, int stage, Text *out)
     }
 }
 
+int turn_stages(int lanes, Text *out)
+{
+    int stage = 0;
+    for (int step = lanes / 2; step >= 1; step /= 2, stage++)
+        for (int i = 0; i < lanes; i++)
+            if (!(i & step))
+                turn_exchange(lanes, i, step, stage, out);
+    return stage;
+}
+
 void turn_text(Arena *arena, Tile tile, Text *out)
 {
     const int lanes = tile.lanes;
@@ -127,11 +144,7 @@ void turn_text(Arena *arena, Tile tile, Text *out)
     text_printf(out, "    for (; k + %d <= n; k += %d) {\n", lanes, lanes);
     for (int i = 0; i < lanes; i++)
         text_printf(out, "        const vf t0_%d = rows > %d ? *(const vf *)(from + %d*stride + k) : (vf){0};\n", i, i, i);
-    int stage = 0;
-    for (int step = lanes / 2; step >= 1; step /= 2, stage++)
-        for (int i = 0; i < lanes; i++)
-            if (!(i & step))
-                turn_exchange(lanes, i, step, stage, out);
+    const int stage = turn_stages(lanes, out);
     for (int i = 0; i < lanes; i++)
         text_printf(out, "        *(vf *)(to + (k + %d)*width) = t%d_%d;\n", i, stage, i);
     // The number of rounds is bounded in so many words: without it gcc warns of what would happen after 2^58 of them.
@@ -161,20 +174,28 @@ static int number_after(const char **text)
     return n;
 }
 
-// The helper called at `text` ("tile_14x32_v(..."), into `out_name`; false when it is none of ours.
-static bool read_call(const char *text, int lanes, char (*out_name)[HELPER_NAME], Tile *out_tile)
+typedef enum HelperKind { TILE, TURN, COPY, DOTS, TURN_PAIRS, COPY_PAIRS, N_KINDS } HelperKind;
+
+static const char *const kind_name[N_KINDS] = {[TILE] = "tile_", [TURN] = "turn_", [COPY] = "copy_", [DOTS] = "dots_",
+                                               [TURN_PAIRS] = "turn2_", [COPY_PAIRS] = "copy2_"};
+
+// The helper called at `text` ("tile_14x32_v(..."), into `out_name`; N_KINDS when it is none of ours.
+static HelperKind read_call(const char *text, int lanes, char (*out_name)[HELPER_NAME], Tile *out_tile)
 {
-    const bool tile = strncmp(text, "tile_", 5) == 0;
-    if (!tile && strncmp(text, "turn_", 5) != 0 && strncmp(text, "copy_", 5) != 0)
-        return false;
-    const char *s = text + 5;
+    HelperKind kind = TILE;
+    while (kind < N_KINDS && strncmp(text, kind_name[kind], strlen(kind_name[kind])) != 0)
+        kind++;
+    if (kind == N_KINDS)
+        return N_KINDS;
+    const char *s = text + strlen(kind_name[kind]);
+    const bool tile = kind == TILE || kind == DOTS;
     const int first = number_after(&s);
     int second = lanes;
     if (tile && *s == 'x') {
         s++;
         second = number_after(&s);
     }
-    *out_tile = (Tile){.lanes = lanes, .rows = first, .vectors = second / lanes};
+    *out_tile = (Tile){.lanes = lanes, .rows = first, .vectors = second / lanes, .pairs = kind >= DOTS};
     if (tile && strncmp(s, "_r", 2) == 0) {
         s += 2;
         out_tile->row_step = number_after(&s);
@@ -184,9 +205,23 @@ static bool read_call(const char *text, int lanes, char (*out_name)[HELPER_NAME]
         }
     }
     if (first <= 0 || second <= 0 || strncmp(s, "_v(", 3) != 0 || s - text >= HELPER_NAME)
-        return false;
+        return N_KINDS;
     snprintf(*out_name, sizeof *out_name, "%.*s", (int)(s - text), text);
-    return true;
+    return kind;
+}
+
+static void helper_text(Arena *arena, HelperKind kind, Tile tile, Text *out)
+{
+    switch (kind) {
+    case TILE:       tile_text(arena, tile, out); break;
+    case TURN:       turn_text(arena, tile, out); break;
+    case COPY:       copy_text(arena, tile.rows, out); break;
+    case DOTS:       dots_text(arena, tile, out); break;
+    case TURN_PAIRS: turn_pairs_text(arena, tile, out); break;
+    case COPY_PAIRS: copy_pairs_text(arena, tile.rows, tile.lanes, out); break;
+    case N_KINDS:    break;
+    }
+    text_char(out, '\n');
 }
 
 void product_prelude(const Program *p, const Target *target, Text *out)
@@ -194,21 +229,22 @@ void product_prelude(const Program *p, const Target *target, Text *out)
     enum { MOST = 64 };
     char known[MOST][HELPER_NAME];
     size_t n_known = 0;
+    bool pairs = false;
     for (size_t k = 1; k < p->n_kernels; k++)
         for (const char *s = p->kernel[k].text; *s && n_known < MOST; s++) {
             Tile tile;
-            bool is_new = (*s == 't' || *s == 'c') && read_call(s, target->vector_floats, &known[n_known], &tile);
+            if (*s != 't' && *s != 'c' && *s != 'd')
+                continue;
+            const HelperKind kind = read_call(s, target->vector_floats, &known[n_known], &tile);
+            bool is_new = kind != N_KINDS;
             for (size_t i = 0; i < n_known && is_new; i++)
                 is_new = strcmp(known[i], known[n_known]) != 0;
             if (!is_new)
                 continue;
-            if (strncmp(s, "tile", 4) == 0)
-                tile_text(p->arena, tile, out);
-            else if (strncmp(s, "turn", 4) == 0)
-                turn_text(p->arena, tile, out);
-            else
-                copy_text(p->arena, tile.rows, out);
-            text_char(out, '\n');
+            if (tile.pairs && !pairs)
+                pairs_prelude(tile.lanes, out);
+            pairs |= tile.pairs;
+            helper_text(p->arena, kind, tile, out);
             n_known++;
         }
 }

@@ -137,7 +137,7 @@ static bool affine_step(const Graph *g, const Node *n, const Affine *in, Affine 
         const AxisId axis = n->type.axis[i];
         int64_t stride = stride_of(from, in, axis);
         switch ((int)n->op) {
-        case OP_STOP: case OP_EXPAND: case OP_AT:
+        case OP_STOP: case OP_CAST: case OP_EXPAND: case OP_AT:
             break;
         case OP_RENAME:
             for (int k = 0; k < n->attr[1].axes.n; k++)
@@ -167,13 +167,19 @@ static bool affine_step(const Graph *g, const Node *n, const Affine *in, Affine 
     return true;
 }
 
-bool value_affine(const Graph *g, ValueId v, Affine *out_affine)
+static bool is_rounding(const Graph *g, const Node *n)
+{
+    return n->op == OP_CAST && n->type.dtype == DTYPE_BF16 && g->node[n->in[0]].type.dtype != DTYPE_I32;
+}
+
+static bool find_affine(const Graph *g, ValueId v, bool rounded, Affine *out_affine)
 {
     ValueId chain[64];
     size_t n = 0;
     while (!value_is_stored(g, v)) {
         const Node *node = &g->node[v];
-        if (n == 64 || !((op_row[node->op].flags & OP_FLAG_VIEW) || node->op == OP_STOP))
+        const bool passes = (op_row[node->op].flags & OP_FLAG_VIEW) || node->op == OP_STOP || (rounded && is_rounding(g, node));
+        if (n == 64 || !passes)
             return false;
         chain[n++] = v;
         v = node->in[0];
@@ -187,6 +193,16 @@ bool value_affine(const Graph *g, ValueId v, Affine *out_affine)
     }
     *out_affine = affine;
     return true;
+}
+
+bool value_affine(const Graph *g, ValueId v, Affine *out_affine)
+{
+    return find_affine(g, v, false, out_affine);
+}
+
+bool value_affine_rounded(const Graph *g, ValueId v, Affine *out_affine)
+{
+    return find_affine(g, v, true, out_affine);
 }
 
 bool affine_collapse(const Graph *g, ValueId v, const Affine *affine, const AxisGroup *group, int64_t *out_stride)

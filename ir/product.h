@@ -42,6 +42,8 @@ typedef struct Affine {
 // False when some view on the way (pad, window, a merge of axes that do not follow each other) is not affine, or
 // something other than a view stands before the stored numbers.
 bool value_affine(const Graph *g, ValueId v, Affine *out_affine);
+// The same, seen through roundings to bf16: for whoever rounds what it reads.
+bool value_affine_rounded(const Graph *g, ValueId v, Affine *out_affine);
 // The stride by which a group of axes is one axis in that address; false when they do not collapse. Axes that the
 // value does not hold count as stride 0. A group of size 1 has stride 1.
 bool affine_collapse(const Graph *g, ValueId v, const Affine *affine, const AxisGroup *group, int64_t *out_stride);

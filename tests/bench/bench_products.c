@@ -1,16 +1,17 @@
 // Speed of generated product and row kernels at the shapes of a GPT's training step: one thread, processor time, the best
 // of some runs, packing and epilogue included. A benchmark, not a test:
-//     ninja -C build bench_products && build/tests/bench_products [avx512 | avx2 | sse]
+//     ninja -C build bench_products && build/tests/bench_products [avx512 | avx2 | sse | bf16]
 #include "../codegen/run_program.h"
 
 #include <time.h>
 
-typedef struct Machine { const char *name, *flags; int lanes, registers; } Machine;
+typedef struct Machine { const char *name, *flags; int lanes, registers; bool bf16; } Machine;
 
 static const Machine machine[] = {
-    {"avx512", "-O2 -march=native", 16, 32},
-    {"avx2", "-O2 -march=haswell", 8, 16},
-    {"sse", "-O2", 4, 16},
+    {"avx512", "-O2 -march=native", 16, 32, false},
+    {"avx2", "-O2 -march=haswell", 8, 16, false},
+    {"sse", "-O2", 4, 16, false},
+    {"bf16", "-O2 -march=native", 16, 32, true},            // products of operands rounded to bf16
 };
 
 static double now_s(void)
@@ -59,7 +60,8 @@ static double best_run(Case *c, int runs)
 static void measure(const Machine *m, const char *what, const char *text, double flops)
 {
     static const char *const passes[] = {"fuse_rows", "fuse_product", "fuse_loops"};
-    const Target target = {.name = "cpu", .vector_floats = m->lanes, .vector_registers = m->registers, .l1_bytes = 49152,
+    const Target target = {.name = "cpu", .vector_floats = m->lanes, .vector_registers = m->registers,
+                           .has_bf16_dot = m->bf16, .l1_bytes = 49152,
                            .l2_bytes = 1 << 20, .threads = 2};
     Case c;
     case_begin(&c, text, &target);
@@ -75,14 +77,21 @@ static void measure(const Machine *m, const char *what, const char *text, double
     case_end(&c);
 }
 
-static void product(const Machine *m, int rows, int cols, int sum, const char *a, const char *b, const char *epilogue)
+static void product(const Machine *m, int rows, int cols, int sum, const char *a, const char *b, bool with_gelu)
 {
     Arena arena = {0};
+    static const char f32[] = "  %3.c = contract %1, %2 {over = [K]} : f32[M,N]\n";
+    static const char bf16[] = "  %3 = cast %1 {to = bf16}\n  %4 = cast %2 {to = bf16}\n"
+                               "  %5 = contract %3, %4 {over = [K]} : bf16[M,N]\n  %6.c = cast %5 {to = f32} : f32[M,N]\n";
+    const int c = m->bf16 ? 6 : 3;          // the number of the value c
+    const char *gelu = arena_printf(&arena, "  %%%d.u = arg \"u\" : f32[N]\n  %%%d = add %%%d, %%%d\n"
+                                    "  %%%d = map %%%d {f = gelu_tanh}\n  result \"u\" = %%%d\n  result \"y\" = %%%d\n",
+                                    c + 1, c + 2, c, c + 1, c + 3, c + 2, c + 2, c + 3);
+    const char *plain = arena_printf(&arena, "  result \"c\" = %%%d\n", c);
     const char *text = arena_printf(&arena, "graph @main\naxis M = %d, N = %d, K = %d\n{\n  %%1.a = arg \"a\" : f32[%s]\n"
-                                    "  %%2.b = arg \"b\" : f32[%s]\n  %%3.c = contract %%1, %%2 {over = [K]} : f32[M,N]\n%s}\n",
-                                    rows, cols, sum, a, b, epilogue);
-    const char *what = arena_printf(&arena, "%d x %d x %d  a[%s] b[%s]%s", rows, cols, sum, a, b,
-                                    strlen(epilogue) > 25 ? " + gelu" : "");
+                                    "  %%2.b = arg \"b\" : f32[%s]\n%s%s}\n", rows, cols, sum, a, b, m->bf16 ? bf16 : f32,
+                                    with_gelu ? gelu : plain);
+    const char *what = arena_printf(&arena, "%d x %d x %d  a[%s] b[%s]%s", rows, cols, sum, a, b, with_gelu ? " + gelu" : "");
     measure(m, what, text, 2.0 * rows * cols * sum);
     arena_free(&arena);
 }
@@ -118,21 +127,20 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc > 1 && i < sizeof machine / sizeof *machine; i++)
         if (strcmp(argv[1], machine[i].name) == 0)
             m = &machine[i];
-    static const char plain[] = "  result \"c\" = %3\n";
-    static const char gelu[] = "  %4.u = arg \"u\" : f32[N]\n  %5 = add %3, %4\n  %6 = map %5 {f = gelu_tanh}\n  result \"u\" = %5\n"
-                               "  result \"y\" = %6\n";
     printf("%s, one thread, best of 10\n", m->name);
-    product(m, 1024, 1024, 1024, "M,K", "K,N", plain);
-    product(m, 4096, 384, 384, "M,K", "K,N", plain);
-    product(m, 4096, 1536, 384, "M,K", "K,N", gelu);
-    product(m, 4096, 384, 1536, "M,K", "K,N", plain);
-    product(m, 4096, 1536, 384, "M,K", "N,K", plain);
-    product(m, 4096, 384, 1536, "M,K", "N,K", plain);
-    product(m, 384, 384, 4096, "K,M", "K,N", plain);
-    product(m, 384, 1536, 4096, "K,M", "K,N", plain);
-    product(m, 1536, 384, 4096, "K,M", "K,N", plain);
-    product(m, 64, 256, 2048, "K,M", "K,N", plain);
-    attention(m, false);
-    attention(m, true);
+    product(m, 1024, 1024, 1024, "M,K", "K,N", false);
+    product(m, 4096, 384, 384, "M,K", "K,N", false);
+    product(m, 4096, 1536, 384, "M,K", "K,N", true);
+    product(m, 4096, 384, 1536, "M,K", "K,N", false);
+    product(m, 4096, 1536, 384, "M,K", "N,K", false);
+    product(m, 4096, 384, 1536, "M,K", "N,K", false);
+    product(m, 384, 384, 4096, "K,M", "K,N", false);
+    product(m, 384, 1536, 4096, "K,M", "K,N", false);
+    product(m, 1536, 384, 4096, "K,M", "K,N", false);
+    product(m, 64, 256, 2048, "K,M", "K,N", false);
+    if (!m->bf16) {                         // products of two activations stay float32
+        attention(m, false);
+        attention(m, true);
+    }
     return 0;
 }
