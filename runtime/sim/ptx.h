@@ -106,6 +106,8 @@ typedef struct PtxModule {
 
 // Fails with INTERNAL on text that it does not know: `NAME:LINE: what was found`.
 Status ptx_parse(Arena *arena, const char *name, const char *text, PtxModule **out_module, StatusText *why);
+// The form of an opcode as it is written, `ld.global.f32`; FORM_NONE: no row has it.
+PtxForm ptx_find_form(const char *opcode);
 const PtxKernel *ptx_find(const PtxModule *m, const char *kernel);     // NULL: none
 // "%r12" for a slot.
 const char *ptx_register_name(const PtxKernel *k, int32_t slot, char *out, size_t room);

@@ -26,8 +26,10 @@ bool sim_fail(Sim *s, const PtxInsn *i, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    if (i->source_line && i->source_file < m->n_files)
-        snprintf(source, sizeof source, " (%s:%u)", m->file[i->source_file], i->source_line);
+    if (i->source_line && i->source_file < m->n_files) {        // NVRTC puts the current folder before the name
+        const char *path = m->file[i->source_file], *slash = strrchr(path, '/');
+        snprintf(source, sizeof source, " (%s:%u)", slash ? slash + 1 : path, i->source_line);
+    }
     if (!s->failed)
         status_fail(s->why, STATUS_INTERNAL, "%s:%u: %s: %s, in block %u of kernel '%s'%s", m->name, i->line,
                     sim_opcode(i, opcode, sizeof opcode), text, s->block[0], s->kernel->name, source);

@@ -26,6 +26,7 @@ typedef struct Ran {
     Program *program;
     EvalResult expected;
     double **leaf;                          // [n_nodes] of the given graph
+    const DeviceOps *ops;                   // where it runs; the cpu unless a test changes it
 } Ran;
 
 // The number of places an int leaf may point to: the smallest axis it is used along.
@@ -87,6 +88,7 @@ static void must(Ran *r, bool good)
 static void compile_graph(Ran *r, const char *text, int lanes)
 {
     memset(r, 0, sizeof *r);
+    r->ops = &device_cpu;
     r->sources = sources_make(&r->arena);
     r->diag = diag_make(&r->arena, &r->sources);
     uint32_t file = sources_add(&r->sources, "test.ir", text, strlen(text));
@@ -150,7 +152,7 @@ static inline void write_leaves(Ran *r, LoadedProgram *l)
             }
         }
         if (bytes)
-            assert_int_equal(device_cpu.write(l, b, data, bytes, &why), STATUS_OK);
+            assert_int_equal(r->ops->write(l, b, data, bytes, &why), STATUS_OK);
     }
 }
 
@@ -178,7 +180,7 @@ static inline double compare_outputs(Ran *r, LoadedProgram *l, uint64_t *bits)
         size_t bytes = bytes_of(r->program, b);
         char *data = arena_alloc(&r->arena, bytes + 8, 1);
         if (bytes)
-            assert_int_equal(device_cpu.read(l, b, data, bytes, &why), STATUS_OK);
+            assert_int_equal(r->ops->read(l, b, data, bytes, &why), STATUS_OK);
         DType dtype = g->node[o->value].type.dtype;
         size_t count = bytes / dtype_row[dtype].bytes;
         const double *want = r->expected.value[o->value];
