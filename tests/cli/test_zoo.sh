@@ -35,6 +35,8 @@ compare() {
 compare gpt "$work/text.txt" T=8 train.batch=2
 compare gmlp_lm "$work/text.txt" T=8 train.batch=2
 compare bert "$work/text.txt" T=16 A=4 train.batch=2
+compare hyena "$work/text.txt" T=16 train.batch=2
+compare m2gpt "$work/text.txt" T=16 L=1 train.batch=2
 compare looks "$work/text.txt" T=7
 compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
