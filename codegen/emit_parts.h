@@ -50,6 +50,9 @@ Env  view_operand(Emitter *E, ValueId view, const Env *env);
 // Adds `lo <= e < hi, by divides e` to what must hold for the value to be other than 0.
 void env_guard(Emitter *E, Env *env, Ix e, int64_t lo, int64_t hi, int64_t by);
 
+// `val`, computed in place from what is 0 outside, made 0 where the guard that env has beyond its first `n_before` does not hold.
+Val emit_zero_outside(Emitter *E, Scope *at, ValueId x, const Env *env, int n_before, Val val);
+
 // Element `env` of the buffer of `v`.
 Val  emit_load(Emitter *E, Scope *at, ValueId v, const Env *env);
 // The guards of env as one condition. Vector conditions are masks.

@@ -96,7 +96,9 @@ static Val conv_body(Emitter *E, Scope *s, const Node *n, const Reduction *r, co
         env_set(&side[0], n->attr[0].axis, from);
         env_guard(E, &side[0], from, 0, size, 1);
     }
-    Val a = val_float(E, emit_value(E, s, n->in[0], &side[0])), b = val_float(E, emit_value(E, s, n->in[1], &side[1]));
+    Val a = emit_zero_outside(E, s, n->in[0], &side[0], inner->n_guards, emit_value(E, s, n->in[0], &side[0]));
+    Val b = val_float(E, emit_value(E, s, n->in[1], &side[1]));
+    a = val_float(E, a);
     return (Val){.text = arena_printf(E->arena, "%s*%s", val_text(E, a, PREC_PRODUCT), val_text(E, b, PREC_UNARY)),
                  .prec = PREC_PRODUCT, .kind = VAL_FLOAT, .is_vector = a.is_vector || b.is_vector};
 }

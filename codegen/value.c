@@ -421,16 +421,20 @@ static bool is_plain(const Emitter *E, ValueId v)
     return emit_is_stored(E, v);
 }
 
+Val emit_zero_outside(Emitter *E, Scope *at, ValueId x, const Env *env, int n_before, Val val)
+{
+    if (env->n_guards == n_before || env->is_zero || is_plain(E, x))
+        return val;
+    Env added = {.n_guards = 1, .guard = {env->guard[env->n_guards - 1]}};
+    bool is_int = E->g->node[x].type.dtype == DTYPE_I32;
+    return choose(E, emit_guard(E, at, &added), is_int ? val : val_float(E, val), val_const(E, 0, is_int ? VAL_INT : VAL_FLOAT));
+}
+
 static Val emit_view(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
     Env x = view_operand(E, v, env);
-    Val val = emit_value(E, at, n->in[0], &x);
-    if (x.n_guards == env->n_guards || x.is_zero || is_plain(E, n->in[0]))
-        return val;
-    Env added = {.n_guards = 1, .guard = {x.guard[x.n_guards - 1]}};
-    bool is_int = n->type.dtype == DTYPE_I32;
-    return choose(E, emit_guard(E, at, &added), is_int ? val : val_float(E, val), val_const(E, 0, is_int ? VAL_INT : VAL_FLOAT));
+    return emit_zero_outside(E, at, n->in[0], &x, env->n_guards, emit_value(E, at, n->in[0], &x));
 }
 
 static Val emit_op(Emitter *E, Scope *at, ValueId v, const Env *env)

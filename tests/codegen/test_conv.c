@@ -32,6 +32,10 @@ static const char *const cases[] = {
     "graph @main\naxis B : batch = 2, T : time = 101, H = 3, I = 5, J = 20\n{\n %1 = arg \"x\" : f32[B,T,H,I,J]\n"
     " %2 = arg \"k\" : f32[T,H]\n %3 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 0, over = [], circular = 0}\n"
     " %4 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 0, over = [H], circular = 0}\n result \"y\" = %3\n result \"z\" = %4\n}\n",
+    // a value computed in place that is not 0 where what it is made of is
+    "graph @main\naxis B : batch = 2, T : time = 11, S = 5, C = 20\n{\n %1 = arg \"x\" : f32[B,T,C]\n %2 = arg \"k\" : f32[S,C]\n"
+    " %3 = arg \"g\" : f32[B,T]\n %4 = map %3 {f = exp}\n %5 = div %1, %4\n %6 = map %5 {f = cos}\n"
+    " %7 = fftconv %6, %2 {axis = T, taps = S, to = T, left = 2, over = [], circular = 0}\n result \"y\" = %7\n}\n",
     "graph @main\naxis B : batch = 2, T : time = 130, H = 3, C = 4\n{\n %1 = arg \"x\" : f32[B,C,T]\n"
     " %2 = arg \"k\" : f32[H,C,T]\n %3 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 64, over = [], circular = 0}\n"
     " result \"y\" = %3\n}\n",
