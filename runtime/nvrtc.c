@@ -24,11 +24,10 @@ struct Nvrtc {
 #undef FUNCTION
 };
 
-static void *find_library(void)
+static void *find_library(const char *given)
 {
     static const char *const place[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "/usr/local/cuda/lib64/libnvrtc.so",
                                         "/usr/local/cuda/lib/libnvrtc.so", "/usr/local/cuda-13.0/lib/libnvrtc.so"};
-    const char *given = getenv("MIXC_NVRTC");
     if (given)
         return dlopen(given, RTLD_NOW | RTLD_LOCAL);
     void *library = NULL;
@@ -39,7 +38,10 @@ static void *find_library(void)
 
 Status nvrtc_open(Nvrtc **out_nvrtc, StatusText *why)
 {
-    void *library = find_library();
+    const char *given = getenv("MIXC_NVRTC");
+    void *library = find_library(given);
+    if (!library && given)
+        return status_fail(why, STATUS_NO_DEVICE, "cannot load '%s', the compiler of CUDA text that MIXC_NVRTC names", given);
     if (!library)
         return status_fail(why, STATUS_NO_DEVICE, "cannot load libnvrtc, the compiler of CUDA text; install the CUDA toolkit "
                            "(12 or 13), or name the library in MIXC_NVRTC");

@@ -7,6 +7,7 @@
 //   // expect BUFFER seq FIRST STEP | is V V V ...
 //   // count NAME VALUE                      a counter
 //   // error TEXT                            the message must have it in it
+#include "device.h"
 #include "sim/sim.h"
 
 #include <dirent.h>
@@ -237,12 +238,26 @@ static void test_damaged_texts(void **state)
     arena_free(&arena);
 }
 
+static void test_device_without_nvrtc(void **state)
+{
+    (void)state;
+    Device *d = NULL;
+    StatusText why = {0};
+    assert_ptr_equal(device_find("sim"), &device_sim);
+    setenv("MIXC_NVRTC", "/nowhere/libnvrtc.so", 1);
+    assert_int_equal(device_sim.open(&(DeviceOptions){0}, &d, &why), STATUS_NO_DEVICE);
+    assert_string_equal(why.text, "cannot load '/nowhere/libnvrtc.so', the compiler of CUDA text that MIXC_NVRTC names");
+    assert_null(d);
+    unsetenv("MIXC_NVRTC");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conformance_texts),
         cmocka_unit_test(test_launch_is_checked),
         cmocka_unit_test(test_damaged_texts),
+        cmocka_unit_test(test_device_without_nvrtc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
