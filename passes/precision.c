@@ -1,8 +1,8 @@
 // precision: where bf16 is asked for (train.precision, --dtype), products with a parameter read bf16 operands.
 //
 // Each such product of float32 values becomes a product of their roundings to bf16, summed in float32; the sum is not
-// rounded unless it is stored as bf16. Everything else (norms, softmax, losses, residual sums) stays in float32, and so do the parameters,
-// of which the optimiser keeps the only copy. torch.autocast rounds the same operands of linear layers.
+// rounded unless it is stored as bf16. Everything else (norms, softmax, losses, residual sums) stays in float32, and so do
+// the parameters, of which the optimiser keeps the only copy. torch.autocast rounds the same operands of linear layers.
 // The pass runs before gradients are taken: those of a cast are casts, so the backward products read bf16 as well.
 //
 // Scores and their weighted sums (products of two activations) are left alone.
