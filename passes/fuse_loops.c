@@ -214,6 +214,17 @@ static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
     return yes;
 }
 
+// Whether the value has an element for each pair of positions, like the scores of attention. Of the operands of a product
+// inside a kernel, these stay inside: they would be the largest values of all. What they are made of is stored.
+static bool holds_twins(const Graph *g, ValueId v)
+{
+    const Type *type = &g->node[v].type;
+    for (size_t i = 0; i < type->n_axes; i++)
+        if (g->axis[type->axis[i]].twin_of && type_has(type, g->axis[type->axis[i]].twin_of))
+            return true;
+    return false;
+}
+
 // `root` needs operand `in`, through `via`.
 static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
 {
@@ -225,7 +236,7 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
     if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {
-        bool inside = via == root || (f->flags[via] & INSIDE);
+        bool inside = (via == root || (f->flags[via] & INSIDE)) && (n->op != OP_CONTRACT || holds_twins(g, in));
         if (inside && !g->node[in].kernel && (f->has_contract[in] || reaches(f, in, g->node[root].kernel)))
             f->flags[in] |= INSIDE;
         else if (n->op == OP_CONTRACT || g->kernel[g->node[root].kernel] == FAMILY_ROWS ||

@@ -33,7 +33,7 @@ check sut_moe_ffn Ffn
 check sut_moa_self_attention MoA
 # The cpu text of the next two is not of a reasonable size yet: reductions are nested in reductions.
 check sut_encoder_act "" eval
-check moeut_lm "" eval
+check moeut_lm
 
 name=gmlp_block_causal golden=$MIXC_SHARED/goldens/gmlp_block_causal.safetensors
 # Through the model around the layer, with a map of full paths.
