@@ -236,8 +236,9 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
     if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {
-        bool inside = (via == root || (f->flags[via] & INSIDE)) && (n->op != OP_CONTRACT || holds_twins(g, in));
-        if (inside && !g->node[in].kernel && (f->has_contract[in] || reaches(f, in, g->node[root].kernel)))
+        bool inside = via == root || (f->flags[via] & INSIDE), own = reaches(f, in, g->node[root].kernel);
+        bool operand = n->op == OP_CONTRACT && !holds_twins(g, in);
+        if (inside && !g->node[in].kernel && (own || (f->has_contract[in] && !operand)))
             f->flags[in] |= INSIDE;
         else if (n->op == OP_CONTRACT || g->kernel[g->node[root].kernel] == FAMILY_ROWS ||
                  (via != root && (f->flags[via] & BY_PRODUCT)))
