@@ -39,8 +39,8 @@ typedef struct Codegen {
     uint32_t     *n_uses;                   // [n_nodes] see Lower
     ConeScratch   cones;
     Cone          cone;
-    ValueId      *member;                   // stored values by kernel: member[first[k]] .. member[first[k+1] - 1]
-    uint32_t     *first;                    // [n_kernels + 1]
+    const ValueId *member;                  // see KernelMembers
+    const uint32_t *first;
     uint32_t     *order; size_t n_order;    // kernels in order of execution
     NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
     bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
@@ -53,28 +53,7 @@ static bool is_leaf(const Node *n)
     return n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
 }
 
-// --- members and order
-
-static void find_members(Codegen *c)
-{
-    const Graph *g = c->g;
-    c->first = arena_array(&c->scratch, uint32_t, g->n_kernels + 2);
-    size_t n = 0;
-    for (ValueId v = 1; v < g->n_nodes; v++)
-        if (g->node[v].kernel) {
-            c->first[g->node[v].kernel + 1]++;
-            n++;
-        }
-    for (size_t k = 1; k <= g->n_kernels; k++)
-        c->first[k] += c->first[k - 1];
-    c->member = arena_array(&c->scratch, ValueId, n + 1);
-    uint32_t *next = arena_array(&c->scratch, uint32_t, g->n_kernels + 1);
-    for (ValueId v = 1; v < g->n_nodes; v++)
-        if (g->node[v].kernel) {
-            uint32_t k = g->node[v].kernel;
-            c->member[c->first[k] + next[k]++] = v;
-        }
-}
+// --- order
 
 static void find_cone(Codegen *c, uint32_t kernel)
 {
@@ -355,14 +334,6 @@ static bool check_outputs(Codegen *c)
 
 // --- kernels
 
-static uint64_t hash_bytes(const char *s, size_t n)
-{
-    uint64_t h = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
-    return h;
-}
-
 static void grow_slots(Codegen *c)
 {
     if (c->n_known * 2 < c->n_slots)
@@ -397,7 +368,7 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
 {
     Text key = text_make(&c->scratch);
     cone_key(c->g, kernel, &c->cone, &c->cones, &key);
-    uint64_t hash = hash_bytes(key.data, key.n);
+    uint64_t hash = cone_hash(&key);
     grow_slots(c);
     size_t s = hash % c->n_slots;
     for (; c->slot[s]; s = (s + 1) % c->n_slots) {
@@ -407,6 +378,10 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
     }
     Lower L = {.arena = &c->scratch, .diag = c->diag, .g = c->g, .target = c->target, .program = c->program, .kernel = kernel,
                .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses};
+    const Schedules *measured = c->target->schedules;
+    const Schedule *schedule = measured ? measured->find(measured->user, hash) : NULL;
+    if (schedule)
+        L.schedule = *schedule;
     if (!lower_family(&L))
         return NULL;
     lower_plain_cuda(&L);
@@ -558,7 +533,9 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     c.key_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.n_uses = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.cones = cone_scratch(&c.scratch, g);
-    find_members(&c);
+    const KernelMembers members = kernel_members(&c.scratch, g);
+    c.member = members.member;
+    c.first = members.first;
     find_leaves(&c);
     bool good = check_outputs(&c);
     ValueId *old = find_replacements(&c);

@@ -129,3 +129,32 @@ void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScrat
             put(out, scratch->local[n->in[k]]);
     }
 }
+
+uint64_t cone_hash(const Text *key)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    for (size_t i = 0; i < key->n; i++)
+        h = (h ^ (unsigned char)key->data[i]) * 0x100000001b3u;
+    return h;
+}
+
+KernelMembers kernel_members(Arena *arena, const Graph *g)
+{
+    KernelMembers m = {.first = arena_array(arena, uint32_t, g->n_kernels + 2)};
+    size_t n = 0;
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].kernel) {
+            m.first[g->node[v].kernel + 1]++;
+            n++;
+        }
+    for (size_t k = 1; k <= g->n_kernels; k++)
+        m.first[k] += m.first[k - 1];
+    m.member = arena_array(arena, ValueId, n + 1);
+    uint32_t *next = arena_array(arena, uint32_t, g->n_kernels + 1);
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].kernel) {
+            const uint32_t k = g->node[v].kernel;
+            m.member[m.first[k] + next[k]++] = v;
+        }
+    return m;
+}

@@ -24,5 +24,14 @@ void cone_find(Arena *arena, const Graph *g, uint32_t kernel, const ValueId *mem
 
 // Appends the key to `out` (binary, in a Text).
 void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScratch *scratch, Text *out);
+uint64_t cone_hash(const Text *key);
+
+// The values that kernel k of a fused graph stores, ascending: member[first[k]] .. member[first[k + 1] - 1].
+typedef struct KernelMembers {
+    ValueId  *member;
+    uint32_t *first;                        // [n_kernels + 2]
+} KernelMembers;
+
+KernelMembers kernel_members(Arena *arena, const Graph *g);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "codegen.h"
 #include "emitter.h"
+#include "schedule.h"
 
 typedef struct LowerLaunch {
     uint32_t   kernel;                      // of the program
@@ -34,6 +35,7 @@ typedef struct Lower {
     uint32_t      kernel;                   // of the graph
     const ValueId *member; size_t n_members;   // the values it stores, ascending
     const ValueId *ready; size_t n_ready;   // what its launches so far have stored
+    Schedule      schedule;                 // what was measured to be best; all 0: the family decides
     uint32_t     *n_uses;                   // [n_nodes]: how often the kernel's nodes read each; for Emitter.n_uses
     LowerWorkspace *workspace; size_t n_workspaces, workspace_capacity;   // [0] is unused
     LowerLaunch  *launch; size_t n_launches, launch_capacity;
@@ -47,6 +49,9 @@ bool lower_scatter(Lower *L);
 bool lower_route(Lower *L);
 bool lower_conv(Lower *L);
 bool lower_grouped(Lower *L);
+
+// The schedules of a family that has a choice, as codegen_candidates gives them. Nothing is lowered.
+size_t candidates_contract(Lower *L, size_t most, Candidate **out);
 
 // An emitter for a kernel of L. For CUDA give the C emitter, whose parameters (and their order) it takes over.
 Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like);

@@ -422,7 +422,7 @@ bool lower_contract(Lower *L)
     const Members members = members_of(g, L->member, L->n_members);
     assert(members.anchor != 0 && "a product kernel has a contract");
     ProductText P = {.p = product_of(g, members.anchor)};
-    P.plan = reads_pairs(L, &P.p) ? plan_product_pairs(&P.p, L->target) : plan_product(&P.p, L->target);
+    P.plan = plan_product(&P.p, L->target, reads_pairs(L, &P.p), &L->schedule);
     const Space space = space_of(L->arena, g, &members);
     const Node *anchor = &g->node[members.anchor];
     const char *hint = anchor->hint ? anchor->hint : "product";
@@ -447,4 +447,11 @@ bool lower_contract(Lower *L)
     product_cuda(L, &P.p, &space, &text);
     lower_launch(L, &text);
     return true;
+}
+
+size_t candidates_contract(Lower *L, size_t most, Candidate **out)
+{
+    const Members members = members_of(L->g, L->member, L->n_members);
+    const Product p = product_of(L->g, members.anchor);
+    return plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);
 }

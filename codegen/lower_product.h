@@ -44,10 +44,11 @@ typedef struct Plan {
     bool    ahead;                          // operand 1 is packed before, by a launch of its own
 } Plan;
 
-Plan    plan_product(const Product *p, const Target *target);
+// `pairs`: both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
+Plan    plan_product(const Product *p, const Target *target, bool pairs, const Schedule *schedule);
 void    plan_cut_sum(Plan *plan, size_t l1_bytes);          // terms per block
-// The same where both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
-Plan    plan_product_pairs(const Product *p, const Target *target);
+// The plans worth measuring, as schedules; see codegen_candidates.
+size_t  plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, size_t most, Candidate **out);
 // Places that `terms` take in a panel: as many, or half of them in pairs.
 int64_t plan_places(const Plan *plan, int64_t terms);
 const char *product_places(Arena *arena, const Plan *plan, const char *terms);

@@ -1,7 +1,9 @@
-// How a product is cut into blocks: a small search over block counts with a cost in cycles per thread.
+// How a product is cut into blocks: a search over tiles and block counts with a cost in cycles per thread. The cheapest
+// of the usual tile is the default; the others, in order of cost, are the candidates for measuring (schedule.h).
 #include "lower_product.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -53,16 +55,21 @@ int64_t plan_packed_floats(const Plan *plan)
     return plan->batch * plan_packed_cols(plan) * plan_places(plan, plan->sum) + 2 * tile_width(plan->tile);
 }
 
-// Terms per block: a panel of operand 1 stays in the first-level cache.
-void plan_cut_sum(Plan *plan, size_t l1_bytes)
+// At most so many terms per block, in equal blocks of whole vectors.
+static void cut_sum_at(Plan *plan, int64_t most)
 {
     const int lanes = plan->tile.lanes * (plan->tile.pairs ? 2 : 1);
-    int64_t most = (int64_t)(l1_bytes ? l1_bytes : 32768) / (4 * tile_width(plan->tile));
-    most = most < 64 ? 64 : most > 512 ? 512 : most;
-    most *= plan->tile.pairs ? 2 : 1;
     plan->n_sum_blocks = at_least(ceil_div(plan->sum, most), 1);
     plan->block_sum = at_least(round_up(ceil_div(plan->sum, plan->n_sum_blocks), lanes), lanes);
     plan->n_sum_blocks = at_least(ceil_div(plan->sum, plan->block_sum), 1);
+}
+
+// Terms per block: a panel of operand 1 stays in the first-level cache.
+void plan_cut_sum(Plan *plan, size_t l1_bytes)
+{
+    int64_t most = (int64_t)(l1_bytes ? l1_bytes : 32768) / (4 * tile_width(plan->tile));
+    most = most < 64 ? 64 : most > 512 ? 512 : most;
+    cut_sum_at(plan, most * (plan->tile.pairs ? 2 : 1));
 }
 
 // Cycles that the busiest of `threads` spends: multiplications, packing, and the pass over c at the end. The weights
@@ -70,67 +77,221 @@ void plan_cut_sum(Plan *plan, size_t l1_bytes)
 static double cost(const Plan *plan, int threads)
 {
     const double rows = (double)plan->block_rows, cols = (double)plan->block_cols, sum = (double)plan->sum;
-    double item = rows * cols * sum / (plan->tile.lanes * (plan->tile.pairs ? 4.0 : 2.0)) + rows * sum * 0.25 + rows * cols * 1.0 + 1000.0;
+    const int r = plan->tile.rows, v = plan->tile.vectors;
+    const double n_tiles = rows / r * cols / tile_width(plan->tile);
+    double term = r * v / 2.0;              // two multiply-adds a cycle, two loads a cycle, four cycles until a sum is known
+    term = term < (r + v) / 2.0 ? (r + v) / 2.0 : term;
+    term = term < 4 ? 4 : term;
+    double item = n_tiles * (sum * term * (plan->tile.pairs ? 0.5 : 1) + (double)plan->n_sum_blocks * (r * v + 20.0));
+    item += rows * sum * 0.25 + rows * cols * 1.0 + 1000.0;
     if (!plan->ahead)
         item += cols * sum * 0.25;
-    return (double)ceil_div(plan_work(plan), threads) * item;
+    const double total = (double)ceil_div(plan_work(plan), threads) * item;
+    return plan->ahead                      // packed once, by all threads, through memory
+        ? total + (double)plan->batch * (double)plan_packed_cols(plan) * sum * 0.7 / threads + 4000.0 : total;
+}
+
+// Blocks of so many rows and columns, or a little more.
+static void cut_at(Plan *plan, int64_t rows, int64_t cols)
+{
+    plan->block_rows = round_up(rows, plan->tile.rows);
+    plan->block_cols = round_up(cols, tile_width(plan->tile));
+    plan->n_row_blocks = at_least(ceil_div(plan->rows, plan->block_rows), 1);
+    plan->n_col_blocks = at_least(ceil_div(plan->cols, plan->block_cols), 1);
 }
 
 // Cuts rows and columns evenly into this many blocks; false when a block would not fit its share of the cache.
 static bool cut(Plan *plan, int64_t row_blocks, int64_t col_blocks, int64_t cache_floats)
 {
-    const int width = tile_width(plan->tile);
-    plan->block_rows = round_up(ceil_div(plan->rows, row_blocks), plan->tile.rows);
-    plan->block_cols = round_up(ceil_div(plan->cols, col_blocks), width);
-    plan->n_row_blocks = ceil_div(plan->rows, plan->block_rows);
-    plan->n_col_blocks = ceil_div(plan->cols, plan->block_cols);
+    cut_at(plan, at_least(ceil_div(plan->rows, row_blocks), 1), at_least(ceil_div(plan->cols, col_blocks), 1));
     const int64_t places = plan_places(plan, plan->block_sum);
     const int64_t a = plan->block_rows * places, b = plan->block_cols * places;
     const int64_t c = plan->block_rows * plan->block_cols;
     return a <= cache_floats / 4 && c <= cache_floats * 3 / 8 && (plan->ahead || b <= cache_floats / 4);
 }
 
-static Plan plan_with(const Product *p, const Target *target, bool pairs)
+typedef struct Trials {                     // NULL plan: only the best is kept
+    Plan   *plan;
+    double *cycles;
+    size_t  n, capacity, cycles_capacity;
+    Plan    best;
+    double  best_cycles;                    // < 0: there is none
+    Arena  *arena;
+} Trials;
+
+static void try_plan(Trials *t, const Plan *plan, double cycles)
 {
-    Plan plan = {.batch = p->group[CLASS_BATCH].size, .rows = p->group[CLASS_ROW].size,
-                 .cols = p->group[CLASS_COL].size, .sum = p->group[CLASS_SUM].size};
+    if (t->best_cycles < 0 || cycles < t->best_cycles) {
+        t->best = *plan;
+        t->best_cycles = cycles;
+    }
+    if (!t->arena)
+        return;
+    t->plan = arena_grow(t->arena, t->plan, t->n, &t->capacity, sizeof *t->plan);
+    t->cycles = arena_grow(t->arena, t->cycles, t->n, &t->cycles_capacity, sizeof *t->cycles);
+    t->plan[t->n] = *plan;
+    t->cycles[t->n++] = cycles;
+}
+
+// All cuts of a plan whose tile and terms are set.
+static void try_cuts(Trials *t, const Plan *plan, const Target *target)
+{
     const int threads = target->threads > 0 ? target->threads : 1;
     const int64_t cache = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 4;
-    plan.tile = tile_fit(tile_for(target), plan.rows);
-    plan.tile.pairs = pairs;
-    plan_cut_sum(&plan, target->l1_bytes);
-    const int64_t most_rows = at_least(ceil_div(plan.rows, plan.tile.rows), 1);
-    const int64_t most_cols = at_least(ceil_div(plan.cols, tile_width(plan.tile)), 1);
-    Plan best = plan;
-    double best_cost = -1;
+    const int64_t most_rows = at_least(ceil_div(plan->rows, plan->tile.rows), 1);
+    const int64_t most_cols = at_least(ceil_div(plan->cols, tile_width(plan->tile)), 1);
     for (int ahead = 0; ahead <= 1; ahead++)
         for (int64_t r = 1; r <= most_rows; r = r < 32 ? r + 1 : r + r / 8)
             for (int64_t c = 1; c <= most_cols; c = c < 16 ? c + 1 : c * 2) {
-                Plan trial = plan;
+                Plan trial = *plan;
                 trial.ahead = ahead;
                 const bool fits = cut(&trial, r, c, cache);
                 const bool smallest = r == most_rows && c == most_cols;
-                if (!fits && !(smallest && best_cost < 0))
-                    continue;
-                double total = cost(&trial, threads);
-                if (ahead)                  // packed once, by all threads, through memory
-                    total += (double)plan.batch * (double)plan_packed_cols(&plan) * (double)plan.sum * 0.7 / threads + 4000.0;
-                if (best_cost < 0 || total < best_cost) {
-                    best = trial;
-                    best_cost = total;
-                }
+                if (fits || (smallest && t->best_cycles < 0))
+                    try_plan(t, &trial, cost(&trial, threads));
             }
-    if (best_cost < 0)
-        cut(&best, most_rows, most_cols, cache);
-    return best;
+    Plan last = *plan;
+    if (t->best_cycles < 0) {
+        cut(&last, most_rows, most_cols, cache);
+        try_plan(t, &last, cost(&last, threads));
+    }
 }
 
-Plan plan_product(const Product *p, const Target *target)
+static Plan plan_start(const Product *p, const Target *target, bool pairs)
 {
-    return plan_with(p, target, false);
+    Plan plan = {.batch = p->group[CLASS_BATCH].size, .rows = p->group[CLASS_ROW].size,
+                 .cols = p->group[CLASS_COL].size, .sum = p->group[CLASS_SUM].size};
+    plan.tile = tile_fit(tile_for(target), plan.rows);
+    plan.tile.pairs = pairs;
+    plan_cut_sum(&plan, target->l1_bytes);
+    return plan;
 }
 
-Plan plan_product_pairs(const Product *p, const Target *target)
+static Plan plan_default(const Product *p, const Target *target, bool pairs)
 {
-    return plan_with(p, target, true);
+    const Plan start = plan_start(p, target, pairs);
+    Trials trials = {.best_cycles = -1};
+    try_cuts(&trials, &start, target);
+    return trials.best;
+}
+
+// --- schedules
+
+// Registers hold a tile, a row of vectors of operand 1 and one number of operand 0.
+static bool tile_fits(const Target *target, int rows, int vectors)
+{
+    return rows >= 1 && vectors >= 1 && rows * vectors + vectors + 1 <= target->vector_registers;
+}
+
+Plan plan_product(const Product *p, const Target *target, bool pairs, const Schedule *schedule)
+{
+    const int32_t *knob = schedule->knob;
+    if (schedule_is_default(schedule))
+        return plan_default(p, target, pairs);
+    Plan plan = plan_start(p, target, pairs);
+    if (tile_fits(target, knob[KNOB_TILE_ROWS], knob[KNOB_TILE_VECTORS])) {
+        plan.tile.rows = knob[KNOB_TILE_ROWS];
+        plan.tile.vectors = knob[KNOB_TILE_VECTORS];
+    }
+    if (knob[KNOB_TERMS] > 0)
+        cut_sum_at(&plan, knob[KNOB_TERMS]);
+    else
+        plan_cut_sum(&plan, target->l1_bytes);
+    const int64_t rows = knob[KNOB_ROWS] > 0 ? knob[KNOB_ROWS] : 256, cols = knob[KNOB_COLS] > 0 ? knob[KNOB_COLS] : 256;
+    cut_at(&plan, at_least(rows < plan.rows ? rows : plan.rows, 1), at_least(cols < plan.cols ? cols : plan.cols, 1));
+    plan.ahead = knob[KNOB_PACK] == 2;
+    return plan;
+}
+
+static Schedule schedule_of(const Plan *plan)
+{
+    Schedule s = {0};
+    s.knob[KNOB_TILE_ROWS] = plan->tile.rows;
+    s.knob[KNOB_TILE_VECTORS] = plan->tile.vectors;
+    s.knob[KNOB_ROWS] = (int32_t)plan->block_rows;
+    s.knob[KNOB_COLS] = (int32_t)plan->block_cols;
+    s.knob[KNOB_TERMS] = (int32_t)plan->block_sum;
+    s.knob[KNOB_PACK] = plan->ahead ? 2 : 1;
+    return s;
+}
+
+static bool same_schedule(const Schedule *a, const Schedule *b)
+{
+    return !memcmp(a, b, sizeof *a);
+}
+
+typedef struct Ranked { double cycles; size_t index; } Ranked;
+
+static int by_cycles(const void *a, const void *b)
+{
+    const Ranked *x = a, *y = b;
+    return x->cycles != y->cycles ? (x->cycles > y->cycles) - (x->cycles < y->cycles) : (x->index > y->index) - (x->index < y->index);
+}
+
+static bool is_near(int64_t a, int64_t b)
+{
+    return a * 4 < b * 5 && b * 4 < a * 5;
+}
+
+// True when measuring `plan` would say little that the accepted ones do not say.
+static bool is_told(const Plan *plan, const Plan *accepted, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const Plan *a = &accepted[i];
+        if (a->tile.rows == plan->tile.rows && a->tile.vectors == plan->tile.vectors && a->ahead == plan->ahead
+            && is_near(a->block_sum, plan->block_sum) && is_near(a->block_rows, plan->block_rows)
+            && is_near(a->block_cols, plan->block_cols))
+            return true;
+    }
+    return false;
+}
+
+// Tiles and terms worth a look: the usual one, wider and lower ones, longer and shorter blocks of the sum.
+static void try_tiles(Trials *t, const Product *p, const Target *target, bool pairs)
+{
+    const Plan start = plan_start(p, target, pairs);
+    static const int64_t terms[] = {128, 192, 256, 384, 512, 1024};
+    for (int vectors = 1; vectors <= 4; vectors++) {
+        const int most = (target->vector_registers - 1 - vectors) / vectors;
+        Tile tile = start.tile;
+        tile.vectors = vectors;
+        tile.rows = most > 14 ? 14 : most;
+        if (!tile_fits(target, tile.rows, vectors) || (vectors > 1 && (vectors - 1) * tile.lanes >= start.cols))
+            continue;
+        Plan plan = start;
+        plan.tile = tile_fit(tile, start.rows);
+        int64_t last = 0;
+        for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+            cut_sum_at(&plan, terms[i]);
+            if (plan.block_sum != last)
+                try_cuts(t, &plan, target);
+            last = plan.block_sum;
+        }
+    }
+}
+
+size_t plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, size_t most, Candidate **out)
+{
+    const Plan first = plan_default(p, target, pairs);
+    Trials t = {.best_cycles = -1, .arena = arena};
+    try_tiles(&t, p, target, pairs);
+    Ranked *order = arena_array(arena, Ranked, t.n + 1);
+    for (size_t i = 0; i < t.n; i++)
+        order[i] = (Ranked){t.cycles[i], i};
+    qsort(order, t.n, sizeof *order, by_cycles);
+    Candidate *list = *out = arena_array(arena, Candidate, most + 1);
+    Plan *accepted = arena_array(arena, Plan, most + 1);
+    const Schedule usual = schedule_of(&first);
+    list[0] = (Candidate){.cycles = cost(&first, target->threads > 0 ? target->threads : 1)};
+    accepted[0] = first;
+    size_t n = 1;
+    for (size_t i = 0; i < t.n && n < most; i++) {
+        const Plan *plan = &t.plan[order[i].index];
+        const Schedule s = schedule_of(plan);
+        if (same_schedule(&s, &usual) || is_told(plan, accepted, n))
+            continue;
+        accepted[n] = *plan;
+        list[n++] = (Candidate){s, order[i].cycles};
+    }
+    return n;
 }

@@ -32,6 +32,9 @@ typedef struct DeviceOps {
     void   (*close)(Device *device);
     // Facts for passes and code generation.
     void   (*target)(const Device *device, Target *out_target);
+    // What a time measured on the device depends on, as text in `arena`: processor, threads, caches, compiler. NULL: times
+    // are not kept (runtime/tuning.h).
+    Status (*identify)(Device *device, Arena *arena, const char **out_text, StatusText *why);
     // Compiles (or finds in the cache) and allocates the arena, zeroed. The device composes its translation units
     // from the program's prelude and kernel texts. The program must outlive what is loaded.
     Status (*load)(Device *device, const Program *p, LoadedProgram **out_loaded, StatusText *why);

@@ -112,6 +112,18 @@ static void cpu_target(const Device *d, Target *out)
     out->threads = pool_threads(d->pool);
 }
 
+static Status cpu_identify(Device *d, Arena *arena, const char **out_text, StatusText *why)
+{
+    Target target;
+    Status status = compiler_identify(&d->compiler, why);
+    if (status != STATUS_OK)
+        return status;
+    cpu_target(d, &target);
+    *out_text = arena_printf(arena, "cpu\n%sthreads %d\ncaches %zu %zu\n", compiler_key(arena, &d->compiler), target.threads,
+                             target.l1_bytes, target.l2_bytes);
+    return STATUS_OK;
+}
+
 // Deals the kernels out to units of about equal length of text: each goes to the shortest so far.
 static int deal(const Program *p, int threads, int *unit_of, size_t *length)
 {
@@ -417,7 +429,7 @@ static void cpu_stats(const LoadedProgram *l, LoadStats *out_stats)
 }
 
 const DeviceOps device_cpu = {
-    .name = "cpu", .open = cpu_open, .close = cpu_close, .target = cpu_target, .load = cpu_load, .unload = cpu_unload,
+    .name = "cpu", .open = cpu_open, .close = cpu_close, .target = cpu_target, .identify = cpu_identify, .load = cpu_load, .unload = cpu_unload,
     .load_beside = cpu_load_beside, .is_shared = cpu_is_shared,
     .write = cpu_write, .read = cpu_read, .run = cpu_run, .run_timed = cpu_run_timed, .stats = cpu_stats,
 };

@@ -1,0 +1,261 @@
+// See tuning.h.
+#define _GNU_SOURCE
+#include "tuning.h"
+
+#include "cache.h"
+#include "sha256.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { APPLICATION = 0x6d697863, SCHEMA = 1, WAIT_MS = 2000 };      // "mixc"
+
+const char *const tuning_outcome_text[TUNING_OUTCOME_COUNT] = {"ok", "wrong", "crashed", "refused"};
+
+struct Tuning {
+    sqlite3 *db;
+    char    *path;
+    char     place[65];                     // SHA-256 of the place's text
+};
+
+static const char make_tables[] =
+    "PRAGMA application_id = 1835628643; PRAGMA user_version = 1;"
+    "CREATE TABLE place (id TEXT PRIMARY KEY, text TEXT NOT NULL);"
+    "CREATE TABLE timing (kernel TEXT, place TEXT, schedule TEXT, outcome TEXT NOT NULL, seconds REAL NOT NULL,"
+    " about TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kernel, place, schedule)) WITHOUT ROWID;";
+
+const char *tuning_path(const Tuning *t)
+{
+    return t->path;
+}
+
+static int64_t ask_number(sqlite3 *db, const char *query)
+{
+    sqlite3_stmt *s = NULL;
+    int64_t n = -1;
+    if (sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+        n = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return n;
+}
+
+typedef enum FileState { FILE_OURS, FILE_EMPTY, FILE_FOREIGN, FILE_BUSY } FileState;
+
+// `whole`: every page is looked at.
+static FileState look_at(sqlite3 *db, bool whole)
+{
+    const int64_t tables = ask_number(db, "SELECT count(*) FROM sqlite_master");
+    if (tables < 0)
+        return sqlite3_errcode(db) == SQLITE_BUSY || sqlite3_errcode(db) == SQLITE_LOCKED ? FILE_BUSY : FILE_FOREIGN;
+    if (ask_number(db, "PRAGMA application_id") != APPLICATION || ask_number(db, "PRAGMA user_version") != SCHEMA)
+        return tables == 0 && ask_number(db, "PRAGMA application_id") == 0 ? FILE_EMPTY : FILE_FOREIGN;
+    sqlite3_stmt *s = NULL;
+    bool good = true;
+    if (whole) {
+        good = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW
+            && !strcmp((const char *)sqlite3_column_text(s, 0), "ok");
+        sqlite3_finalize(s);
+    }
+    s = NULL;
+    good = good && sqlite3_prepare_v2(db, "SELECT kernel, place, schedule, outcome, seconds, about, at FROM timing", -1, &s, NULL) == SQLITE_OK;
+    sqlite3_finalize(s);
+    return good ? FILE_OURS : FILE_FOREIGN;
+}
+
+// The file leaves under a name that nothing has.
+static bool move_aside(const char *path, StatusText *note)
+{
+    char *to = NULL;
+    bool moved = false;
+    for (int i = 1; i < 1000 && !moved; i++) {
+        free(to);
+        if (asprintf(&to, "%s.damaged-%d", path, i) < 0)
+            return false;
+        moved = access(to, F_OK) != 0 && rename(path, to) == 0;
+    }
+    if (moved) {
+        static const char *const beside[] = {"-journal", "-wal", "-shm"};
+        for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+            char *name = NULL;
+            if (asprintf(&name, "%s%s", path, beside[i]) >= 0)
+                unlink(name);
+            free(name);
+        }
+        status_fail(note, STATUS_DAMAGED, "%s was damaged or not a tuning database; it is now %s, and a new one is begun", path, to);
+    }
+    free(to);
+    return moved;
+}
+
+static Status fail_sql(const Tuning *t, StatusText *why)
+{
+    const int code = sqlite3_errcode(t->db);
+    const char *what = code == SQLITE_BUSY || code == SQLITE_LOCKED ? "another process holds it locked" : sqlite3_errmsg(t->db);
+    return status_fail(why, STATUS_IO, "the tuning database %s cannot be used: %s", t->path, what);
+}
+
+static Status open_file(Tuning *t, bool to_write, StatusText *why)
+{
+    const int flags = to_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    if (sqlite3_open_v2(t->path, &t->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+        return fail_sql(t, why);
+    sqlite3_busy_timeout(t->db, WAIT_MS);
+    return STATUS_OK;
+}
+
+static Status make_place(Tuning *t, const char *place, StatusText *why)
+{
+    sqlite3_stmt *s = NULL;
+    bool good = sqlite3_prepare_v2(t->db, "INSERT OR IGNORE INTO place VALUES (?, ?)", -1, &s, NULL) == SQLITE_OK;
+    if (good) {
+        sqlite3_bind_text(s, 1, t->place, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, place, -1, SQLITE_STATIC);
+        good = sqlite3_step(s) == SQLITE_DONE;
+    }
+    Status status = good ? STATUS_OK : fail_sql(t, why);
+    sqlite3_finalize(s);
+    return status;
+}
+
+static Status prepare(Tuning *t, const char *place, bool to_write, StatusText *note, StatusText *why)
+{
+    Status status = open_file(t, to_write, why);
+    FileState state = status == STATUS_OK ? look_at(t->db, to_write) : FILE_OURS;
+    if (status == STATUS_OK && state == FILE_FOREIGN && to_write) {
+        sqlite3_close(t->db);
+        t->db = NULL;
+        if (!move_aside(t->path, note))
+            return status_fail(why, STATUS_IO, "%s is not a tuning database and cannot be moved away: %s", t->path, strerror(errno));
+        status = open_file(t, to_write, why);
+        state = FILE_EMPTY;
+    }
+    if (status != STATUS_OK)
+        return status;
+    if (state == FILE_BUSY)
+        return fail_sql(t, why);
+    if (state != FILE_OURS && !to_write)
+        return status_fail(why, STATUS_DAMAGED, "%s is not a tuning database", t->path);
+    if (state != FILE_OURS && sqlite3_exec(t->db, make_tables, NULL, NULL, NULL) != SQLITE_OK)
+        return fail_sql(t, why);
+    return to_write ? make_place(t, place, why) : STATUS_OK;
+}
+
+Status tuning_open(const char *folder, const char *place, bool to_write, Tuning **out, StatusText *note, StatusText *why)
+{
+    *out = NULL;
+    Cache *cache = cache_open(folder);
+    const char *refused = cache_refused(cache), *where = cache_folder(cache);
+    Status status = STATUS_OK;
+    Tuning *t = where && !refused ? calloc(1, sizeof *t) : NULL;
+    if (t && asprintf(&t->path, "%s/tuning.db", where) < 0)
+        t->path = NULL;
+    if (to_write && !t)
+        status = status_fail(why, STATUS_IO, "there is no folder to keep timings in%s%s", refused ? ": " : "", refused ? refused : "");
+    cache_close(cache);
+    if (t && !t->path)
+        status = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the tuning database");
+    if (t && status == STATUS_OK && (to_write || access(t->path, R_OK) == 0)) {
+        uint8_t digest[32];
+        sha256_of(place, strlen(place), digest);
+        sha256_hex(digest, t->place);
+        status = prepare(t, place, to_write, note, why);
+        if (status == STATUS_OK) {
+            *out = t;
+            return STATUS_OK;
+        }
+    }
+    tuning_close(t);
+    return status;
+}
+
+void tuning_close(Tuning *t)
+{
+    if (!t)
+        return;
+    sqlite3_close(t->db);
+    free(t->path);
+    free(t);
+}
+
+static void bind_kernel(sqlite3_stmt *s, int at, uint64_t kernel)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)kernel);
+    sqlite3_bind_text(s, at, text, -1, SQLITE_TRANSIENT);
+}
+
+Status tuning_put(Tuning *t, const TuningRow *row, StatusText *why)
+{
+    sqlite3_stmt *s = NULL;
+    Status status = STATUS_OK;
+    if (sqlite3_prepare_v2(t->db, "INSERT OR IGNORE INTO timing VALUES (?, ?, ?, ?, ?, ?, ?)", -1, &s, NULL) != SQLITE_OK)
+        return fail_sql(t, why);
+    bind_kernel(s, 1, row->kernel);
+    sqlite3_bind_text(s, 2, t->place, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 3, row->schedule, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 4, tuning_outcome_text[row->outcome], -1, SQLITE_STATIC);
+    sqlite3_bind_double(s, 5, row->seconds);
+    sqlite3_bind_text(s, 6, row->about, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 7, (sqlite3_int64)time(NULL));
+    if (sqlite3_step(s) != SQLITE_DONE)
+        status = fail_sql(t, why);
+    sqlite3_finalize(s);
+    return status;
+}
+
+bool tuning_has(Tuning *t, uint64_t kernel, const char *schedule)
+{
+    sqlite3_stmt *s = NULL;
+    bool has = false;
+    if (sqlite3_prepare_v2(t->db, "SELECT 1 FROM timing WHERE kernel = ? AND place = ? AND schedule = ?", -1, &s, NULL) == SQLITE_OK) {
+        bind_kernel(s, 1, kernel);
+        sqlite3_bind_text(s, 2, t->place, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 3, schedule, -1, SQLITE_STATIC);
+        has = sqlite3_step(s) == SQLITE_ROW;
+    }
+    sqlite3_finalize(s);
+    return has;
+}
+
+static void visit_all(Tuning *t, const char *query, TuningVisit *visit, void *user)
+{
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(t->db, query, -1, &s, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(s, 1, t->place, -1, SQLITE_STATIC);
+        while (sqlite3_step(s) == SQLITE_ROW) {
+            const char *kernel = (const char *)sqlite3_column_text(s, 0), *schedule = (const char *)sqlite3_column_text(s, 1),
+                       *outcome = (const char *)sqlite3_column_text(s, 2), *about = (const char *)sqlite3_column_text(s, 4);
+            TuningRow row = {.schedule = schedule, .seconds = sqlite3_column_double(s, 3), .about = about,
+                             .outcome = TUNING_REFUSED};
+            if (!kernel || !schedule || !outcome || !about)
+                continue;
+            row.kernel = strtoull(kernel, NULL, 16);
+            for (int o = 0; o < TUNING_OUTCOME_COUNT; o++)
+                if (!strcmp(outcome, tuning_outcome_text[o]))
+                    row.outcome = (TuningOutcome)o;
+            visit(user, &row);
+        }
+    }
+    sqlite3_finalize(s);
+}
+
+void tuning_list(Tuning *t, TuningVisit *visit, void *user)
+{
+    visit_all(t, "SELECT kernel, schedule, outcome, seconds, about FROM timing WHERE place = ? ORDER BY kernel, seconds, schedule",
+              visit, user);
+}
+
+void tuning_winners(Tuning *t, TuningVisit *visit, void *user)
+{
+    visit_all(t,
+              "SELECT a.kernel, a.schedule, a.outcome, min(a.seconds), a.about FROM timing a JOIN timing d"
+              " ON d.kernel = a.kernel AND d.place = a.place AND d.schedule = 'default' AND d.outcome = 'ok'"
+              " WHERE a.place = ? AND a.outcome = 'ok' AND a.seconds < 0.985*d.seconds GROUP BY a.kernel",
+              visit, user);
+}
