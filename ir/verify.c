@@ -144,6 +144,82 @@ static void check_kernels(Verify *v)
             breach(v, (Span){0}, "kernel k%u: no such family, or it stores nothing", i);
 }
 
+typedef struct Need {                       // kernel `who` needs a value of kernel `of`
+    uint32_t who, of;
+} Need;
+
+typedef struct Needs {
+    Arena *arena;
+    Need  *item; size_t n, capacity;
+} Needs;
+
+// Kernels of which this one needs a value, through values that nobody stores.
+static void add_needs(const Graph *g, uint32_t k, const ValueId *member, size_t n_members, uint32_t *stamp, ValueId *stack, Needs *needs)
+{
+    size_t n = 0;
+    for (size_t m = 0; m < n_members; m++)
+        stack[n++] = member[m];
+    while (n > 0) {
+        const Node *node = &g->node[stack[--n]];
+        for (size_t i = 0; i < node->n_in; i++) {
+            ValueId in = node->in[i];
+            uint32_t other = g->node[in].kernel;
+            if (other == k || stamp[in] == k)
+                continue;
+            stamp[in] = k;
+            if (other == 0) {
+                stack[n++] = in;
+                continue;
+            }
+            needs->item = arena_grow(needs->arena, needs->item, needs->n, &needs->capacity, sizeof *needs->item);
+            needs->item[needs->n++] = (Need){k, other};
+        }
+    }
+}
+
+// Kernels do not need each other in a circle: some order of them runs.
+static void check_kernel_order(Verify *v)
+{
+    const Graph *g = v->g;
+    Arena *a = v->diag->arena;
+    uint32_t *first = arena_array(a, uint32_t, g->n_kernels + 2), *stamp = arena_array(a, uint32_t, g->n_nodes);
+    ValueId *member = arena_array(a, ValueId, g->n_nodes), *stack = arena_array(a, ValueId, 2 * g->n_nodes);
+    for (ValueId id = 1; id < g->n_nodes; id++)             // of kernel k, afterwards: member[first[k]] .. member[first[k + 1] - 1]
+        first[g->node[id].kernel + (g->node[id].kernel ? 2 : 0)]++;
+    first[0] = first[1] = 0;
+    for (uint32_t k = 2; k <= g->n_kernels; k++)
+        first[k] += first[k - 1];
+    for (ValueId id = 1; id < g->n_nodes; id++)
+        if (g->node[id].kernel)
+            member[first[g->node[id].kernel + 1]++] = id;
+    Needs needs = {.arena = a};
+    for (uint32_t k = 1; k < g->n_kernels; k++)
+        add_needs(g, k, member + first[k], first[k + 1] - first[k], stamp, stack, &needs);
+    // Whatever needs no kernel that is left can go; a circle never can.
+    uint32_t *n_open = arena_array(a, uint32_t, g->n_kernels + 1), *start = arena_array(a, uint32_t, g->n_kernels + 3);
+    uint32_t *user = arena_array(a, uint32_t, needs.n + 1), *ready = arena_array(a, uint32_t, g->n_kernels + 1), n_ready = 0;
+    for (size_t i = 0; i < needs.n; i++) {
+        n_open[needs.item[i].who]++;
+        start[needs.item[i].of + 2]++;
+    }
+    for (uint32_t k = 1; k <= g->n_kernels + 1; k++)
+        start[k] += start[k - 1];
+    for (size_t i = 0; i < needs.n; i++)
+        user[start[needs.item[i].of + 1]++] = needs.item[i].who;
+    for (uint32_t k = 1; k < g->n_kernels; k++)
+        if (n_open[k] == 0)
+            ready[n_ready++] = k;
+    for (uint32_t done = 0; done < n_ready; done++)
+        for (uint32_t u = start[ready[done]]; u < start[ready[done] + 1]; u++)
+            if (--n_open[user[u]] == 0)
+                ready[n_ready++] = user[u];
+    for (uint32_t k = 1; k < g->n_kernels && n_ready + 1 < g->n_kernels; k++)
+        if (n_open[k] > 0) {
+            breach(v, g->node[member[first[k]]].at, "kernel k%u needs what needs kernel k%u itself", k, k);
+            return;
+        }
+}
+
 static void check_claims(Verify *v)
 {
     const Graph *g = v->g;
@@ -174,5 +250,7 @@ bool graph_verify(const Graph *g, Diag *diag)
     check_outputs(&v);
     check_claims(&v);
     check_kernels(&v);
+    if (v.ok && g->n_kernels > 1)
+        check_kernel_order(&v);
     return v.ok;
 }

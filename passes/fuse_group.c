@@ -1,24 +1,24 @@
 // See fuse_group.h.
 //
 // Values are taken in order. Each looks for a group among those that made what it reads and those that read the same
-// arrays; it joins the first that fits, else it opens its own. The search for a path back is bounded: a long one counts
-// as found.
+// arrays; it joins the first that fits, else it opens its own.
 #include "fuse_group.h"
 
+#include "kernel_order.h"
 #include "loop_shape.h"
 
+#include <assert.h>
 #include <string.h>
 
-enum { MOST_MEMBERS = 24, MOST_OPERANDS = 48, NEAR = 64, MOST_VISITED = 48, READERS = 4, MOST_CONE = 4096 };
+enum { MOST_MEMBERS = 24, MOST_OPERANDS = 48, NEAR = 64, READERS = 4, MOST_CONE = 4096 };
 
 typedef struct Group {                      // a kernel: of ours, or one that was there
-    ValueId  first, last;                   // smallest and largest stored value
+    ValueId  last;                          // largest stored value
     bool     is_ours;
     LoopWish wish;
     ValueId  member[MOST_MEMBERS]; size_t n;
     bool     is_column[MOST_MEMBERS];
     size_t   n_operands;                    // upper bound
-    uint32_t visited;                       // serial of the last search that came by
 } Group;
 
 typedef struct Grouping {
@@ -32,8 +32,8 @@ typedef struct Grouping {
     ValueId   *read;
     uint32_t (*reader)[READERS];            // [n_nodes] the last groups that read the value
     uint32_t  *stamp;                       // [n_nodes]
-    uint32_t   serial, search;
-    uint32_t  *open; size_t n_open, open_capacity;   // given kernels that store values on both sides of the one at hand
+    uint32_t   serial;
+    KernelOrder *order;                     // of the stored values
 } Grouping;
 
 static bool in_memory(const Grouping *p, ValueId v)
@@ -81,89 +81,28 @@ static uint32_t add_group(Grouping *p, Group group)
     return (uint32_t)p->n_groups++;
 }
 
-// Kernels that were there before: groups that nobody joins. Their members are found by value, not listed.
+// Kernels that were there before: groups that nobody joins. Their members are not listed.
 static void add_given(Grouping *p)
 {
     Graph *g = p->g;
     uint32_t *by_kernel = arena_array(p->scratch, uint32_t, g->n_kernels);
+    ValueId *first = arena_array(p->scratch, ValueId, g->n_kernels);
     p->n_groups = 0;
     add_group(p, (Group){0});
     for (ValueId v = 1; v < g->n_nodes; v++) {
         uint32_t k = g->node[v].kernel;
         if (!k || !p->stored[v])
             continue;
-        if (!by_kernel[k])
-            by_kernel[k] = add_group(p, (Group){.first = v});
+        if (!by_kernel[k]) {
+            by_kernel[k] = add_group(p, (Group){0});
+            first[k] = v;
+        }
         p->group[by_kernel[k]]->last = v;
         p->group_of[v] = by_kernel[k];
+        bool can_run = kernel_order_merge(p->order, (uint32_t[]){first[k], v}, 2);
+        assert(can_run && "the passes before gave kernels that can run");
+        (void)can_run;
     }
-}
-
-typedef struct Search {
-    uint32_t target;
-    ValueId  least;                         // no stored value of the target is before this
-    size_t   n_visited;
-} Search;
-
-static bool group_needs(Grouping *p, uint32_t from, Search *s);
-
-// Whether the value `v` needs a value of the target group, through groups other than it.
-static bool value_needs(Grouping *p, ValueId v, uint32_t own, Search *s, bool direct_counts)
-{
-    for (uint32_t r = p->first_read[v]; r < p->first_read[v + 1]; r++) {
-        uint32_t from = p->group_of[p->read[r]];
-        if (!from || from == own)
-            continue;
-        if (from == s->target) {
-            if (direct_counts)
-                return true;
-            continue;
-        }
-        if (group_needs(p, from, s))
-            return true;
-    }
-    return false;
-}
-
-static bool group_needs(Grouping *p, uint32_t from, Search *s)
-{
-    Group *group = p->group[from];
-    if (group->last < s->least || group->visited == p->search)
-        return false;
-    if (++s->n_visited > MOST_VISITED)
-        return true;
-    group->visited = p->search;
-    // Given kernels do not list their members, but they lie between first and last.
-    if (group->is_ours) {
-        for (size_t i = 0; i < group->n; i++)
-            if (value_needs(p, group->member[i], from, s, true))
-                return true;
-        return false;
-    }
-    if (group->last - group->first > 4 * NEAR)
-        return true;
-    for (ValueId v = group->first; v <= group->last; v++)
-        if (p->group_of[v] == from && value_needs(p, v, from, s, true))
-            return true;
-    return false;
-}
-
-// Whether v and the group can be one kernel: no way from the group through others to v, nor from v to the group.
-static bool stays_acyclic(Grouping *p, uint32_t into, ValueId v)
-{
-    Group *group = p->group[into];
-    Search s = {.target = into, .least = group->first};
-    p->search++;
-    if (value_needs(p, v, 0, &s, false))
-        return false;
-    // v is the newest value, so only a given kernel that stores values before and after it can need it and be needed.
-    for (size_t i = 0; i < p->n_open; i++) {
-        s = (Search){.target = p->open[i], .least = p->group[p->open[i]]->first};
-        p->search++;
-        if (group_needs(p, into, &s))
-            return false;
-    }
-    return true;
 }
 
 // Whether `v` reaches the stored value `to` only at its own place. *budget bounds the walk.
@@ -198,7 +137,8 @@ static bool fits(Grouping *p, uint32_t into, ValueId v, const LoopWish *wish)
             return false;
     }
     LoopWish shape = group->wish;
-    if (!loop_join(p->g, &shape, group->member, group->n, wish, v) || !stays_acyclic(p, into, v))
+    if (!loop_join(p->g, &shape, group->member, group->n, wish, v) ||
+        !kernel_order_merge(p->order, (uint32_t[]){group->member[0], v}, 2))
         return false;
     group->wish = shape;
     return true;
@@ -242,21 +182,6 @@ static void note_reader(Grouping *p, ValueId v)
     }
 }
 
-// Keeps the list of given kernels that are under way.
-static void note_given(Grouping *p, ValueId v)
-{
-    uint32_t group = p->group_of[v];
-    if (!group)
-        return;
-    if (p->group[group]->first == v && p->group[group]->last > v) {
-        p->open = arena_grow(p->scratch, p->open, p->n_open, &p->open_capacity, sizeof *p->open);
-        p->open[p->n_open++] = group;
-    }
-    for (size_t i = 0; i < p->n_open; i++)
-        if (p->open[i] == group && p->group[group]->last == v)
-            p->open[i] = p->open[--p->n_open];
-}
-
 static KernelFamily family_of(const Node *n)
 {
     if (op_row[n->op].flags & OP_FLAG_ROUTING)
@@ -272,6 +197,7 @@ void fuse_group(Graph *g, Arena *scratch, const bool *stored)
     Grouping p = {.g = g, .scratch = scratch, .stored = stored, .group_of = arena_array(scratch, uint32_t, n),
                   .stamp = arena_array(scratch, uint32_t, n), .reader = arena_alloc(scratch, n, sizeof *p.reader)};
     find_reads(&p);
+    p.order = kernel_order_make(scratch, n, p.first_read, p.read);
     add_given(&p);
     bool *is_new = arena_array(scratch, bool, n);
     // Until the kernels are known each value is its own, so that shapes are asked for one value at a time.
@@ -282,17 +208,15 @@ void fuse_group(Graph *g, Arena *scratch, const bool *stored)
         }
     for (ValueId v = 1; v < n; v++) {
         const Node *node = &g->node[v];
-        if (!is_new[v]) {
-            note_given(&p, v);
+        if (!is_new[v])
             continue;
-        }
         KernelFamily family = family_of(node);
         LoopWish wish = {0};
         if (family == FAMILY_LOOP)
             wish = loop_ask(g, node->kernel, v);
         uint32_t into = family == FAMILY_LOOP ? find_group(&p, v, &wish) : 0;
         if (!into)
-            into = add_group(&p, (Group){.first = v, .last = v, .is_ours = family == FAMILY_LOOP, .wish = wish});
+            into = add_group(&p, (Group){.last = v, .is_ours = family == FAMILY_LOOP, .wish = wish});
         join(&p, into, v, &wish);
         note_reader(&p, v);
     }

@@ -9,7 +9,7 @@
 //
 // Two values gain when one reads the other at its own place, or both read the same array. They may share when their loops
 // fit (loop_shape.h), when they are near in the graph (else one would be made long before it is needed) and when no
-// path leads from the kernel through another one back to it.
+// path leads from the kernel through another one back to it (kernel_order.h).
 void fuse_group(Graph *g, Arena *scratch, const bool *stored);
 
 #endif

@@ -10,11 +10,13 @@
 //     between the anchor and the goal joins.
 // What somebody outside the kernel reads is stored; a view is not, because its reader sees through it.
 //
-// No cycles: `ready` gives each value the time at which its kernel runs, where a contract or reduction runs after
-// everything it needs. A kernel runs at its anchor's time and reads only values with an earlier one.
+// `ready` gives each value a time at which it may be there, where a contract or reduction runs after everything it needs. A
+// value joins when its other operands are ready before the anchor runs. Whether what came together can run as one kernel is
+// for kernel_order.h to say; if not, the goals are given up, and then the chain.
 //
 // Needs: types with their final axis order. Keeps: nodes and ids; only `kernel` is set.
 #include "grouped.h"
+#include "kernel_order.h"
 #include "pass.h"
 #include "product.h"
 #include "rewrite.h"
@@ -31,6 +33,7 @@ typedef struct Fuse {
     Users     users;
     ValueId  *ready;                        // [n_nodes] time at which the value can be read
     uint8_t  *state;                        // [n_nodes] bits below, of the anchor at hand
+    KernelOrder *order;
 } Fuse;
 
 enum { JOINED = 1, KEPT = 2, SEEN = 4, OUTSIDE = 8 };
@@ -144,10 +147,11 @@ static void keep_chain(Fuse *f, ValueId anchor)
         f->state[v] |= KEPT;
 }
 
-static void mark_stored(Fuse *f, const ValueId *joined, size_t n, uint32_t kernel)
+// Paths to goals, from the back.
+static void keep_goals(Fuse *f, const ValueId *joined, size_t n)
 {
-    Graph *g = f->g;
-    for (size_t i = n; i-- > 0;) {                          // paths to goals, from the back
+    const Graph *g = f->g;
+    for (size_t i = n; i-- > 0;) {
         const ValueId v = joined[i];
         if (is_goal(f, v, 0))
             f->state[v] |= KEPT;
@@ -155,6 +159,36 @@ static void mark_stored(Fuse *f, const ValueId *joined, size_t n, uint32_t kerne
             if (f->state[g->node[v].in[k]] & JOINED)
                 f->state[g->node[v].in[k]] |= KEPT;
     }
+}
+
+// Whether what is kept can run as one kernel.
+static bool can_run(Fuse *f, const ValueId *joined, size_t n)
+{
+    ValueId kept[MAX_JOINED];
+    size_t n_kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (f->state[joined[i]] & KEPT)
+            kept[n_kept++] = joined[i];
+    return kernel_order_merge(f->order, kept, n_kept);
+}
+
+static void choose_kept(Fuse *f, ValueId anchor, const ValueId *joined, size_t n)
+{
+    keep_chain(f, anchor);
+    keep_goals(f, joined, n);
+    for (int less = 0; less < 2 && !can_run(f, joined, n); less++) {
+        for (size_t i = 0; i < n; i++)
+            f->state[joined[i]] &= (uint8_t)~KEPT;
+        if (less == 0)
+            keep_chain(f, anchor);
+        else
+            f->state[anchor] |= KEPT;
+    }
+}
+
+static void mark_stored(Fuse *f, const ValueId *joined, size_t n, uint32_t kernel)
+{
+    Graph *g = f->g;
     for (size_t i = n; i-- > 0;) {
         const ValueId v = joined[i];
         if (!(f->state[v] & KEPT))
@@ -213,6 +247,7 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
     f.ready = arena_array(&scratch, ValueId, g->n_nodes);
     f.state = arena_array(&scratch, uint8_t, g->n_nodes);
     find_ready(&f);
+    f.order = kernel_order_of_graph(&scratch, g);
     bool *inside = arena_array(&scratch, bool, g->n_nodes);
     mark_inside(g, inside);
     ValueId *joined = arena_array(&scratch, ValueId, MAX_JOINED), *seen = arena_array(&scratch, ValueId, MAX_SEEN + 1);
@@ -227,7 +262,7 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
         Space space = space_make(&scratch, g, v);
         const size_t n = find_joinable(&f, &space, joined, seen);
         const uint32_t kernel = graph_add_kernel(g, family);
-        keep_chain(&f, v);
+        choose_kept(&f, v, joined, n);
         mark_stored(&f, joined, n, kernel);
         for (size_t i = 0; i < n; i++)
             f.state[joined[i]] = 0;

@@ -3,11 +3,12 @@
 // Rule. For each pair of twin axes (row, col) the wide values - elementwise chains from products that hold both - form
 // groups: two belong together when one reads the other. A group becomes a kernel when every reader of its wide values
 // is in it (an elementwise value, a reduction over columns, or a product that sums rows or columns away), when it has
-// such a product, and when nothing that it reads depends on what it stores. It stores these products, and the
+// such a product, and when it can run as one (kernel_order.h). It stores these products, and the
 // reductions (and what is elementwise in them) that somebody else reads: the row statistics of the backward part.
 //
 // Needs: the backward part has its own copy of the forward's wide values (pass recompute). Keeps: nodes and ids; only
 // `kernel` is set. A group that does not fit is left to fuse_product and fuse_loops, which store wide values.
+#include "kernel_order.h"
 #include "pass.h"
 #include "rewrite.h"
 #include "rows.h"
@@ -26,6 +27,7 @@ typedef struct Finder {
     bool    *live, *bad;                    // [n_nodes]; bad: of a group's root
     bool    *needed;                        // [n_nodes] a line that wide values of its group read
     uint8_t *taint;                         // [n_nodes] of the group at hand
+    KernelOrder *order;
 } Finder;
 
 static ValueId find_group(Finder *f, ValueId v)
@@ -115,7 +117,7 @@ static bool axes_agree(const Finder *f, const ValueId *member, size_t n)
     return batch != NULL && batch->dtype == DTYPE_F32 && type_count(f->g, batch, &count) && count > 0;
 }
 
-// What the group reads must not depend on what it stores.
+// The lowering: what the group computes must not need, even by way of the outside, the products that it sums up.
 static bool is_schedulable(Finder *f, ValueId root, const ValueId *member, size_t n)
 {
     const Graph *g = f->g;
@@ -138,6 +140,30 @@ static bool is_schedulable(Finder *f, ValueId root, const ValueId *member, size_
     return fine;
 }
 
+// Whether the group can be one kernel, beside those there are. Free values between two members are computed inside.
+static bool can_run(Finder *f, ValueId root, const ValueId *member, size_t n)
+{
+    const Graph *g = f->g;
+    enum { BELOW = 1, ABOVE = 2, OF_GROUP = 4 };
+    const ValueId first = member[0], last = member[n - 1];
+    size_t n_inside = 0;
+    ValueId *inside = arena_array(f->scratch, ValueId, last - first + 1);
+    for (ValueId v = first; v <= last; v++) {
+        f->taint[v] = is_member(f, v) && find_group(f, v) == root ? OF_GROUP : 0;
+        for (size_t k = 0; f->class_of[v] == ROWS_FREE && k < g->node[v].n_in; k++)
+            if (g->node[v].in[k] >= first && (f->taint[g->node[v].in[k]] & (BELOW | OF_GROUP)))
+                f->taint[v] |= BELOW;
+    }
+    for (ValueId v = last + 1; v-- > first;) {
+        if ((f->taint[v] & OF_GROUP) || f->taint[v] == (BELOW | ABOVE))
+            inside[n_inside++] = v;
+        for (size_t k = 0; f->taint[v] & (ABOVE | OF_GROUP) && k < g->node[v].n_in; k++)
+            if (g->node[v].in[k] >= first && f->class_of[g->node[v].in[k]] == ROWS_FREE)
+                f->taint[g->node[v].in[k]] |= ABOVE;
+    }
+    return kernel_order_merge(f->order, inside, n_inside);
+}
+
 // Somebody who is not a wide value or a line of the group reads v.
 static bool is_read_outside(Finder *f, const Users *users, ValueId v, ValueId root)
 {
@@ -157,7 +183,8 @@ static void fuse_group(Finder *f, const Users *users, ValueId root, const ValueI
         n_outs += f->class_of[member[i]] == ROWS_OUT;
         n_products += f->g->node[member[i]].op == OP_CONTRACT;
     }
-    if (n_outs == 0 || n > MAX_GROUP || n_products > MAX_PRODUCTS || f->bad[root] || !axes_agree(f, member, n) || !is_schedulable(f, root, member, n))
+    if (n_outs == 0 || n > MAX_GROUP || n_products > MAX_PRODUCTS || f->bad[root] || !axes_agree(f, member, n) || !is_schedulable(f, root, member, n)
+        || !can_run(f, root, member, n))
         return;
     const uint32_t kernel = graph_add_kernel(f->g, FAMILY_ROWS);
     for (size_t i = 0; i < n; i++) {
@@ -227,6 +254,7 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
     f.needed = arena_array(&scratch, bool, g->n_nodes);
     f.taint = arena_array(&scratch, uint8_t, g->n_nodes);
     graph_mark_live(g, f.live);
+    f.order = kernel_order_of_graph(&scratch, g);
     const Users users = users_of(&scratch, g, f.live);
     AxisId pair[MAX_PAIRS][2];
     const size_t n_pairs = find_pairs(g, f.live, pair);

@@ -31,8 +31,7 @@ check base_layer_balanced Base
 check base_layer_greedy Base
 check sut_moe_ffn Ffn
 check sut_moa_self_attention MoA
-# On the cpu the fused kernels of the next one need each other: not right yet.
-check sut_encoder_act "" eval
+check sut_encoder_act
 check moeut_lm
 
 name=gmlp_block_causal golden=$MIXC_SHARED/goldens/gmlp_block_causal.safetensors
