@@ -37,10 +37,14 @@ compare gmlp_lm "$work/text.txt" T=8 train.batch=2
 compare bert "$work/text.txt" T=16 A=4 train.batch=2
 compare hyena "$work/text.txt" T=16 train.batch=2
 compare m2gpt "$work/text.txt" T=16 L=1 train.batch=2
+compare ut "$work/text.txt" T=8 train.batch=2
+compare sut "$work/text.txt" T=8 train.batch=2
+compare albert "$work/text.txt" T=16 A=4 train.batch=2
+compare widenet_text "$work/text.txt" T=16 A=4 train.batch=2
 compare looks "$work/text.txt" T=7
 compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
-    for model in vit gmlp mlp_mixer convmixer; do
+    for model in vit vit_moe widenet gmlp mlp_mixer convmixer; do
         compare "$model" "$shared/data" train.batch=3
     done
 fi

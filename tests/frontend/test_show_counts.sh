@@ -1,19 +1,42 @@
 #!/bin/bash
-# `mixc show` reproduces the parameter count that a model's first lines give: "# parameters: N" or "... N at size NAME".
+# `mixc show` reproduces the parameter count that a model's first lines give: "# parameters: N" or "... N at size NAME"
+# or "... of LAYER", and further published sizes as in the table below.
 # The design models beside the checkout are counted too when they are there, though not all of them can run yet.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
 mixc=${MIXC:-$tests/../build/mixc}
 [ -x "$mixc" ] || { echo "no mixc at $mixc"; exit 77; }
 bad=0 n=0
+
+count() {   # FILE WANTED [options of show]
+    local got
+    got=$("$mixc" show "$1" "${@:3}" --json | grep -oE '"parameters": [0-9]+' | grep -oE '[0-9]+')
+    [ "$got" = "$2" ] || { echo "$1 ${*:3}: $got instead of $2"; bad=1; }
+}
+
 for f in "$tests"/../models/*.mix "${MIXC_SHARED:-$tests/../../shared}"/design/models/*.mix; do
     [ -f "$f" ] || continue
     line=$(head -3 "$f" | grep -m1 '^# parameters:') || { echo "$f: no count on its first lines"; bad=1; continue; }
     wanted=$(sed -E 's/^# parameters: ([0-9,]+).*/\1/; s/,//g' <<< "$line")
     size=$(sed -nE 's/.* at size ([A-Za-z0-9_]+).*/\1/p' <<< "$line")
-    got=$("$mixc" show "$f" ${size:+--size "$size"} --json | grep -oE '"parameters": [0-9]+' | grep -oE '[0-9]+')
-    [ "$got" = "$wanted" ] || { echo "$f: $got instead of $wanted"; bad=1; }
+    layer=$(sed -nE 's/.* of ([A-Z][A-Za-z0-9]*).*/\1/p' <<< "$line")
+    count "$f" "$wanted" ${size:+--size "$size"} ${layer:+--entry "$layer"}
     n=$((n + 1))
 done
+
+# Other published sizes: Xue et al. 2021, tables 1 to 3 (29, 63, 128 million; 45 and 83 for text); Lan et al. 2019, table 1
+# (18 million); Csordas et al. 2024 (244 million).
+while read -r model wanted options; do
+    # shellcheck disable=SC2086
+    count "$tests/../models/$model.mix" "$wanted" $options
+done << 'EOT'
+widenet 29691369 --size b
+widenet 63343081 --size h
+vit_moe 128090089 --size b
+albert 17683968 --size large --entry Encoder
+widenet_text 44780544 --size e8 --entry Encoder
+widenet_text 82566144 --size e16 --entry Encoder
+sut 244521280 --size m244
+EOT
 [ $n -ge 7 ] || { echo "only $n models found"; bad=1; }
 exit $bad
