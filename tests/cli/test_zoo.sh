@@ -41,6 +41,10 @@ compare ut "$work/text.txt" T=8 train.batch=2
 compare sut "$work/text.txt" T=8 train.batch=2
 compare albert "$work/text.txt" T=16 A=4 train.batch=2
 compare widenet_text "$work/text.txt" T=16 A=4 train.batch=2
+for model in switch gshard base hash smlp moeut moeut_dense sigma_moe switchhead; do
+    compare $model "$work/text.txt" T=8 train.batch=2
+done
+compare smlp_partial "$work/text.txt" T=16 train.batch=2
 compare looks "$work/text.txt" T=7
 compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
