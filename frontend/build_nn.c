@@ -376,7 +376,9 @@ Val fn_cross_entropy(Build *b, const Expr *e, const Function *row)
     ValueId lse = logsumexp(b, x, &over);
     ValueId chosen, total = lse;
     if (val_dtype(b, t) == DTYPE_I32) {
-        chosen = graph_take(g, x.id, t.id, classes);
+        // where some positions do not count, a negative target is a way to say so: it chooses none
+        ValueId target = call_named(e, "where") ? graph_binary(g, OP_MAX, t.id, graph_const(g, DTYPE_I32, -1)) : t.id;
+        chosen = graph_take(g, x.id, target, classes);
     } else {
         chosen = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, t.id, x.id), over.id, 1);
         total = graph_binary(g, OP_MUL, lse, graph_reduce(g, RED_SUM, t.id, over.id, 1));

@@ -146,11 +146,11 @@ static bool is_host_scalar(const Slot *slot)
 static Status check_indices(const Graph *g, const Slot *slot, const int32_t *value, StatusText *why)
 {
     const char *axis;
-    int64_t limit = slot->dtype == DTYPE_I32 ? index_limit(g, slot->name, &axis) : INT64_MAX;
+    int64_t least, limit = slot->dtype == DTYPE_I32 ? index_limit(g, slot->name, &least, &axis) : INT64_MAX;
     if (limit == INT64_MAX)
         return STATUS_OK;
     for (int64_t i = 0; i < slot->count; i++)
-        if (value[i] < 0 || value[i] >= limit)
+        if (value[i] < least || value[i] >= limit)
             return status_fail(why, STATUS_BAD_MODEL, "`%s` has the number %d (element %lld), but it indexes axis `%s`, which "
                                "has the positions 0 to %lld", slot->name, value[i], (long long)i, axis,
                                (long long)limit - 1);

@@ -32,12 +32,26 @@ static const char *without_numbers(Arena *arena, const char *name)
     return arena_strdup(arena, text_str(&out));
 }
 
+// What the layer calls an axis. The graph tells axes of one name apart as G, G.2, ..; that is kept only where the
+// parameter holds two of them.
+static const char *axis_plain_name(Arena *arena, const Graph *g, const Type *type, int a)
+{
+    const char *name = g->axis[type->axis[a]].name;
+    size_t n = strcspn(name, ".");
+    for (int k = 0; k < type->n_axes; k++) {
+        const char *other = g->axis[type->axis[k]].name;
+        if (k != a && strcspn(other, ".") == n && !strncmp(other, name, n))
+            return name;
+    }
+    return arena_strndup(arena, name, n);
+}
+
 static const char *shape_text(Arena *arena, const Graph *g, const Type *type)
 {
     Text text = text_make(arena);
     text_char(&text, '[');
     for (int a = 0; a < type->n_axes; a++)
-        text_printf(&text, "%s%s=%lld", a ? ", " : "", g->axis[type->axis[a]].name,
+        text_printf(&text, "%s%s=%lld", a ? ", " : "", axis_plain_name(arena, g, type, a),
                     (long long)g->axis[type->axis[a]].size);
     text_char(&text, ']');
     return arena_strdup(arena, text_str(&text));
@@ -70,7 +84,7 @@ static void show_json(const Module *m, const Graph *g, int64_t total, Text *out)
         text_add(out, ", \"axes\": [");
         for (int a = 0; a < p->type.n_axes; a++) {
             text_add(out, a ? ", " : "");
-            text_json(out, g->axis[p->type.axis[a]].name);
+            text_json(out, axis_plain_name(out->arena, g, &p->type, a));
         }
         text_add(out, "], \"sizes\": [");
         for (int a = 0; a < p->type.n_axes; a++)

@@ -5,12 +5,20 @@
 
 #include <string.h>
 
+// By its name; else by the name in its layer, where a model's axes of one name are told apart as G, G.2, ..
 static int find_axis(const MapAxes *axes, const char *name)
 {
-    for (size_t a = 0; a < axes->n; a++)
+    int found = -1;
+    size_t length = strlen(name), n = 0;
+    for (size_t a = 0; a < axes->n; a++) {
         if (!strcmp(axes->name[a], name))
             return (int)a;
-    return -1;
+        if (!strncmp(axes->name[a], name, length) && axes->name[a][length] == '.') {
+            found = (int)a;
+            n++;
+        }
+    }
+    return n == 1 ? found : -1;
 }
 
 // Number of elements of ours along a dimension; -1 when an axis is unknown or the product does not fit.

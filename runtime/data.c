@@ -274,7 +274,7 @@ Status data_check_ranges(const Dataset *d, const Graph *g, StatusText *why)
 {
     for (const DataFieldRow *row = d->kind->field; row->name; row++) {
         const char *axis;
-        int64_t limit = row->dtype == DTYPE_I32 ? index_limit(g, row->name, &axis) : INT64_MAX;
+        int64_t least, limit = row->dtype == DTYPE_I32 ? index_limit(g, row->name, &least, &axis) : INT64_MAX;
         int64_t range = limit < INT64_MAX ? d->kind->range(d, row->name) : 0;
         if (range > limit)
             return status_fail(why, STATUS_BAD_MODEL, "the data has %lld different values of `%s`, but axis `%s` of the model "

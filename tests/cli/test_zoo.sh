@@ -35,6 +35,8 @@ compare() {
 compare gpt "$work/text.txt" T=8 train.batch=2
 compare gmlp_lm "$work/text.txt" T=8 train.batch=2
 compare bert "$work/text.txt" T=16 A=4 train.batch=2
+compare m2bert "$work/text.txt" N=16 L=1 R=4 train.batch=2
+compare h3 "$work/text.txt" T=16 L=2 D=16 train.batch=2
 compare hyena "$work/text.txt" T=16 train.batch=2
 compare m2gpt "$work/text.txt" T=16 L=1 train.batch=2
 compare ut "$work/text.txt" T=8 train.batch=2

@@ -34,7 +34,7 @@ done
 
 # Every layer of the libraries stands in the table of docs/language.md.
 for file in frontend/std/*.mix; do
-    for layer in $(sed -n 's/^layer \([A-Za-z]*\).*/\1/p' "$file"); do
+    for layer in $(sed -n 's/^layer \([A-Za-z0-9]*\).*/\1/p' "$file"); do
         grep -qF "| \`std.$(basename "$file" .mix)\` | \`$layer[" docs/language.md \
             || { echo "docs/language.md: \`$layer\` of $file is missing under Libraries"; bad=1; }
     done
