@@ -65,6 +65,13 @@ double product_flops(const Product *p)
     return n;
 }
 
+bool product_is_worth(const Graph *g, const Product *p)
+{
+    enum { MIN_FLOPS = 16384, MIN_ROWS = 4, MIN_COLS = 8, MIN_SUM = 4 };
+    return g->node[p->value].type.dtype != DTYPE_I32 && !product_is_batch_inner(g, p) && product_flops(p) >= MIN_FLOPS &&
+           p->group[CLASS_ROW].size >= MIN_ROWS && p->group[CLASS_COL].size >= MIN_COLS && p->group[CLASS_SUM].size >= MIN_SUM;
+}
+
 bool value_is_stored(const Graph *g, ValueId v)
 {
     const Node *n = &g->node[v];

@@ -30,6 +30,9 @@ Product product_of(const Graph *g, ValueId contract);
 bool    product_is_batch_inner(const Graph *g, const Product *p);
 // Multiplications, saturating.
 double  product_flops(const Product *p);
+// Worth a register-tiled kernel: enough multiplications, rows and columns, a sum of more than a few terms, and lanes that
+// can run over columns.
+bool    product_is_worth(const Graph *g, const Product *p);
 
 // The address of a value that is a view of stored numbers: element i of it lies at
 // offset + sum over axes of i[axis] * stride[axis] of root's buffer.

@@ -2,8 +2,8 @@
 //
 // Needs: fuse_rows and fuse_product have run: what they gave a kernel stays as it is. Keeps: every node.
 //
-// What a kernel of CONTRACT or ROWS reaches through values without a kernel, down to its products or to other values
-// that it stores, is inside that kernel and stays so. Everything else is decided from the outputs backwards. A value is stored when
+// What a kernel of CONTRACT or GROUPED reaches through values without a kernel, down to its anchor or to other values
+// that it stores, is inside that kernel and stays so; for ROWS also what it reaches down to products. Everything else is decided from the outputs backwards. A value is stored when
 //   - it is an output, the result of a product that nobody claimed, or of a put_add;
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
@@ -31,6 +31,7 @@ enum {
 
 typedef struct Fuse {
     Graph      *g;                          // the copy that gets kernels
+    Arena      *scratch;
     bool       *live, *is_output, *is_root;
     bool       *has_contract;               // an unstored product is inside
     uint16_t   *ops, *loads, *reads;        // to compute the value from what is stored or reduced; loads: with axes
@@ -39,7 +40,8 @@ typedef struct Fuse {
     ValueId    *reader;                     // a stored value that needs it
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
-    uint32_t   *asked; bool *answer;        // of reaches(): the kernel last asked for, and whether
+    ValueId    *anchor;                     // [n_kernels + 1] the product of a kernel of CONTRACT or GROUPED
+    uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
 enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8 };
@@ -198,10 +200,69 @@ static bool is_stored(Fuse *f, ValueId v)
     return (f->flags[v] & MANY) && (f->ops[v] > CHEAP || f->loads[v] > CHEAP_LOADS);
 }
 
-// Does an unstored value need one that the kernel stores? Then it lies between two of its stored values.
+// A product that a kernel of this family can be about.
+static bool can_anchor(const Graph *g, ValueId v, KernelFamily family, double *flops)
+{
+    Grouped grouped;
+    if (family == FAMILY_GROUPED) {
+        *flops = 0;
+        return grouped_of(g, v, &grouped);
+    }
+    if (g->node[v].op != OP_CONTRACT)
+        return false;
+    const Product p = product_of(g, v);
+    *flops = product_flops(&p);
+    return product_is_worth(g, &p);
+}
+
+// The product at the bottom of what the kernel of `root` computes. What else it reads may hold products too, in place of
+// stored values: those of other kernels stand behind what these store, and the rest is not worth a kernel.
+static void find_anchor(Fuse *f, ValueId root, ValueId *stack, double *most)
+{
+    const Graph *g = f->g;
+    const uint32_t kernel = g->node[root].kernel;
+    size_t n_stack = 0;
+    if (f->asked[root] != kernel)
+        stack[n_stack++] = root;
+    f->asked[root] = kernel;
+    while (n_stack > 0) {
+        const ValueId v = stack[--n_stack];
+        const Node *n = &g->node[v];
+        double flops;
+        if (is_leaf(n) || (n->kernel && n->kernel != kernel))
+            continue;
+        const bool can = can_anchor(g, v, g->kernel[kernel], &flops);
+        if (can && flops > *most) {
+            *most = flops;
+            f->anchor[kernel] = v;
+        }
+        for (int i = 0; i < n->n_in && !can && !loop_is_reduction(n); i++) {
+            if (f->asked[n->in[i]] != kernel)
+                stack[n_stack++] = n->in[i];
+            f->asked[n->in[i]] = kernel;
+        }
+    }
+}
+
+static void find_anchors(Fuse *f)
+{
+    const Graph *g = f->g;
+    double *most = arena_array(f->scratch, double, g->n_kernels + 1);
+    ValueId *stack = arena_array(f->scratch, ValueId, g->n_nodes);
+    for (size_t k = 0; k <= g->n_kernels; k++)
+        most[k] = -1;
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].kernel && g->kernel[g->node[v].kernel] != FAMILY_ROWS)
+            find_anchor(f, v, stack, &most[g->node[v].kernel]);
+    memset(f->asked, 0, g->n_nodes * sizeof *f->asked);
+}
+
+// Does an unstored value need the kernel's anchor or one that it stores? Then it lies on the way to a stored value.
 static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
 {
     const Node *n = &f->g->node[v];
+    if (v == f->anchor[kernel])
+        return true;
     if (n->kernel || is_leaf(n) || loop_is_reduction(n))
         return n->kernel == kernel;
     if (f->asked[v] == kernel)
@@ -237,10 +298,11 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {
         bool inside = via == root || (f->flags[via] & INSIDE), own = reaches(f, in, g->node[root].kernel);
-        bool operand = n->op == OP_CONTRACT && !holds_twins(g, in);
-        if (inside && !g->node[in].kernel && (own || (f->has_contract[in] && !operand)))
+        bool rows = g->kernel[g->node[root].kernel] == FAMILY_ROWS;
+        bool product = rows && f->has_contract[in] && (n->op != OP_CONTRACT || holds_twins(g, in));
+        if (inside && !g->node[in].kernel && (own || product))
             f->flags[in] |= INSIDE;
-        else if (n->op == OP_CONTRACT || g->kernel[g->node[root].kernel] == FAMILY_ROWS ||
+        else if (n->op == OP_CONTRACT || rows ||
                  (via != root && (f->flags[via] & BY_PRODUCT)))
             f->flags[in] |= BY_PRODUCT;     // an operand; what an epilogue reads is computed once for each element
     }
@@ -290,12 +352,14 @@ static void fuse_graph(Graph *g, Arena *scratch)
               .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
               .reads = arena_array(scratch, uint16_t, n), .depth = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
               .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
+              .scratch = scratch, .anchor = arena_array(scratch, ValueId, g->n_kernels + 1),
               .asked = arena_array(scratch, uint32_t, n), .answer = arena_array(scratch, bool, n),
               .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};
     graph_mark_live(g, f.live);
     for (size_t i = 0; i < g->n_outputs; i++)
         f.is_output[g->output[i].value] = !is_leaf(&g->node[g->output[i].value]);
     estimate(&f);
+    find_anchors(&f);
     choose_stored(&f);
     fuse_group(g, scratch, f.is_root);
 }

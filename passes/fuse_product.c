@@ -1,7 +1,7 @@
 // fuse-product: each big contract becomes the anchor of a kernel, with the elementwise values that follow it.
 //
-// Rule. A contract is an anchor when it is worth a register-tiled kernel: enough multiplications, rows and columns and
-// a sum of more than a few terms, and lanes that can run over columns. The rest is left to fuse_loops.
+// Rule. A contract is an anchor when it is worth a register-tiled kernel (product_is_worth). The rest is left to
+// fuse_loops.
 //
 // A value may join the anchor's kernel when it has one element for each element of the anchor (elementwise, or a
 // one-to-one view), and every other operand is ready before the kernel runs. It does join
@@ -25,7 +25,7 @@
 
 #include <string.h>
 
-enum { MAX_JOINED = 96, MAX_SEEN = 512, MIN_FLOPS = 16384, MIN_ROWS = 4, MIN_COLS = 8, MIN_SUM = 4 };
+enum { MAX_JOINED = 96, MAX_SEEN = 512 };
 
 typedef struct Fuse {
     Graph    *g;                            // being marked
@@ -229,12 +229,10 @@ static KernelFamily anchor_family(const Fuse *f, ValueId v)
         return FAMILY_LOOP;
     if (grouped_of(g, v, &grouped) && grouped_is_worth(&grouped) && !f->users.is_output[grouped.through])
         return FAMILY_GROUPED;
-    if (n->op != OP_CONTRACT || n->type.dtype == DTYPE_I32)
+    if (n->op != OP_CONTRACT)
         return FAMILY_LOOP;
     const Product p = product_of(g, v);
-    const bool good = !product_is_batch_inner(g, &p) && product_flops(&p) >= MIN_FLOPS && p.group[CLASS_ROW].size >= MIN_ROWS
-        && p.group[CLASS_COL].size >= MIN_COLS && p.group[CLASS_SUM].size >= MIN_SUM;
-    return good ? FAMILY_CONTRACT : FAMILY_LOOP;
+    return product_is_worth(g, &p) ? FAMILY_CONTRACT : FAMILY_LOOP;
 }
 
 static Graph *fuse(PassContext *ctx, const Graph *in)
