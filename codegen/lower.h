@@ -9,7 +9,7 @@
 
 #include "codegen.h"
 #include "emitter.h"
-#include "schedule.h"
+#include "kernel_schedule.h"
 
 typedef struct LowerLaunch {
     uint32_t   kernel;                      // of the program

@@ -1,5 +1,5 @@
 // How a product is cut into blocks: a search over tiles and block counts with a cost in cycles per thread. The cheapest
-// of the usual tile is the default; the others, in order of cost, are the candidates for measuring (schedule.h).
+// of the usual tile is the default; the others, in order of cost, are the candidates for measuring (kernel_schedule.h).
 #include "lower_product.h"
 
 #include <stdlib.h>

@@ -17,7 +17,7 @@ typedef enum OptionId {
 
 #define O(id) (UINT64_C(1) << OPT_##id)
 static const uint64_t OPTIONS_COMMON = O(HELP) | O(VERSION) | O(VERBOSE) | O(QUIET) | O(JSON) | O(COLOR) | O(DEVICE)
-                                       | O(DTYPE) | O(SEED) | O(THREADS) | O(VERIFY);
+                                       | O(DTYPE) | O(SEED) | O(THREADS) | O(VERIFY) | O(DETERMINISTIC);
 
 typedef struct OptionRow {
     const char *name;

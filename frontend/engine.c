@@ -3,6 +3,7 @@
 
 #include "codegen.h"
 #include "plan_memory.h"
+#include "tuned.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@ struct Engine {
     const DeviceOps *ops;                   // NULL: the evaluator
     Device          *device;                // owned
     Target           target;
+    Tuned           *tuned;                 // owned; NULL: nothing was measured
 };
 
 Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText *why)
@@ -36,6 +38,9 @@ Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText
     else
         e->target = (Target){.name = "eval", .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32768,
                              .l2_bytes = 1048576, .threads = 1};
+    if (ops && !options->untuned)
+        e->tuned = tuned_load(ops, e->device, options->on_device.cache_dir);
+    e->target.schedules = tuned_schedules(e->tuned);
     *out_engine = e;
     return STATUS_OK;
 }
@@ -46,6 +51,7 @@ void engine_close(Engine *engine)
         return;
     if (engine->ops)
         engine->ops->close(engine->device);
+    tuned_free(engine->tuned);
     free(engine);
 }
 
@@ -57,6 +63,12 @@ const Target *engine_target(const Engine *engine)
 bool engine_is_reference(const Engine *engine)
 {
     return !engine->ops;
+}
+
+const DeviceOps *engine_device(const Engine *engine, Device **out_device)
+{
+    *out_device = engine->device;
+    return engine->ops;
 }
 
 // The evaluator needs only the passes that make the graph, not those that make kernels.
@@ -78,17 +90,29 @@ static const Graph *wanted_graph(const Module *module, bool train)
     return module_graph(module, train ? "step" : "main");
 }
 
+// The graph after the named passes. NULL after an error.
+static const Graph *graph_within(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
+                                 const char *const *names, size_t n_names, size_t max_bytes)
+{
+    const Module *done = run_passes(engine, arena, diag, module, options, names, n_names, max_bytes);
+    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
+    if (done && !g)
+        diag_error(diag, (Span){0}, NULL, "the model has no `train` section, so there is no training step");
+    return g;
+}
+
+const Graph *engine_graph(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options)
+{
+    return graph_within(engine, arena, diag, module, options, NULL, 0, engine->options.max_bytes);
+}
+
 static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const Module *module,
                                const LoadOptions *options, const char *const *names, size_t n_names,
                                size_t max_bytes)
 {
-    const Module *done = run_passes(engine, arena, diag, module, options, names, n_names, max_bytes);
-    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
-    if (!g) {
-        if (done)
-            diag_error(diag, (Span){0}, NULL, "the model has no `train` section, so there is no training step");
+    const Graph *g = graph_within(engine, arena, diag, module, options, names, n_names, max_bytes);
+    if (!g)
         return NULL;
-    }
     Program *p = codegen_program(arena, diag, g, options->target ? options->target : &engine->target);
     if (!p || !plan_memory(p, diag))
         return NULL;

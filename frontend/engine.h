@@ -29,6 +29,7 @@ typedef struct EngineOptions {
     DeviceOptions on_device;
     size_t        max_bytes;                // memory budget; 0: none
     bool          bf16;                     // products with parameters read bf16 operands
+    bool          untuned;                  // the cost model decides, whatever was measured on this machine
     bool          verify;                   // verify and read back every graph after every pass
 } EngineOptions;
 
@@ -37,6 +38,7 @@ Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText
 void   engine_close(Engine *engine);
 const Target *engine_target(const Engine *engine);
 bool   engine_is_reference(const Engine *engine);
+const DeviceOps *engine_device(const Engine *engine, Device **out_device);     // NULL on the device "eval"
 
 typedef struct LoadOptions {
     bool             train;                 // the graph `step`, else `main`
@@ -46,6 +48,8 @@ typedef struct LoadOptions {
                                             // must outlive the new one: read the outputs of one before running the other
 } LoadOptions;
 
+// The pipeline up to the fused graph. NULL after an error in diag.
+const Graph *engine_graph(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options);
 // The pipeline up to the planned program. Returns NULL after an error in diag. Works on the device "eval" too.
 Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options);
 // The whole pipeline. `arena` must outlive the net. Errors: STATUS_BAD_MODEL when diag holds the errors; the device's.

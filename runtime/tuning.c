@@ -28,7 +28,7 @@ static const char make_tables[] =
     "PRAGMA application_id = 1835628643; PRAGMA user_version = 1;"
     "CREATE TABLE place (id TEXT PRIMARY KEY, text TEXT NOT NULL);"
     "CREATE TABLE timing (kernel TEXT, place TEXT, schedule TEXT, outcome TEXT NOT NULL, seconds REAL NOT NULL,"
-    " about TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kernel, place, schedule)) WITHOUT ROWID;";
+    " beside REAL NOT NULL, about TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kernel, place, schedule)) WITHOUT ROWID;";
 
 const char *tuning_path(const Tuning *t)
 {
@@ -63,7 +63,7 @@ static FileState look_at(sqlite3 *db, bool whole)
         sqlite3_finalize(s);
     }
     s = NULL;
-    good = good && sqlite3_prepare_v2(db, "SELECT kernel, place, schedule, outcome, seconds, about, at FROM timing", -1, &s, NULL) == SQLITE_OK;
+    good = good && sqlite3_prepare_v2(db, "SELECT kernel, place, schedule, outcome, seconds, beside, about, at FROM timing", -1, &s, NULL) == SQLITE_OK;
     sqlite3_finalize(s);
     return good ? FILE_OURS : FILE_FOREIGN;
 }
@@ -146,21 +146,41 @@ static Status prepare(Tuning *t, const char *place, bool to_write, StatusText *n
     return to_write ? make_place(t, place, why) : STATUS_OK;
 }
 
+// The path of the database; NULL: no folder is used. *out_refused says why, for as long as the cache is open.
+static char *database_path(Cache *cache, const char **out_refused)
+{
+    const char *where = cache_folder(cache);
+    char *path = NULL;
+    *out_refused = cache_refused(cache);
+    if (!where || *out_refused || asprintf(&path, "%s/tuning.db", where) < 0)
+        return NULL;
+    return path;
+}
+
+bool tuning_is_there(const char *folder)
+{
+    const char *refused;
+    Cache *cache = cache_open(folder);
+    char *path = database_path(cache, &refused);
+    const bool is_there = path && access(path, R_OK) == 0;
+    free(path);
+    cache_close(cache);
+    return is_there;
+}
+
 Status tuning_open(const char *folder, const char *place, bool to_write, Tuning **out, StatusText *note, StatusText *why)
 {
     *out = NULL;
+    const char *refused;
     Cache *cache = cache_open(folder);
-    const char *refused = cache_refused(cache), *where = cache_folder(cache);
+    Tuning *t = calloc(1, sizeof *t);
     Status status = STATUS_OK;
-    Tuning *t = where && !refused ? calloc(1, sizeof *t) : NULL;
-    if (t && asprintf(&t->path, "%s/tuning.db", where) < 0)
-        t->path = NULL;
-    if (to_write && !t)
-        status = status_fail(why, STATUS_IO, "there is no folder to keep timings in%s%s", refused ? ": " : "", refused ? refused : "");
-    cache_close(cache);
-    if (t && !t->path)
+    if (!t)
         status = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the tuning database");
-    if (t && status == STATUS_OK && (to_write || access(t->path, R_OK) == 0)) {
+    else if (!(t->path = database_path(cache, &refused)) && to_write)
+        status = status_fail(why, STATUS_IO, "there is no folder to keep times in%s%s", refused ? ": " : "", refused ? refused : "");
+    cache_close(cache);
+    if (status == STATUS_OK && t->path && (to_write || access(t->path, R_OK) == 0)) {
         uint8_t digest[32];
         sha256_of(place, strlen(place), digest);
         sha256_hex(digest, t->place);
@@ -194,15 +214,16 @@ Status tuning_put(Tuning *t, const TuningRow *row, StatusText *why)
 {
     sqlite3_stmt *s = NULL;
     Status status = STATUS_OK;
-    if (sqlite3_prepare_v2(t->db, "INSERT OR IGNORE INTO timing VALUES (?, ?, ?, ?, ?, ?, ?)", -1, &s, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(t->db, "INSERT OR IGNORE INTO timing VALUES (?, ?, ?, ?, ?, ?, ?, ?)", -1, &s, NULL) != SQLITE_OK)
         return fail_sql(t, why);
     bind_kernel(s, 1, row->kernel);
     sqlite3_bind_text(s, 2, t->place, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 3, row->schedule, -1, SQLITE_STATIC);
     sqlite3_bind_text(s, 4, tuning_outcome_text[row->outcome], -1, SQLITE_STATIC);
     sqlite3_bind_double(s, 5, row->seconds);
-    sqlite3_bind_text(s, 6, row->about, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s, 7, (sqlite3_int64)time(NULL));
+    sqlite3_bind_double(s, 6, row->beside);
+    sqlite3_bind_text(s, 7, row->about, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s, 8, (sqlite3_int64)time(NULL));
     if (sqlite3_step(s) != SQLITE_DONE)
         status = fail_sql(t, why);
     sqlite3_finalize(s);
@@ -230,9 +251,9 @@ static void visit_all(Tuning *t, const char *query, TuningVisit *visit, void *us
         sqlite3_bind_text(s, 1, t->place, -1, SQLITE_STATIC);
         while (sqlite3_step(s) == SQLITE_ROW) {
             const char *kernel = (const char *)sqlite3_column_text(s, 0), *schedule = (const char *)sqlite3_column_text(s, 1),
-                       *outcome = (const char *)sqlite3_column_text(s, 2), *about = (const char *)sqlite3_column_text(s, 4);
+                       *outcome = (const char *)sqlite3_column_text(s, 2), *about = (const char *)sqlite3_column_text(s, 5);
             TuningRow row = {.schedule = schedule, .seconds = sqlite3_column_double(s, 3), .about = about,
-                             .outcome = TUNING_REFUSED};
+                             .beside = sqlite3_column_double(s, 4), .outcome = TUNING_REFUSED};
             if (!kernel || !schedule || !outcome || !about)
                 continue;
             row.kernel = strtoull(kernel, NULL, 16);
@@ -247,15 +268,13 @@ static void visit_all(Tuning *t, const char *query, TuningVisit *visit, void *us
 
 void tuning_list(Tuning *t, TuningVisit *visit, void *user)
 {
-    visit_all(t, "SELECT kernel, schedule, outcome, seconds, about FROM timing WHERE place = ? ORDER BY kernel, seconds, schedule",
-              visit, user);
+    visit_all(t, "SELECT kernel, schedule, outcome, seconds, beside, about FROM timing WHERE place = ?"
+                 " ORDER BY kernel, seconds/max(beside, 1e-12), schedule", visit, user);
 }
 
 void tuning_winners(Tuning *t, TuningVisit *visit, void *user)
 {
-    visit_all(t,
-              "SELECT a.kernel, a.schedule, a.outcome, min(a.seconds), a.about FROM timing a JOIN timing d"
-              " ON d.kernel = a.kernel AND d.place = a.place AND d.schedule = 'default' AND d.outcome = 'ok'"
-              " WHERE a.place = ? AND a.outcome = 'ok' AND a.seconds < 0.985*d.seconds GROUP BY a.kernel",
+    visit_all(t, "SELECT kernel, schedule, outcome, seconds, beside, about, min(seconds/beside) FROM timing"
+                 " WHERE place = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < 0.985*beside GROUP BY kernel",
               visit, user);
 }

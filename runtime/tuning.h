@@ -21,15 +21,16 @@ extern const char *const tuning_outcome_text[TUNING_OUTCOME_COUNT];
 
 typedef struct TuningRow {
     uint64_t      kernel;
-    const char   *schedule;                 // codegen/schedule.h, "default" for the cost model's choice
+    const char   *schedule;                 // codegen/kernel_schedule.h, "default" for the cost model's choice
     TuningOutcome outcome;
-    double        seconds;                  // of one run; 0 unless OK
+    double        seconds, beside;          // of one run; of the default in the same race; 0 unless OK
     const char   *about;                    // the kernel in words, for people
 } TuningRow;
 
 // Opens `folder`/tuning.db (folder NULL: as for the cache). To read: *out is NULL when there is no such file or it cannot be
 // used. To write: made if need be; a damaged or foreign file is moved aside first, which `note` tells. `place` as above.
 Status tuning_open(const char *folder, const char *place, bool to_write, Tuning **out, StatusText *note, StatusText *why);
+bool   tuning_is_there(const char *folder); // there is a file to read
 void   tuning_close(Tuning *t);             // NULL is fine
 const char *tuning_path(const Tuning *t);
 
@@ -40,7 +41,7 @@ bool   tuning_has(Tuning *t, uint64_t kernel, const char *schedule);
 // Visits the rows of this place, kernel by kernel; texts are valid during the call.
 typedef void TuningVisit(void *user, const TuningRow *row);
 void   tuning_list(Tuning *t, TuningVisit *visit, void *user);
-// The best schedule of each kernel, where it beats the default by more than 1.5 %.
+// The best schedule of each kernel, where it beat the default by more than 1.5 % in the same race.
 void   tuning_winners(Tuning *t, TuningVisit *visit, void *user);
 
 #endif

@@ -1,5 +1,5 @@
-// See schedule.h: texts of schedules, and one kernel as a graph of its own.
-#include "schedule.h"
+// See kernel_schedule.h: texts of schedules, and one kernel as a graph of its own.
+#include "kernel_schedule.h"
 
 #include "kernel_key.h"
 #include "lower.h"
@@ -53,13 +53,14 @@ bool schedule_parse(const char *text, Schedule *out)
     *out = (Schedule){0};
     if (!strcmp(text, "default"))
         return true;
-    do {
+    for (;; text++) {
         const size_t n = strcspn(text, " ");
         if (!parse_knob(text, n, out))
             return false;
         text += n;
-    } while (*text && *++text);
-    return true;
+        if (!*text)
+            return true;
+    }
 }
 
 size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const Target *target, size_t most, Candidate **out)
@@ -100,12 +101,23 @@ size_t codegen_kernel_classes(Arena *arena, const Graph *g, KernelClass **out)
     return n;
 }
 
+// A leaf's own name without its path: "GPT.l0.W1" is W1.
+static const char *hint_of(const Node *n)
+{
+    const bool is_leaf = n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE;
+    const char *dot = is_leaf && !n->hint ? strrchr(n->attr[0].name, '.') : NULL;
+    return n->hint ? n->hint : dot ? dot + 1 : NULL;
+}
+
 // Node `v` of the kernel, in `out`: what the kernel reads becomes an argument.
 static ValueId copy_node(Graph *out, const Graph *g, ValueId v, bool is_read, const ValueId *map, size_t serial)
 {
     const Node *n = &g->node[v];
-    if (is_read)
-        return graph_leaf(out, OP_ARG, arena_printf(out->arena, "x%zu", serial), n->type);
+    if (is_read) {
+        const ValueId arg = graph_leaf(out, OP_ARG, arena_printf(out->arena, "x%zu", serial), n->type);
+        out->node[arg].hint = hint_of(n);
+        return arg;
+    }
     ValueId *in = arena_array(out->arena, ValueId, (size_t)n->n_in + 1);
     for (int i = 0; i < n->n_in; i++)
         in[i] = map[n->in[i]];

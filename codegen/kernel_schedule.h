@@ -5,8 +5,8 @@
 // was measured for one layer holds for all that are like it, in every model.
 //
 //     candidates of a kernel --rank by cost model--> the best few --compile, check, time--> database --Schedules--> codegen
-#ifndef MIXC_SCHEDULE_H
-#define MIXC_SCHEDULE_H
+#ifndef MIXC_KERNEL_SCHEDULE_H
+#define MIXC_KERNEL_SCHEDULE_H
 
 #include "graph.h"
 #include "target.h"

@@ -1,0 +1,32 @@
+// One kernel, under several schedules: made-up inputs, checked results, times taken in turns with cold caches.
+#ifndef MIXC_KERNEL_TRIAL_H
+#define MIXC_KERNEL_TRIAL_H
+
+#include "device.h"
+#include "kernel_schedule.h"
+
+#include <stdio.h>
+
+// Made-up numbers for the arguments of a kernel's graph: floats between -1 and 1; ints in range of the axis that they pick
+// from, now and then -1 (none). *out_numbers[v] for argument v, row-major.
+double **trial_inputs(Arena *arena, const Graph *g);
+
+// Tries the schedules on a device opened for it and reports on `out`, a line each:
+//     try I                       before schedule I is compiled and run
+//     refused I WHY               it could not be compiled or loaded
+//     wrong I WHY                 its results differ from the evaluator's (or, where evaluating would take too long, from
+//                                 those of the first schedule)
+//     ok I SECONDS                the least time of a run
+// Meant for a child process, as a kernel may crash. `g` is a kernel's graph (codegen_kernel_graph).
+typedef struct Trial {
+    const Graph     *g;
+    const Target    *target;
+    const Schedule  *schedule; size_t n;
+    const DeviceOps *ops;
+    const DeviceOptions *on_device;
+    double           seconds;               // of timing, for each schedule, about
+} Trial;
+
+void trial_run(const Trial *trial, FILE *out);
+
+#endif

@@ -1,0 +1,21 @@
+// The schedules that `mixc tune` found best on this device, for code generation.
+#ifndef MIXC_TUNED_H
+#define MIXC_TUNED_H
+
+#include "device.h"
+#include "kernel_schedule.h"
+
+typedef struct Tuned Tuned;
+
+// The text that times on this device are kept under: the device's own and the generation of the code generator. NULL when
+// times are not kept for it.
+Status tuned_place(const DeviceOps *ops, Device *device, Arena *arena, const char **out_place, StatusText *why);
+
+// Reads the winners from the tuning database in `folder` (NULL: the usual place). NULL when there are none, also when the
+// database cannot be used: then the cost model decides.
+Tuned *tuned_load(const DeviceOps *ops, Device *device, const char *folder);
+void   tuned_free(Tuned *tuned);            // NULL is fine
+size_t tuned_count(const Tuned *tuned);
+const Schedules *tuned_schedules(const Tuned *tuned);      // NULL for NULL
+
+#endif

@@ -1,0 +1,52 @@
+# mixc tune: times are kept as they are measured, a killed search goes on, a broken database costs nothing but speed.
+. "$MIXC_TESTS/cli/lib.sh"
+model=$here/tiny.mix
+db=$MIXC_CACHE_DIR/tuning.db
+
+rows() { "$MIXC" tune "$model" --json --candidates 2 --kernel nothing-like-it 2>/dev/null | grep -c '"kernel"'; }
+
+# a search, its table, and nothing left to do the second time
+expect 0 "$MIXC" tune "$model" --candidates 3; says out "kernel structures have a choice"; says_not out "goes on from here"
+all=$(rows)
+[ "$all" -gt 6 ] || complain "only $all timings"
+expect 0 "$MIXC" tune "$model" --candidates 3 --json; says out '"finished": true'; says out '"schedule": "default"'; says out '"outcome": "ok"'
+says_not out '"wrong"'; says_not out '"crashed"'
+[ "$(rows)" = "$all" ] || complain "a finished search measured again"
+# more candidates later keep the old rows
+expect 0 "$MIXC" tune "$model" --candidates 4 --kernel logits
+[ "$(rows)" -ge "$all" ] || complain "old rows were lost"
+
+for i in $(seq 60); do echo "the quick brown fox jumps over the lazy dog and runs"; done >text.txt
+# tuned or not, the results are the same up to rounding
+expect 0 "$MIXC" train "$model" --steps 3 --out tuned
+expect 0 "$MIXC" train "$model" --steps 3 --out plain --deterministic
+expect 0 "$MIXC" diff tuned/*3.safetensors plain/*3.safetensors --tolerance 1e-3
+
+# killed at random moments, it resumes each time and loses nothing
+rm -f "$db"
+last=0
+for i in 1 2 3 4 5 6 7 8; do
+    timeout -s KILL 0.$((3 * i % 10))5 "$MIXC" tune "$model" --candidates 3 >/dev/null 2>&1
+    now=$(rows)
+    [ "$now" -ge "$last" ] || complain "timings were lost: $last, then $now"
+    last=$now
+done
+expect 0 "$MIXC" tune "$model" --candidates 3; says_not out "goes on from here"
+[ "$(rows)" = "$all" ] || complain "after being killed: $(rows) timings, not $all"
+
+# damaged, foreign, locked
+head -c 5000 /dev/urandom >"$db"
+expect 0 "$MIXC" plan "$model"
+expect 0 "$MIXC" tune "$model" --budget 0.000001; says err "a new one is begun"
+ls "$MIXC_CACHE_DIR" | grep -q 'tuning.db.damaged-1' || complain "the damaged database was not kept aside"
+expect 0 "$MIXC" tune "$model" --candidates 3 --kernel logits
+size=$(stat -c %s "$db")
+truncate -s $((size / 2)) "$db"
+expect 0 "$MIXC" plan "$model"
+expect 0 "$MIXC" tune "$model" --budget 0.000001; says err "a new one is begun"
+expect 2 "$MIXC" tune "$model" --budget soon; says err "takes a time"
+expect 3 "$MIXC" tune "$model" --device null; says err "no schedules"
+chmod 500 "$MIXC_CACHE_DIR"; rm -f "$db" 2>/dev/null
+if [ "$(id -u)" != 0 ]; then expect 6 "$MIXC" tune "$model"; says err "tuning database"; fi
+chmod 700 "$MIXC_CACHE_DIR"
+finish
