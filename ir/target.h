@@ -13,7 +13,7 @@ typedef struct Target {
     bool        has_bf16_dot;               // AVX512_BF16
     size_t      l1_bytes, l2_bytes;
     int         threads;
-    const struct Schedules *schedules;      // what was measured, codegen/schedule.h; NULL: nothing. Borrowed
+    const struct Schedules *schedules;      // what was measured, codegen/kernel_schedule.h; NULL: nothing. Borrowed
 } Target;
 
 #endif
