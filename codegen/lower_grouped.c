@@ -2,10 +2,11 @@
 //
 //   sort    one work item: the rows in order of their group, stably; where each group starts; blocks of rows
 //   rows    for each block of rows of one group, for each block of columns (a work item):
-//               pack the rows through the order; pack the group's columns; tiles; epilogue, through the order
+//               copy the rows through the order; for each panel of the group's columns: a band; epilogue, through the order
 //   sums    for each group, for each block of c (a work item):
-//               for each block of the group's rows, in order: pack both operands through the order; tiles
+//               for each block of the group's rows, in order: copy both operands through the order; bands
 //
+// The group's columns are read where they are, unless their terms follow each other in memory: then each panel is turned.
 // Cost follows the rows, not the groups: there are at most rows/block + groups blocks, and a work item without rows ends
 // at once. The order of every sum is that of the rows, so the bits are the same for any number of threads. Rows that
 // chose nothing form a last group, whose products are 0.
@@ -14,10 +15,16 @@
 #include "grouped.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define N(x) ((long long)(x))
 
-enum { BLOCK_ROWS = 224, BLOCK_COLS = 256, BLOCK_TERMS = 256 };
+enum {
+    MOST_ROWS = 168, LEAST_ROWS = 56,       // of a block
+    MOST_TERMS = 512,                       // rows of 512 terms and room for a vector fill a third of the second-level cache
+    MOST_FLOATS = 1 << 16,                  // of a block of c
+    LINE = MOST_TERMS + 16,                 // floats from one copied row to the next: never a multiple of a page
+};
 
 typedef struct GroupedText {
     ProductText P;
@@ -26,6 +33,7 @@ typedef struct GroupedText {
     int64_t     start, block_group, block_first, block_end, n_blocks, n_ints;      // where they begin
     int64_t     most_blocks;
     const char *ints;                       // the workspace's name in the text at hand
+    const char *next_group;                 // the group after the one at hand, or that if it is the last
 } GroupedText;
 
 static int64_t at_most(int64_t a, int64_t most)
@@ -38,24 +46,39 @@ static int64_t blocks_of(int64_t size, int64_t block)
     return (size + block - 1) / block;
 }
 
+static int64_t round_to(int64_t size, int64_t step)
+{
+    return blocks_of(size, step) * step;
+}
+
+// The columns in equal blocks of whole panels, at most `most` wide.
+static void cut_columns(Plan *plan, int64_t most)
+{
+    const int64_t width = tile_width(plan->tile);
+    plan->block_cols = round_to(blocks_of(plan->cols, blocks_of(plan->cols, most)), width);
+    plan->n_col_blocks = blocks_of(plan->cols, plan->block_cols);
+}
+
+// The blocks of rows follow from the index alone, so that all products by one index can share their order.
 static Plan plan_grouped(const Grouped *of, const Target *target)
 {
     const AxisGroup *group = of->p.group;
-    const int64_t rows = group[CLASS_ROW].size, cols = group[CLASS_COL].size;
-    Plan plan = {.batch = of->n_groups, .rows = rows, .cols = cols, .sum = group[CLASS_SUM].size, .n_sum_blocks = 1};
+    Plan plan = {.batch = of->n_groups, .rows = group[CLASS_ROW].size, .cols = group[CLASS_COL].size,
+                 .sum = group[CLASS_SUM].size, .tile = tile_for(target), .n_sum_blocks = 1};
     const int64_t each = of->n_rows / of->n_groups + 1;     // rows of a group, if they are even
-    plan.tile = tile_fit(tile_for(target), of->is_sum ? rows : at_most(each > 8 ? each : rows, 4096));
-    const int64_t height = plan.tile.rows, width = tile_width(plan.tile);
     if (of->is_sum) {
-        plan.block_sum = BLOCK_TERMS;
-        plan.block_rows = blocks_of(at_most(rows, BLOCK_ROWS), height) * height;
+        plan.block_sum = at_most(round_to(2 * each, 32), MOST_TERMS / 2);
+        plan.block_rows = round_to(blocks_of(plan.rows, blocks_of(plan.rows, 224)), 16);
+        cut_columns(&plan, 256);
     } else {
-        plan_cut_sum(&plan, target->l1_bytes);
-        plan.block_rows = blocks_of(at_most(2 * each > 4 * height ? 2 * each : 4 * height, BLOCK_ROWS), height) * height;
+        const int64_t even = round_to(2 * each, 28);
+        plan.n_sum_blocks = blocks_of(plan.sum, MOST_TERMS);
+        plan.block_sum = round_to(blocks_of(plan.sum, plan.n_sum_blocks), plan.tile.lanes);
+        plan.n_sum_blocks = blocks_of(plan.sum, plan.block_sum);
+        plan.block_rows = at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
+        cut_columns(&plan, MOST_FLOATS / plan.block_rows);
     }
-    plan.block_cols = blocks_of(blocks_of(cols, blocks_of(cols, BLOCK_COLS)), width) * width;
-    plan.n_row_blocks = blocks_of(rows, plan.block_rows);
-    plan.n_col_blocks = blocks_of(cols, plan.block_cols);
+    plan.n_row_blocks = blocks_of(plan.rows, plan.block_rows);
     return plan;
 }
 
@@ -105,13 +128,13 @@ static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const c
     return rows;
 }
 
-// Cuts the rows of each group into blocks of about the same number of whole tiles, and lists where they begin.
+// Cuts the rows of each group into blocks of about the same even number, and lists where they begin.
 static void emit_blocks(GroupedText *G, Scope *once, const char *ints, const char *start)
 {
     Emitter *E = G->P.E;
     const char *n = emit_name(E, "n"), *first = emit_name(E, "first"), *g = emit_name(E, "g"), *rows = emit_name(E, "rows");
     const char *blocks = emit_name(E, "blocks"), *step = emit_name(E, "step");
-    const int64_t most = G->P.plan.block_rows, height = G->P.plan.tile.rows;
+    const int64_t most = G->P.plan.block_rows, height = 2;
     scope_line(once, "int %s = 0;", n);
     Scope *each = scope_block(E, once, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s++) {", g, g, N(G->of.n_groups + 1), g));
     scope_line(each, "const int %s = %s[%s + 1] - %s[%s], %s = (%s + %lld) / %lld;", rows, start, g, start, g, blocks, rows,
@@ -164,20 +187,37 @@ static void open_columns(GroupedText *G, Scope *at, const char *w, ProductBlock 
     block->j1 = product_declare(E, at, "j1", product_block_end(E, block->j0, plan->block_cols, plan->cols));
 }
 
-typedef struct Arrays { const char *a, *b, *c; } Arrays;
+// A thread's own: copied rows and columns, a panel of columns where they are not read in place, and the block of c.
+typedef struct Arrays {
+    const char *a, *b, *panel, *c;
+    int64_t     a_line, b_line, c_line;     // from one row (terms: of a sum) to the next
+} Arrays;
 
 static Arrays declare_arrays(GroupedText *G)
 {
     ProductText *P = &G->P;
+    Emitter *E = P->E;
     const Plan *plan = &P->plan;
-    const size_t strip_a = pack_scratch_floats(P, 0), strip_b = pack_scratch_floats(P, 1);
-    Arrays arrays;
-    arrays.a = product_scratch(P->E, P->E->top, "rows", plan->block_rows * plan->block_sum);
-    arrays.b = product_scratch(P->E, P->E->top, "cols", plan->block_cols * plan->block_sum);
-    arrays.c = product_scratch(P->E, P->E->top, "c", plan->block_rows * plan->block_cols);
-    if (strip_a + strip_b > 0)
-        P->scratch = product_scratch(P->E, P->E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
-    return arrays;
+    Arrays use = {.c_line = plan->block_cols};
+    const int64_t spare = 2 * plan->tile.lanes;
+    if (G->of.is_sum) {
+        use.a_line = plan->block_rows + plan->tile.lanes;
+        use.b_line = plan->block_cols + plan->tile.lanes;
+        use.a = product_scratch(E, E->top, "rows", plan->block_sum * use.a_line + spare);
+        use.b = product_scratch(E, E->top, "cols", plan->block_sum * use.b_line + spare);
+    } else {
+        use.a_line = LINE;
+        use.a = product_scratch(E, E->top, "rows", (plan->block_rows + 1) * use.a_line);
+    }
+    use.c = product_scratch(E, E->top, "c", (plan->block_rows + 1) * use.c_line);
+    return use;
+}
+
+static Tile band_tile(const GroupedText *G)
+{
+    Tile tile = G->P.plan.tile;
+    tile.row_step = G->of.is_sum ? 0 : LINE;
+    return tile;
 }
 
 // What follows the product, row by row; `gathered`: row i is number order[i].
@@ -196,6 +236,76 @@ static void emit_epilogue(GroupedText *G, Scope *at, const Space *space, Product
     scope_close(E, rows);
 }
 
+// The group's columns of a block of rows, where they lie.
+typedef struct Columns {
+    bool        is_place, in_place;         // floats in memory; with columns that follow each other
+    const char *from;
+    int64_t     row, step;
+} Columns;
+
+static Columns find_columns(GroupedText *G)
+{
+    Columns cols = {.from = NULL};
+    cols.is_place = pack_place(&G->P, 1, &cols.from, &cols.row, &cols.step);
+    cols.in_place = cols.is_place && cols.row == 1;
+    return cols;
+}
+
+// Where the next work item's columns begin: those of the next block, or of the next group.
+static const char *emit_following(GroupedText *G, Scope *at, const char *panels, ProductBlock block)
+{
+    ProductText *P = &G->P;
+    Emitter *E = P->E;
+    if (P->plan.n_col_blocks > 1)
+        return arena_printf(E->arena, "%s + %s", panels, block.j1);
+    const Ix here = P->batch;
+    Columns cols;
+    P->batch = scope_var(E, at, G->next_group, 0, product_top_index(P->plan.batch), 1);
+    cols = find_columns(G);
+    P->batch = here;
+    return cols.from;
+}
+
+// The bands of a block, panel by panel: columns as they are, or packed into a panel first.
+static void emit_bands(GroupedText *G, Scope *at, ProductBlock block, const char *k0, const char *kn, const Arrays *use, const char *add)
+{
+    ProductText *P = &G->P;
+    Emitter *E = P->E;
+    const Plan *plan = &P->plan;
+    const int width = tile_width(plan->tile);
+    const Columns cols = find_columns(G);
+    const bool has_edge = plan->cols % width != 0;
+    const char *rows = minus(E, block.i1, block.i0), *j = emit_name(E, "j"), *band = band_name(E->arena, band_tile(G));
+    if (cols.in_place) {
+        const char *panels = emit_name(E, "panels");
+        Text from = text_make(E->arena);
+        text_add(&from, cols.from);
+        if (strcmp(k0, "0") != 0)
+            text_printf(&from, " + %s*%lld", k0, N(cols.step));
+        scope_line(at, "const float *const %s = %s;", panels, text_str(&from));
+        const char *following = emit_following(G, at, panels, block);
+        const char *head = has_edge ? arena_printf(E->arena, "for (long %s = %s; %s + %d <= %s; %s += %d) {", j, block.j0, j, width, block.j1, j, width)
+                                    : arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, block.j0, j, block.j1, j, width);
+        Scope *loop = scope_block(E, at, head);
+        scope_line(loop, "%s(%s, %s, %s + %s, %lld, %s + %s, %lld, %s, %s, %s + %d < %s ? %s + %s + %d : %s, %lld);", band, rows, use->a,
+                   panels, j, N(cols.step), use->c, minus(E, j, block.j0), N(use->c_line), kn, add, j, width, block.j1, panels, j, width,
+                   following, N(cols.step));
+        scope_close(E, loop);
+        if (!has_edge)
+            return;
+    }
+    const char *first = cols.in_place ? arena_printf(E->arena, "%s/%d*%d", block.j1, width, width) : block.j0;
+    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, first, j, block.j1, j, width));
+    const char *end = product_declare(E, loop, "end", arena_printf(E->arena, "%s + %d < %s ? %s + %d : %s", j, width, block.j1, j, width, block.j1));
+    pack_operand(P, loop, 1, (PackRange){j, end, k0, kn, use->panel});
+    const bool lined_up = cols.is_place && cols.step == 1 && cols.row == plan->sum && plan->n_sum_blocks == 1;
+    const char *next = lined_up ? arena_printf(E->arena, "%s + (%s + %d)*%lld, %d", cols.from, j, width, N(cols.row), width)
+                                : arena_printf(E->arena, "%s, 0", use->panel);
+    scope_line(loop, "%s(%s, %s, %s, %d, %s + %s, %lld, %s, %s, %s);", band, rows, use->a, use->panel, width, use->c,
+               minus(E, j, block.j0), N(use->c_line), kn, add, next);
+    scope_close(E, loop);
+}
+
 // Product of the block's rows; rows of the last group, which chose nothing, are 0.
 static void emit_rows(GroupedText *G, const Space *space)
 {
@@ -206,7 +316,7 @@ static void emit_rows(GroupedText *G, const Space *space)
     ProductBlock block;
     G->ints = emit_workspace(E, G->order, "order", DTYPE_I32, false);
     P->gather = G->ints;
-    const Arrays use = declare_arrays(G);
+    Arrays use = declare_arrays(G);
     Scope *work = product_items(E, &w);
     ib = product_declare(E, work, "ib", plan->n_col_blocks == 1 ? w : arena_printf(E->arena, "%s / %lld", w, N(plan->n_col_blocks)));
     scope_line(work, "if (%s >= %s[%lld])", ib, G->ints, N(G->n_blocks));
@@ -216,16 +326,23 @@ static void emit_rows(GroupedText *G, const Space *space)
     block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_end), ib));
     open_columns(G, work, w, &block);
     P->batch = scope_var(E, work, g, 0, product_top_index(plan->batch), 1);
+    if (plan->n_col_blocks == 1)
+        G->next_group = product_declare(E, work, "next", arena_printf(E->arena, "%s + 1 < %lld ? %s + 1 : %s", g, N(plan->batch), g, g));
+    const Columns cols = find_columns(G);
+    if (!cols.in_place || plan->cols % tile_width(plan->tile) != 0)
+        use.panel = product_scratch(E, E->top, "panel", plan->block_sum * tile_width(plan->tile));
+    const size_t strip = pack_scratch_floats(P, 1);
+    if (strip > 0)
+        P->scratch = product_scratch(E, E->top, "strip", (int64_t)strip);
     Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
     Scope *terms = product_sum_blocks(P, some, &k0, &kn);
-    pack_operand(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a});
-    pack_operand(P, terms, 1, (PackRange){block.j0, block.j1, k0, kn, use.b});
-    product_tiles(P, terms, block, use.a, use.b, use.c, kn, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
+    pack_lines(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a}, use.a_line);
+    emit_bands(G, terms, block, k0, kn, &use, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
     if (terms != some)
         scope_close(E, terms);
     scope_close(E, some);
     Scope *none = scope_block(E, work, "else {");
-    scope_line(none, "__builtin_memset(%s, 0, (unsigned long)(%s - %s)*%lld);", use.c, block.i1, block.i0, N(4 * plan->block_cols));
+    scope_line(none, "__builtin_memset(%s, 0, (unsigned long)(%s - %s)*%lld);", use.c, block.i1, block.i0, N(4 * use.c_line));
     scope_close(E, none);
     emit_epilogue(G, work, space, block, use.c, true);
     scope_close(E, work);
@@ -258,9 +375,15 @@ static void emit_sums(GroupedText *G, const Space *space)
                                                      first, k0, end, k0, N(plan->block_sum)));
     const char *kn = product_declare(E, terms, "kn", arena_printf(E->arena, "%s - %s < %lld ? %s - %s : %lld", end, k0,
                                                                   N(plan->block_sum), end, k0, N(plan->block_sum)));
-    pack_operand(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a});
-    pack_operand(P, terms, 1, (PackRange){block.j0, block.j1, k0, kn, use.b});
-    product_tiles(P, terms, block, use.a, use.b, use.c, kn, arena_printf(E->arena, "%s > %s", k0, first));
+    pack_lines(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a}, use.a_line);
+    pack_lines(P, terms, 1, (PackRange){block.j0, block.j1, k0, kn, use.b}, use.b_line);
+    const char *j = emit_name(E, "j");
+    Scope *loop = scope_block(E, terms, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, block.j0, j, block.j1, j,
+                                                     tile_width(plan->tile)));
+    const char *at = minus(E, j, block.j0);
+    scope_line(loop, "%s(%s, %s, %lld, %s + %s, %lld, %s + %s, %lld, %s, %s > %s, %s, 0);", band_name(E->arena, band_tile(G)),
+               minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line), kn, k0, first, use.b);
+    scope_close(E, loop);
     scope_close(E, terms);
     emit_epilogue(G, work, space, block, use.c, false);
     scope_close(E, work);

@@ -29,6 +29,9 @@ void        pairs_prelude(int lanes, Text *out);
 void        dots_text(Arena *arena, Tile tile, Text *out);
 void        turn_pairs_text(Arena *arena, Tile tile, Text *out);
 void        copy_pairs_text(Arena *arena, int width, int lanes, Text *out);
+// A band of rows times a panel of columns that lie where they are; see lower_product_band.c.
+const char *band_name(Arena *arena, Tile tile);                 // band_14x32_r528_v; without row_step: band_14x32_v
+void        band_text(Arena *arena, Tile tile, Text *out);
 // The exchanges that transpose t0_0, t0_1, ..; returns the number S of stages: the result is tS_0, tS_1, ..
 int         turn_stages(int lanes, Text *out);
 // The helpers that the program's kernels call, for its prelude.
@@ -76,6 +79,13 @@ typedef struct PackRange { const char *x0, *x1, *k0, *kn, *to; } PackRange;
 void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
 // Floats that pack_operand needs at P->scratch.
 size_t pack_scratch_floats(const ProductText *P, int operand);
+
+// Writes the rows x0 <= x < x1 of a gathered operand (gather_sum: its terms k0 <= k < k0 + kn) one after the other, `stride`
+// floats apart, each with its terms (its rows or columns).
+void   pack_lines(ProductText *P, Scope *at, int operand, PackRange range, int64_t stride);
+// Where an operand lies that is floats in memory: the C text of its term 0 of row (or column) 0, and the floats from one row
+// and from one term to the next. False: it has to be computed, gathered or rounded.
+bool   pack_place(ProductText *P, int operand, const char **out_from, int64_t *out_row, int64_t *out_step);
 
 // One panel: rows of `from` at `stride`, turned; or copied with a stride for rows and one for terms. C texts.
 void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,

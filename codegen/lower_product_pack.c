@@ -334,3 +334,36 @@ void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
     else
         pack_terms_emitted(P, at, operand, range);
 }
+
+void pack_lines(ProductText *P, Scope *at, int operand, PackRange r, int64_t stride)
+{
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const bool over_sum = packs_rows(P, operand);
+    const char *k1 = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn;
+    const char *first = over_sum ? r.x0 : r.k0, *end = over_sum ? r.x1 : k1;
+    const char *i = emit_name(E, over_sum ? "x" : "k"), *line = emit_name(E, "line");
+    Scope *lines = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s++) {", i, first, i, end, i));
+    scope_line(lines, "float *const %s = %s + %s*%lld;", line, r.to, minus(E, i, first), (long long)stride);
+    const int64_t lanes = P->plan.tile.lanes;
+    const Strip strip = {
+        .operand = operand, .over_sum = over_sum, .strip = line,
+        .still = numbered(P, lines, operand, i, over_sum ? outer_group(P, operand)->size : P->plan.sum),
+        .lo = over_sum ? r.k0 : r.x0, .hi = over_sum ? k1 : r.x1,
+        .most = over_sum ? P->plan.sum : outer_group(P, operand)->size,
+        .multiple = over_sum ? (P->plan.n_sum_blocks > 1 ? P->plan.block_sum : lanes) : block_extent(P, operand),
+    };
+    emit_strip(P, lines, &strip);
+    scope_close(E, lines);
+}
+
+bool pack_place(ProductText *P, int operand, const char **out_from, int64_t *out_row, int64_t *out_step)
+{
+    Raw raw;
+    if (is_gathered(P, operand) || P->plan.tile.pairs || !find_raw(P, operand, &raw))
+        return false;
+    *out_from = raw_base(P, operand, &raw);
+    *out_row = raw.row;
+    *out_step = raw.step;
+    return true;
+}

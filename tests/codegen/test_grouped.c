@@ -39,6 +39,7 @@ static void sizes(void **state)
     (void)state;
     static const Size size[] = {
         {1, 1, 4, 96, 800}, {63, 2, 5, 33, 47}, {64, 1, 7, 40, 64}, {65, 5, 5, 17, 70}, {65, 2, 90, 32, 32}, {300, 2, 3, 24, 300},
+        {400, 1, 2, 20, 530},
     };
     Arena arena = {0};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++)
