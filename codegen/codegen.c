@@ -528,6 +528,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
 {
     Codegen c = {.arena = arena, .diag = diag, .g = g, .target = target, .program = program_make(arena, g->name)};
     size_t errors = diag->n_errors;
+    c.program->sources = diag->sources;
     c.scratch = (Arena){.out_of_memory = arena->out_of_memory, .user = arena->user};
     c.buffer_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.key_of = arena_array(&c.scratch, uint32_t, g->n_nodes);

@@ -3,9 +3,10 @@
 
 #include "cache.h"
 #include "compile.h"
+#include "cuda_api.h"
+#include "device.h"
 #include "memory.h"
 
-#include <dlfcn.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -87,29 +88,49 @@ static void look_at_processor(Doctor *d)
               "train smaller batches, or close other programs");
 }
 
-static void look_at_library(Doctor *d, const char *what, const char *const *names, const char *remedy)
+// The libraries of NVIDIA and the GPU itself; none of them is needed on the cpu.
+static void look_at_gpu(Doctor *d)
 {
-    for (size_t i = 0; names[i]; i++) {
-        // It stays: libraries with C++ inside do not unload cleanly, and the program is about to end.
-        if (!dlopen(names[i], RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE))
-            continue;
-        found(d, what, VERDICT_PASS, names[i], "");
+    Arena *arena = &d->cli->arena;
+    CudaLibraries *libraries = cuda_libraries_open();
+    const DriverApi *driver = NULL;
+    const NvrtcApi *nvrtc = NULL;
+    const BlasApi *blas = NULL;
+    StatusText why[3] = {0};
+    int major = 0, minor = 0;
+    if (!libraries)
         return;
-    }
-    found(d, what, VERDICT_WARN, "not found", remedy);
+    if (cuda_find_driver(libraries, &driver, &why[0]) == STATUS_OK)
+        found(d, "gpu driver", VERDICT_PASS, arena_strdup(arena, cuda_library_name(libraries, CUDA_DRIVER)), "");
+    else
+        found(d, "gpu driver", VERDICT_WARN, arena_strdup(arena, why[0].text), "only needed for --device cuda");
+    if (cuda_find_nvrtc(libraries, &nvrtc, &why[1]) == STATUS_OK && nvrtc->version(nvrtc->self, &major, &minor) == 0)
+        found(d, "nvrtc", VERDICT_PASS, arena_printf(arena, "%s, of CUDA %d.%d", cuda_library_name(libraries, CUDA_NVRTC), major, minor), "");
+    else
+        found(d, "nvrtc", VERDICT_WARN, arena_strdup(arena, why[1].text), "only needed for --device cuda and --device sim");
+    if (cuda_find_blas(libraries, &blas, &why[2]) == STATUS_OK)
+        found(d, "cublaslt", VERDICT_PASS, arena_strdup(arena, cuda_library_name(libraries, CUDA_BLAS)), "");
+    else
+        found(d, "cublaslt", VERDICT_WARN, arena_strdup(arena, why[2].text), "only needed to compare with in tests/gpu");
+    cuda_libraries_close(libraries);
+    if (!driver || !nvrtc)
+        return;
+    Device *gpu = NULL;
+    StatusText no_gpu = {0};
+    if (device_cuda.open(&(DeviceOptions){0}, &gpu, &no_gpu) == STATUS_OK)
+        found(d, "gpu", VERDICT_PASS, arena_strdup(arena, device_cuda.describe(gpu)), "");
+    else
+        found(d, "gpu", VERDICT_WARN, arena_strdup(arena, no_gpu.text), "only needed for --device cuda");
+    device_cuda.close(gpu);
 }
 
 int cli_doctor(Cli *cli)
 {
-    static const char *const driver[] = {"libcuda.so.1", NULL};
-    static const char *const nvrtc[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2", "libnvrtc.so", NULL};
     Doctor d = {.cli = cli};
     look_at_compiler(&d);
     look_at_cache(&d);
     look_at_processor(&d);
-    look_at_library(&d, "gpu driver", driver, "only needed to train on an NVIDIA GPU: install its driver");
-    look_at_library(&d, "nvrtc", nvrtc,
-                    "only needed to compile for an NVIDIA GPU: install the CUDA toolkit, or set LD_LIBRARY_PATH");
+    look_at_gpu(&d);
     Verdict worst = VERDICT_PASS;
     Text json = text_make(&cli->arena);
     for (size_t i = 0; i < d.n; i++) {

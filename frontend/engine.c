@@ -22,7 +22,7 @@ Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText
     bool reference = !strcmp(name, "eval");
     const DeviceOps *ops = reference ? NULL : device_find(name);
     if (!reference && !ops)
-        return status_fail(why, STATUS_NO_DEVICE, "there is no device `%s` here; cpu, null, sim and eval are known", name);
+        return status_fail(why, STATUS_NO_DEVICE, "there is no device `%s` here; cpu, cuda, sim, null and eval are known", name);
     Engine *e = calloc(1, sizeof *e);
     if (!e)
         return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for an engine");

@@ -1,6 +1,7 @@
 // Building a program. See program.h.
 #include "program.h"
 
+#include <stdio.h>
 #include <string.h>
 
 Program *program_make(Arena *arena, const char *name)
@@ -36,6 +37,16 @@ void program_add_launch(Program *p, Launch launch)
 {
     p->launch = arena_grow(p->arena, p->launch, p->n_launches, &p->launch_capacity, sizeof *p->launch);
     p->launch[p->n_launches++] = launch;
+}
+
+const char *program_line(const Program *p, const Launch *launch, char *out, size_t room)
+{
+    if (p->sources && launch->at.file && launch->at.file < p->sources->n_files)
+        snprintf(out, room, "%s:%u", p->sources->file[launch->at.file].name,
+                 sources_line_col(p->sources, launch->at.file, launch->at.begin).line);
+    else
+        snprintf(out, room, "its line is not known");
+    return out;
 }
 
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name)

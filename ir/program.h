@@ -41,6 +41,7 @@ typedef struct Kernel {
     size_t      scratch_bytes;
     uint64_t    writes;                     // bit i: writes parameter i
     int64_t     cuda_threads, cuda_shared_bytes;
+    int64_t     cuda_dynamic_bytes;         // of `extern __shared__`, given at the launch; 0: none
 } Kernel;
 
 typedef struct Launch {
@@ -57,6 +58,7 @@ typedef struct Launch {
 typedef struct Program {
     Arena      *arena;
     const char *name;
+    const Sources *sources;                 // borrowed: what launches' spans point into; NULL: unknown
     const char *prelude, *cuda_prelude;     // helpers shared by all kernels of the program
     Buffer     *buffer; size_t n_buffers, buffer_capacity;    // buffer[0] is unused
     Kernel     *kernel; size_t n_kernels, kernel_capacity;
@@ -70,6 +72,8 @@ uint32_t program_add_buffer(Program *p, Buffer buffer);
 uint32_t program_add_kernel(Program *p, Kernel kernel);
 void     program_add_launch(Program *p, Launch launch);
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+// "models/gpt.mix:14", the model's line of a launch; "its line is not known" where it is not. Returns out.
+const char *program_line(const Program *p, const Launch *launch, char *out, size_t room);
 
 // Text form: print(parse(print(p))) == print(p) byte for byte.
 void     program_print(const Program *p, Text *out);

@@ -158,7 +158,8 @@ static bool read_kernel(Scan *s, Program *p)
     k.family = (KernelFamily)family;
     k.n_params = (uint32_t)n_params;
     if (!read_writes(s, k.n_params, &k.writes) || !read_size(s, "scratch", &k.scratch_bytes) ||
-        !read_i64(s, "threads", &k.cuda_threads) || !read_i64(s, "shared", &k.cuda_shared_bytes))
+        !read_i64(s, "threads", &k.cuda_threads) || !read_i64(s, "shared", &k.cuda_shared_bytes) ||
+        !read_i64(s, "dynamic", &k.cuda_dynamic_bytes))
         return false;
     k.text = read_block(s);
     if (scan_accept_word(s, "cuda"))

@@ -84,6 +84,7 @@ static void print_kernel(const Program *p, size_t id, Text *out)
     print_number(out, "scratch", k->scratch_bytes);
     print_number(out, "threads", (uint64_t)k->cuda_threads);
     print_number(out, "shared", (uint64_t)k->cuda_shared_bytes);
+    print_number(out, "dynamic", (uint64_t)k->cuda_dynamic_bytes);
     text_char(out, '\n');
     print_block(out, "  ", k->text);
     if (k->cuda) {

@@ -5,7 +5,7 @@
 
 const DeviceOps *device_find(const char *name)
 {
-    static const DeviceOps *const device[] = {&device_cpu, &device_null, &device_sim};
+    static const DeviceOps *const device[] = {&device_cpu, &device_cuda, &device_null, &device_sim};
     for (size_t i = 0; i < sizeof device / sizeof device[0]; i++)
         if (strcmp(device[i]->name, name) == 0)
             return device[i];

@@ -1,4 +1,4 @@
-// A device runs programs. cpu, null, sim; cuda will fill the same table.
+// A device runs programs: cpu, cuda, sim (the cuda device on a simulated GPU), null.
 #ifndef MIXC_DEVICE_H
 #define MIXC_DEVICE_H
 
@@ -15,7 +15,12 @@ typedef struct DeviceOptions {
     int         threads;                    // 0: as many as the machine has
     const char *cache_dir;                  // compiled kernels; NULL: the default, "": none
     const char *compiler;                   // NULL: $CC or cc
+    // cuda: another GPU and another compiler than those that are installed, borrowed; sim: the compiler. NULL: installed.
+    const struct DriverApi *driver;
+    const struct NvrtcApi  *nvrtc;
 } DeviceOptions;
+
+struct SimCounters;
 
 typedef struct LoadStats {                  // of one loaded program
     double      compile_s;                  // compiling, or finding and loading what was compiled before
@@ -24,12 +29,15 @@ typedef struct LoadStats {                  // of one loaded program
     const char *cache_refused;              // why the cache directory is not used; NULL: it is, or none was wanted
     size_t      arena_bytes, scratch_bytes;
     int64_t     launches;                   // run so far
+    int64_t     graph_launches;             // runs that were one launch of a graph
 } LoadStats;
 
 typedef struct DeviceOps {
     const char *name;
     Status (*open)(const DeviceOptions *options, Device **out_device, StatusText *why);
     void   (*close)(Device *device);
+    // What was opened, in words: "NVIDIA H100, sm_90a"; borrowed. NULL: the name says all.
+    const char *(*describe)(const Device *device);
     // Facts for passes and code generation.
     void   (*target)(const Device *device, Target *out_target);
     // What a time measured on the device depends on, as text in `arena`: processor, threads, caches, compiler. NULL: times
@@ -53,10 +61,12 @@ typedef struct DeviceOps {
     Status (*run)(LoadedProgram *loaded, StatusText *why);
     // The same, and out_seconds[i] is the time of launch i (n_launches long).
     Status (*run_timed)(LoadedProgram *loaded, double *out_seconds, StatusText *why);
+    // The same, and out_counters[i] (sim/sim.h) is what launch i did. NULL, or NO_DEVICE: not offered.
+    Status (*run_counted)(LoadedProgram *loaded, struct SimCounters *out_counters, StatusText *why);
     void   (*stats)(const LoadedProgram *loaded, LoadStats *out_stats);
 } DeviceOps;
 
-extern const DeviceOps device_cpu, device_null, device_sim;
+extern const DeviceOps device_cpu, device_cuda, device_null, device_sim;
 // NULL: no such device.
 const DeviceOps *device_find(const char *name);
 

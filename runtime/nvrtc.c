@@ -1,111 +1,163 @@
 // See nvrtc.h.
 #include "nvrtc.h"
 
-#include <dlfcn.h>
+#include "text.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef void *Handle;                       // nvrtcProgram
+enum { LOG_MOST = 1 << 20 };                // of a log that is kept
 
-// FUNCTION(field, name, arguments): what we call; every function returns 0 when it did what it should.
-#define FUNCTIONS \
-    FUNCTION(create, CreateProgram, (Handle *, const char *, const char *, int, const char *const *, const char *const *)) \
-    FUNCTION(compile, CompileProgram, (Handle, int, const char *const *)) \
-    FUNCTION(log_size, GetProgramLogSize, (Handle, size_t *)) \
-    FUNCTION(log, GetProgramLog, (Handle, char *)) \
-    FUNCTION(ptx_size, GetPTXSize, (Handle, size_t *)) \
-    FUNCTION(ptx, GetPTX, (Handle, char *)) \
-    FUNCTION(destroy, DestroyProgram, (Handle *))
+// No contraction: a text says fmaf where it means it, so that every assembler computes the same.
+static const char *const fixed_option[] = {"-lineinfo", "--std=c++17", "-DNDEBUG", "--fmad=false"};
+enum { N_FIXED = sizeof fixed_option / sizeof *fixed_option };
 
-struct Nvrtc {
-    void *library;
-#define FUNCTION(field, name, arguments) int (*field) arguments;
-    FUNCTIONS
-#undef FUNCTION
-};
-
-static void *find_library(const char *given)
-{
-    static const char *const place[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so", "/usr/local/cuda/lib64/libnvrtc.so",
-                                        "/usr/local/cuda/lib/libnvrtc.so", "/usr/local/cuda-13.0/lib/libnvrtc.so"};
-    if (given)
-        return dlopen(given, RTLD_NOW | RTLD_LOCAL);
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof place / sizeof *place; i++)
-        library = dlopen(place[i], RTLD_NOW | RTLD_LOCAL);
-    return library;
-}
-
-Status nvrtc_open(Nvrtc **out_nvrtc, StatusText *why)
-{
-    const char *given = getenv("MIXC_NVRTC");
-    void *library = find_library(given);
-    if (!library && given)
-        return status_fail(why, STATUS_NO_DEVICE, "cannot load '%s', the compiler of CUDA text that MIXC_NVRTC names", given);
-    if (!library)
-        return status_fail(why, STATUS_NO_DEVICE, "cannot load libnvrtc, the compiler of CUDA text; install the CUDA toolkit "
-                           "(12 or 13), or name the library in MIXC_NVRTC");
-    Nvrtc *n = calloc(1, sizeof *n);
-    if (!n) {
-        dlclose(library);
-        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the CUDA compiler");
-    }
-    n->library = library;
-    const char *missing = NULL;
-#define FUNCTION(field, name, arguments) \
-    *(void **)&n->field = dlsym(library, "nvrtc" #name); \
-    missing = n->field ? missing : "nvrtc" #name;
-    FUNCTIONS
-#undef FUNCTION
-    if (missing) {
-        nvrtc_close(n);
-        return status_fail(why, STATUS_NO_DEVICE, "the CUDA compiler that was found has no %s; is it libnvrtc 12 or 13?", missing);
-    }
-    *out_nvrtc = n;
-    return STATUS_OK;
-}
-
-void nvrtc_close(Nvrtc *n)
-{
-    if (!n)
-        return;
-    dlclose(n->library);
-    free(n);
-}
-
-static Status fail_to_compile(const Nvrtc *n, Handle program, Arena *arena, StatusText *why)
+static const char *read_log(const NvrtcApi *api, Arena *arena, CudaText *program)
 {
     size_t size = 0;
-    n->log_size(program, &size);
+    if (api->log_size(api->self, program, &size) != 0 || size == 0)
+        return "";
     char *log = arena_alloc(arena, size + 1, 1);
-    n->log(program, log);
-    char *end = strchr(log, '\n');
-    if (end)
-        *end = 0;
-    return status_fail(why, STATUS_INTERNAL, "the CUDA text does not compile: %s", log);
+    if (api->log(api->self, program, log) != 0)
+        return "";
+    log[size < LOG_MOST ? size : LOG_MOST] = 0;
+    return log;
 }
 
-Status nvrtc_ptx(Nvrtc *n, Arena *arena, const char *name, const char *text, const char *arch, const char **out_ptx,
-                 StatusText *why)
+// The first line that says `error`, else the first line.
+static const char *first_complaint(Arena *arena, const char *log)
 {
-    Handle program = NULL;
-    const char *options[] = {arena_printf(arena, "--gpu-architecture=%s", arch), "-lineinfo", "--std=c++17", "-DNDEBUG"};
-    if (n->create(&program, text, name, 0, NULL, NULL) != 0)
-        return status_fail(why, STATUS_INTERNAL, "the CUDA compiler does not take a text");
+    const char *at = strstr(log, "error"), *begin = at ? at : log;
+    while (begin > log && begin[-1] != '\n')
+        begin--;
+    return arena_strndup(arena, begin, strcspn(begin, "\n"));
+}
+
+static Status take_image(const NvrtcApi *api, Arena *arena, CudaText *program, bool wants_ptx, NvrtcImage *out)
+{
+    size_t n = 0;
+    int error = wants_ptx ? api->ptx_size(api->self, program, &n) : api->cubin_size(api->self, program, &n);
+    if (error != 0 || n == 0)
+        return STATUS_INTERNAL;
+    char *data = arena_alloc(arena, n + 1, 1);
+    error = wants_ptx ? api->ptx(api->self, program, data) : api->cubin(api->self, program, data);
+    out->data = data;
+    out->n = n;
+    return error == 0 ? STATUS_OK : STATUS_INTERNAL;
+}
+
+Status nvrtc_compile(const NvrtcApi *api, Arena *arena, const NvrtcJob *job, NvrtcImage *out_image, StatusText *why)
+{
+    CudaText *program = NULL;
+    NvrtcImage image = {0};
+    const char *option[N_FIXED + 2];
+    int n = 0, error = 0;
+    option[n++] = arena_printf(arena, "--gpu-architecture=%s", job->arch);
+    for (int i = 0; i < N_FIXED; i++)
+        option[n++] = fixed_option[i];
+    if (job->wants_report)
+        option[n++] = "--ptxas-options=--verbose";
+    if (api->create(api->self, &program, job->text, job->name, 0, NULL, NULL) != 0)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "the CUDA compiler does not take a text of %zu bytes", strlen(job->text));
     Status status = STATUS_OK;
-    size_t size = 0;
-    char *ptx = NULL;
-    if (n->compile(program, sizeof options / sizeof *options, options) != 0)
-        status = fail_to_compile(n, program, arena, why);
-    else if (n->ptx_size(program, &size) != 0)
-        status = status_fail(why, STATUS_INTERNAL, "the CUDA compiler gives no PTX");
-    else {
-        ptx = arena_alloc(arena, size + 1, 1);
-        if (n->ptx(program, ptx) != 0)
-            status = status_fail(why, STATUS_INTERNAL, "the CUDA compiler gives no PTX");
-    }
-    n->destroy(&program);
+    error = api->compile(api->self, program, n, option);
+    image.log = read_log(api, arena, program);
+    if (error == 1)                         // NVRTC_ERROR_OUT_OF_MEMORY
+        status = status_fail(why, STATUS_OUT_OF_MEMORY, "the CUDA compiler has no memory for %s", job->name);
+    else if (error != 0)
+        status = status_fail(why, STATUS_INTERNAL, "the CUDA text does not compile for %s: %s", job->arch,
+                             image.log[0] ? first_complaint(arena, image.log) : arena_printf(arena, "error %d of the compiler", error));
+    else if (take_image(api, arena, program, job->wants_ptx, &image) != STATUS_OK)
+        status = status_fail(why, STATUS_INTERNAL, "the CUDA compiler gives no %s for %s", job->wants_ptx ? "PTX" : "cubin", job->arch);
+    api->destroy(api->self, &program);
     if (status == STATUS_OK)
-        *out_ptx = ptx;
+        *out_image = image;
     return status;
+}
+
+const char *nvrtc_key(const NvrtcApi *api, Arena *arena)
+{
+    int major = 0, minor = 0;
+    Text key = text_make(arena);
+    api->version(api->self, &major, &minor);
+    text_printf(&key, "nvrtc %d.%d\nflags", major, minor);
+    for (int i = 0; i < N_FIXED; i++)
+        text_printf(&key, " %s", fixed_option[i]);
+    text_char(&key, '\n');
+    return text_str(&key);
+}
+
+bool nvrtc_knows(const NvrtcApi *api, int capability)
+{
+    int n = 0, arch[128];
+    if (api->arch_count(api->self, &n) != 0 || n <= 0 || n > (int)(sizeof arch / sizeof *arch) || api->archs(api->self, arch) != 0)
+        return false;
+    for (int i = 0; i < n; i++)
+        if (arch[i] == capability)
+            return true;
+    return false;
+}
+
+// --- the assembler's log
+
+// The number that stands before `unit` in the line; 0: none.
+static size_t number_before(const char *line, size_t length, const char *unit)
+{
+    for (const char *at = line; (at = strstr(at, unit)) != NULL && at < line + length; at++) {
+        const char *digit = at;
+        while (digit > line && digit[-1] >= '0' && digit[-1] <= '9')
+            digit--;
+        if (digit < at)
+            return strtoul(digit, NULL, 10);
+    }
+    return 0;
+}
+
+static bool starts_with(const char *text, const char *start, const char **out_after)
+{
+    size_t n = strlen(start);
+    if (strncmp(text, start, n) != 0)
+        return false;
+    *out_after = text + n;
+    return true;
+}
+
+static void read_advice(Arena *arena, PtxasLog *log, const char *line, size_t length)
+{
+    for (const char *at = line; (at = strstr(at, "(C")) != NULL && at < line + length; at++) {
+        size_t digits = strspn(at + 2, "0123456789");
+        if (digits != 4 || at[6] != ')')
+            continue;
+        log->advice = arena_grow(arena, log->advice, log->n_advice, &log->advice_capacity, sizeof *log->advice);
+        log->advice[log->n_advice++] =
+            (PtxasAdvice){arena_strndup(arena, at + 1, 5), arena_strndup(arena, line, length)};
+        return;
+    }
+}
+
+PtxasLog ptxas_read(Arena *arena, const char *text)
+{
+    PtxasLog log = {0};
+    for (const char *line = text; *line;) {
+        const size_t length = strcspn(line, "\n");
+        const char *after = NULL, *name = strstr(line, "ptxas info");
+        PtxasReport *last = log.n_kernels ? &log.kernel[log.n_kernels - 1] : NULL;
+        if (name == line && (after = strstr(line, "Compiling entry function '")) != NULL && after < line + length) {
+            after += strlen("Compiling entry function '");
+            log.kernel = arena_grow(arena, log.kernel, log.n_kernels, &log.kernel_capacity, sizeof *log.kernel);
+            log.kernel[log.n_kernels++] = (PtxasReport){.kernel = arena_strndup(arena, after, strcspn(after, "'\n"))};
+        } else if (last && starts_with(line, "    ", &after)) {
+            last->stack_bytes += number_before(line, length, " bytes stack frame");
+            last->spill_stores += number_before(line, length, " bytes spill stores");
+            last->spill_loads += number_before(line, length, " bytes spill loads");
+        } else if (last && name == line && (after = strstr(line, "Used ")) != NULL && after < line + length) {
+            last->registers = (int)number_before(line, length, " registers");
+            last->barriers = (int)number_before(line, length, " barriers");
+            last->shared_bytes = number_before(line, length, " bytes smem");
+        }
+        read_advice(arena, &log, line, length);
+        line += length + (line[length] == '\n');
+    }
+    return log;
 }

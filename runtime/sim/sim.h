@@ -20,6 +20,7 @@ typedef struct SimRegion {
 typedef struct SimLaunch {
     const PtxModule *module;
     const char      *kernel;
+    const char      *line;                  // of the model, for messages; NULL or "": not known
     uint32_t         grid[3], block[3];
     const uint64_t  *arg;                   // the value of each parameter
     size_t           n_args;
@@ -27,17 +28,26 @@ typedef struct SimLaunch {
     const SimRegion *region;
     size_t           n_regions;
     uint64_t         max_instructions;      // of a warp, then it is said to hang; 0: 2^36
+    uint64_t         seed;                  // of the order of blocks and warps; 0: ascending
 } SimLaunch;
 
+// COUNTER(name): what a launch did.
+#define SIM_COUNTERS \
+    COUNTER(launches) COUNTER(blocks) \
+    COUNTER(instructions)                   /* of warps: issue slots */ \
+    COUNTER(thread_instructions)            /* of lanes that took part */ \
+    COUNTER(divergent_branches) \
+    COUNTER(barriers)                       /* of blocks */ \
+    COUNTER(global_requests) COUNTER(global_sectors)        /* sectors of 32 bytes */ \
+    COUNTER(shared_requests) COUNTER(bank_conflicts)        /* conflicts: further passes that a request needs */
+
 typedef struct SimCounters {                // added to by every launch
-    uint64_t launches, blocks;
-    uint64_t instructions;                  // of warps
-    uint64_t thread_instructions;           // of lanes that took part
-    uint64_t divergent_branches;
-    uint64_t barriers;                      // of blocks
-    uint64_t global_requests, global_sectors;       // sectors of 32 bytes
-    uint64_t shared_requests, bank_conflicts;       // conflicts: further passes that a request needs
+#define COUNTER(name) uint64_t name;
+    SIM_COUNTERS
+#undef COUNTER
 } SimCounters;
+
+void sim_counters_subtract(SimCounters *from, const SimCounters *what);
 
 // Fails with INTERNAL when the kernel does what it must not: the message begins with NAME:LINE of the PTX.
 Status sim_launch(const SimLaunch *launch, SimCounters *counters, StatusText *why);

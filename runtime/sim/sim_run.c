@@ -30,9 +30,10 @@ bool sim_fail(Sim *s, const PtxInsn *i, const char *format, ...)
         const char *path = m->file[i->source_file], *slash = strrchr(path, '/');
         snprintf(source, sizeof source, " (%s:%u)", slash ? slash + 1 : path, i->source_line);
     }
+    const char *model = s->launch->line ? s->launch->line : "";
     if (!s->failed)
-        status_fail(s->why, STATUS_INTERNAL, "%s:%u: %s: %s, in block %u of kernel '%s'%s", m->name, i->line,
-                    sim_opcode(i, opcode, sizeof opcode), text, s->block[0], s->kernel->name, source);
+        status_fail(s->why, STATUS_INTERNAL, "%s:%u: %s: %s, in block %u of kernel '%s'%s%s%s", m->name, i->line,
+                    sim_opcode(i, opcode, sizeof opcode), text, s->block[0], s->kernel->name, source, model[0] ? " for " : "", model);
     s->failed = true;
     return false;
 }
@@ -366,6 +367,13 @@ static void set_up(Sim *s)
         s->warp[w].reg = arena_array(arena, Slot, (size_t)k->n_slots + 1);
         s->warp[w].defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
     }
+}
+
+void sim_counters_subtract(SimCounters *from, const SimCounters *what)
+{
+#define COUNTER(name) from->name -= what->name;
+    SIM_COUNTERS
+#undef COUNTER
 }
 
 Status sim_launch(const SimLaunch *launch, SimCounters *counters, StatusText *why)

@@ -57,7 +57,7 @@ static Device *open_sim(void)
 {
     Device *d = NULL;
     StatusText why = {0};
-    if (device_sim.open(&(DeviceOptions){0}, &d, &why) != STATUS_OK)
+    if (device_sim.open(&(DeviceOptions){.cache_dir = ""}, &d, &why) != STATUS_OK)
         fail_msg("%s", why.text);
     return d;
 }
@@ -135,7 +135,7 @@ static int run_here(void)
     };
     Device *d = NULL;
     StatusText why = {0};
-    if (device_sim.open(&(DeviceOptions){0}, &d, &why) != STATUS_OK) {
+    if (device_sim.open(&(DeviceOptions){.cache_dir = ""}, &d, &why) != STATUS_OK) {
         fprintf(stderr, "skipped: %s\n", why.text);
         return 77;
     }

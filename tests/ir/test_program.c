@@ -26,7 +26,7 @@ static Program *make_example(Arena *arena, const char *text)
     uint32_t y = program_add_buffer(p, (Buffer){.name = "output.y", .kind = BUFFER_OUTPUT, .bytes = 4, .offset = 64,
                                                 .same_as = s});
     uint32_t k = program_add_kernel(p, (Kernel){.name = "sum_1", .family = FAMILY_ROWS, .text = text, .cuda = text,
-        .n_params = 3, .scratch_bytes = 128, .writes = 4, .cuda_threads = 32, .cuda_shared_bytes = 1});
+        .n_params = 3, .scratch_bytes = 128, .writes = 4, .cuda_threads = 32, .cuda_shared_bytes = 1, .cuda_dynamic_bytes = 512});
     program_add_kernel(p, (Kernel){.name = "empty", .text = "", .n_params = 0});
     Launch l = {.kernel = k, .buffer = arena_array(arena, uint32_t, 3), .n_work = 1, .grain = 1, .cuda_blocks = 7,
                 .flops = 6, .bytes = 0.1, .layer = "GPT.l0"};
@@ -71,7 +71,7 @@ static void reads_as_written(void **state)
         "buffer %1 \"x\" : input bf16[B = 2, T'.2 = 3] bytes 12 value %4\n"
         "buffer %2 \"GPT.s\" : state f32[] bytes 4 offset 64\n"
         "buffer %3 \"output.y\" : output f32[] bytes 4 offset 64 same %2\n"
-        "kernel %1 sum_1 : rows params 3 writes [2] scratch 128 threads 32 shared 1\n"
+        "kernel %1 sum_1 : rows params 3 writes [2] scratch 128 threads 32 shared 1 dynamic 512\n"
         "  | int f;\n  cuda\n  | int f;\n"
         "kernel %2 empty : loop params 0\n"
         "launch %1 [%1, %2, %3] work 1 grain 1 blocks 7 flops 6 bytes 0.1 layer \"GPT.l0\"\nend\n");

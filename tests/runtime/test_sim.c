@@ -246,7 +246,7 @@ static void test_device_without_nvrtc(void **state)
     assert_ptr_equal(device_find("sim"), &device_sim);
     setenv("MIXC_NVRTC", "/nowhere/libnvrtc.so", 1);
     assert_int_equal(device_sim.open(&(DeviceOptions){0}, &d, &why), STATUS_NO_DEVICE);
-    assert_string_equal(why.text, "cannot load '/nowhere/libnvrtc.so', the compiler of CUDA text that MIXC_NVRTC names");
+    assert_string_equal(why.text, "cannot load '/nowhere/libnvrtc.so', which MIXC_NVRTC names as libnvrtc, the compiler of CUDA text");
     assert_null(d);
     unsetenv("MIXC_NVRTC");
 }

@@ -1,0 +1,132 @@
+// Kernels of a program to modules on the device: a few texts of about equal length, compiled over threads, kept by content.
+#include "cuda_program.h"
+
+#include "proc.h"
+
+#include <string.h>
+
+typedef struct Unit {
+    Arena       arena;                      // of the thread that compiles it
+    const char *text, *key;
+    NvrtcImage  image;
+    bool        is_missing;                 // from the cache
+    Status      status;
+    StatusText  why;
+} Unit;
+
+typedef struct Build {
+    Device *device;
+    Unit   *unit;
+} Build;
+
+// Deals the kernels out: each goes to the shortest text so far. Returns how many texts there are.
+static int deal(const Program *p, int most, int *unit_of)
+{
+    size_t length[CUDA_UNITS_MOST] = {0};
+    int used = 0;
+    for (size_t k = 1; k < p->n_kernels; k++) {
+        int best = 0;
+        for (int u = 1; u < most; u++)
+            if (length[u] < length[best])
+                best = u;
+        unit_of[k] = best;
+        length[best] += strlen(p->kernel[k].cuda) + 1;
+        used = best >= used ? best + 1 : used;
+    }
+    return used;
+}
+
+static void compose(LoadedProgram *l, Unit *unit, const int *unit_of, int n)
+{
+    const Program *p = l->program;
+    const Device *d = l->device;
+    const char *key = nvrtc_key(d->nvrtc, &l->arena);
+    for (int u = 0; u < n; u++) {
+        Text text = text_make(&l->arena);
+        text_add(&text, p->cuda_prelude ? p->cuda_prelude : "");
+        for (size_t k = 1; k < p->n_kernels; k++)
+            if (unit_of[k] == u)
+                text_printf(&text, "\n%s", p->kernel[k].cuda);
+        unit[u].text = text_str(&text);
+        unit[u].key = arena_printf(&l->arena, "program %s\narch %s\nimage %s\n%ssource\n%s", p->name, d->arch,
+                                   d->driver->wants_ptx ? "ptx" : "cubin", key, unit[u].text);
+    }
+}
+
+static void compile_some(void *user, int64_t begin, int64_t end, int thread)
+{
+    const Build *b = user;
+    (void)thread;
+    for (int64_t u = begin; u < end; u++) {
+        Unit *unit = &b->unit[u];
+        if (!unit->is_missing)
+            continue;
+        const NvrtcJob job = {.name = "kernels.cu", .text = unit->text, .arch = b->device->arch,
+                              .wants_ptx = b->device->driver->wants_ptx};
+        unit->status = nvrtc_compile(b->device->nvrtc, &unit->arena, &job, &unit->image, &unit->why);
+    }
+}
+
+static Status compile_all(LoadedProgram *l, Unit *unit, int n, StatusText *why)
+{
+    Device *d = l->device;
+    Build build = {d, unit};
+    for (int u = 0; u < n; u++) {
+        CacheFound found = cache_load(d->cache, &l->arena, unit[u].key, &unit[u].image.data, &unit[u].image.n);
+        unit[u].is_missing = found != CACHE_HIT;
+        l->stats.cache_hits += found == CACHE_HIT;
+        l->stats.cache_damaged += found == CACHE_DAMAGED;
+    }
+    pool_run(d->pool, compile_some, &build, n, 1);
+    for (int u = 0; u < n; u++) {
+        if (unit[u].status != STATUS_OK)
+            return status_fail(why, unit[u].status, "%s", unit[u].why.text);
+        if (unit[u].is_missing)
+            cache_store(d->cache, unit[u].key, unit[u].image.data, unit[u].image.n);
+    }
+    return STATUS_OK;
+}
+
+static Status load_all(LoadedProgram *l, const Unit *unit, const int *unit_of, StatusText *why)
+{
+    const Program *p = l->program;
+    Device *d = l->device;
+    for (int u = 0; u < l->n_modules; u++) {
+        int error = d->driver->module_load(d->driver->self, &l->module[u], unit[u].image.data);
+        if (error != 0)
+            return cuda_status(d, error, why, "the compiled kernels of '%s' cannot be loaded", p->name);
+    }
+    for (size_t k = 1; k < p->n_kernels; k++) {
+        const Kernel *kernel = &p->kernel[k];
+        int error = d->driver->module_function(d->driver->self, &l->function[k], l->module[unit_of[k]], kernel->name);
+        if (error == 0 && kernel->cuda_dynamic_bytes > 0)       // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            error = d->driver->function_set(d->driver->self, l->function[k], 8, (int)kernel->cuda_dynamic_bytes);
+        if (error != 0)
+            return cuda_status(d, error, why, "kernel '%s' cannot be used", kernel->name);
+    }
+    return STATUS_OK;
+}
+
+Status cuda_build(LoadedProgram *l, StatusText *why)
+{
+    const Program *p = l->program;
+    Device *d = l->device;
+    const double begin = proc_now_s();
+    Unit unit[CUDA_UNITS_MOST] = {0};
+    int *unit_of = arena_array(&l->arena, int, p->n_kernels + 1);
+    const int threads = pool_threads(d->pool), n = deal(p, threads < CUDA_UNITS_MOST ? threads : CUDA_UNITS_MOST, unit_of);
+    l->module = arena_array(&l->arena, CudaModule *, (size_t)n + 1);
+    l->function = arena_array(&l->arena, CudaFunction *, p->n_kernels + 1);
+    l->n_modules = l->stats.units = n;
+    l->stats.cache_refused = cache_refused(d->cache);
+    for (int u = 0; u < n; u++)
+        arena_init(&unit[u].arena);
+    compose(l, unit, unit_of, n);
+    Status status = compile_all(l, unit, n, why);
+    if (status == STATUS_OK)
+        status = load_all(l, unit, unit_of, why);
+    for (int u = 0; u < n; u++)
+        arena_free(&unit[u].arena);
+    l->stats.compile_s = proc_now_s() - begin;
+    return status;
+}

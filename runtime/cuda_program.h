@@ -1,0 +1,60 @@
+// What the parts of the cuda device share; private to runtime. A device is two tables of functions (cuda_api.h), whoever
+// filled them; a loaded program is modules, one arena on the device, and one graph that is captured once and launched for
+// every run.
+#ifndef MIXC_CUDA_PROGRAM_H
+#define MIXC_CUDA_PROGRAM_H
+
+#include "device.h"
+
+#include "cache.h"
+#include "nvrtc.h"
+#include "place.h"
+#include "pool.h"
+
+struct SimDriver;
+
+enum { CUDA_UNITS_MOST = 8,                // NVRTC programs at a time; each takes some hundred MB while it is compiled
+       CUDA_PARAMS_MOST = 512 };            // of a kernel: 4 KiB
+
+struct Device {
+    const DriverApi  *driver;               // borrowed: of the libraries, of the simulator, or of who gave them
+    const NvrtcApi   *nvrtc;
+    CudaLibraries    *libraries;            // owned; NULL: none were loaded
+    struct SimDriver *sim;                  // owned; NULL: not simulated
+    Pool             *pool;                 // compiles
+    Cache            *cache;
+    int               ordinal;              // of the GPU
+    CudaContext      *context;              // NULL: none is held
+    char              name[128], arch[16], about[160];      // "NVIDIA H100", "sm_90a", both
+    bool              is_lost;              // it answered with an error after which no call is of use
+};
+
+struct LoadedProgram {
+    Device         *device;
+    const Program  *program;                // borrowed
+    Arena           arena;
+    CudaModule    **module;
+    int             n_modules;
+    CudaFunction  **function;               // [n_kernels]
+    uint64_t        memory;                 // address of the arena on the device; 0: none
+    Placement       place;                  // addresses of the device, never followed here
+    CudaStream     *stream;
+    CudaExec       *exec;                   // one run
+    CudaTouch     **touch;                  // [n_launches] what each may touch; NULL when nobody watches
+    LoadStats       stats;
+};
+
+// The status of an error code of the driver; on failure says what was being done, and what to do about it.
+Status cuda_status(Device *d, int error, StatusText *why, const char *doing, ...) __attribute__((format(printf, 4, 5)));
+
+// Compiles the kernels in a few texts over threads, or finds them in the cache, and loads them.
+Status cuda_build(LoadedProgram *l, StatusText *why);
+
+// Fails with OUT_OF_MEMORY, naming the largest buffers, when the device has not so much left.
+Status cuda_check_memory(Device *d, const Program *p, size_t bytes, StatusText *why);
+Status cuda_capture(LoadedProgram *l, StatusText *why);
+Status cuda_run(LoadedProgram *l, StatusText *why);
+Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why);
+Status cuda_run_counted(LoadedProgram *l, struct SimCounters *out_counters, StatusText *why);
+
+#endif

@@ -1,0 +1,587 @@
+// See sim_driver.h. Errors are those of the driver: 1 invalid value, 2 no memory, 218 bad PTX, 500 not found, 719 a kernel
+// did what it must not. The sentence is kept for `complaint`.
+#include "sim_driver.h"
+
+#include "memory.h"
+#include "proc.h"
+#include "sim/sim.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { INVALID = 1, NO_MEMORY = 2, BAD_PTX = 218, NOT_FOUND = 500, FAILED = 719 };
+
+#define FIRST_ADDRESS UINT64_C(0x100000000)
+#define MOST_PARAMS 512
+
+typedef struct Taken {                      // a piece of memory that was handed out
+    uint64_t address;
+    Block    block;
+    uint8_t *defined;                       // one for each byte
+} Taken;
+
+typedef struct WorkNode {                   // something that a stream does
+    enum { WORK_LAUNCH, WORK_DEMAND } kind;
+    CudaFunction *function;
+    uint32_t   grid[3], block[3];
+    size_t     shared_bytes;
+    uint64_t  *arg;
+    size_t     n_args;
+    CudaTouch *touch;                       // NULL: everything that was handed out
+    size_t     n_touch;
+    char       line[128];
+} WorkNode;
+
+struct CudaFunction { CudaModule *module; const PtxKernel *kernel; };
+struct CudaModule { Arena arena; PtxModule *ptx; };
+struct CudaGraph { Arena arena; WorkNode *node; size_t n, capacity; };
+struct CudaExec { CudaGraph graph; };
+struct CudaEvent { double seconds; };
+struct CudaContext { int unused; };
+struct CudaStream {
+    CudaGraph *capture;                     // NULL: work is done at once
+    bool       has_touch;                   // for the next launch
+    CudaTouch *touch;                       // owned
+    size_t     n_touch;
+    char       line[128];
+};
+
+struct SimDriver {
+    DriverApi   api;
+    Pool       *pool;                       // block_map touches pages with it
+    Taken      *taken; size_t n_taken;
+    uint64_t    next;                       // address that is handed out next
+    size_t      in_use;
+    SimCounters counters;
+    CudaContext context;
+    uint64_t    seed, n_launches;
+    int         capability;
+    StatusText  why;
+    bool        has_complaint;
+};
+
+static int complain(SimDriver *s, int error)
+{
+    s->has_complaint = true;
+    return error;
+}
+
+// --- what a driver says about itself
+
+static int sim_error_text(void *self, int error, const char **out)
+{
+    (void)self, (void)error;
+    *out = "an error of the simulator";
+    return 0;
+}
+
+static int sim_init(void *self, unsigned flags)
+{
+    (void)self, (void)flags;
+    return 0;
+}
+
+static int sim_version(void *self, int *out)
+{
+    (void)self;
+    *out = 1000000;                         // newer than any toolkit
+    return 0;
+}
+
+static int sim_device_count(void *self, int *out)
+{
+    (void)self;
+    *out = 1;
+    return 0;
+}
+
+static int sim_device_get(void *self, int *out, int ordinal)
+{
+    (void)self;
+    *out = ordinal;
+    return ordinal == 0 ? 0 : 101;
+}
+
+static int sim_device_name(void *self, char *out, int room, int device)
+{
+    (void)self, (void)device;
+    snprintf(out, (size_t)room, "the simulated GPU");
+    return 0;
+}
+
+static int sim_device_attribute(void *self, int *out, int attribute, int device)
+{
+    const SimDriver *s = self;
+    (void)device;
+    *out = attribute == 75 ? s->capability / 10 : attribute == 76 ? s->capability % 10 : 0;
+    return attribute == 75 || attribute == 76 ? 0 : INVALID;
+}
+
+static int sim_context_retain(void *self, CudaContext **out, int device)
+{
+    (void)device;
+    *out = &((SimDriver *)self)->context;
+    return 0;
+}
+
+static int sim_context_release(void *self, int device)
+{
+    (void)self, (void)device;
+    return 0;
+}
+
+static int sim_context_use(void *self, CudaContext *context)
+{
+    (void)self, (void)context;
+    return 0;
+}
+
+// --- memory: every byte is kept twice, what it is and whether somebody wrote it
+
+static int sim_memory_info(void *self, size_t *out_free, size_t *out_total)
+{
+    const SimDriver *s = self;
+    const size_t available = memory_available_bytes() / 2;
+    *out_free = available;
+    *out_total = available + s->in_use;
+    return 0;
+}
+
+static int sim_memory_take(void *self, uint64_t *out, size_t bytes)
+{
+    SimDriver *s = self;
+    if (bytes == 0)
+        return INVALID;
+    Taken t = {.address = s->next};
+    Taken *taken = realloc(s->taken, (s->n_taken + 1) * sizeof *taken);
+    s->taken = taken ? taken : s->taken;
+    t.defined = calloc(bytes, 1);
+    StatusText why = {0};
+    if (!taken || !t.defined || block_map(&t.block, bytes, "simulated memory", false, s->pool, &why) != STATUS_OK) {
+        free(t.defined);
+        return NO_MEMORY;
+    }
+    s->taken[s->n_taken++] = t;
+    s->next += (bytes + 0x1fffff) / 0x100000 * 0x100000;         // a gap follows
+    s->in_use += bytes;
+    *out = t.address;
+    return 0;
+}
+
+static int sim_memory_free(void *self, uint64_t address)
+{
+    SimDriver *s = self;
+    for (size_t i = 0; i < s->n_taken; i++)
+        if (s->taken[i].address == address) {
+            s->in_use -= s->taken[i].block.bytes;
+            block_unmap(&s->taken[i].block);
+            free(s->taken[i].defined);
+            s->taken[i] = s->taken[--s->n_taken];
+            return 0;
+        }
+    return INVALID;
+}
+
+static Taken *find_taken(SimDriver *s, uint64_t address, size_t bytes)
+{
+    for (size_t i = 0; i < s->n_taken; i++) {
+        Taken *t = &s->taken[i];
+        if (address >= t->address && address - t->address <= t->block.bytes && t->block.bytes - (address - t->address) >= bytes)
+            return t;
+    }
+    return NULL;
+}
+
+static int sim_memory_fill(void *self, uint64_t to, unsigned char byte, size_t n, CudaStream *stream)
+{
+    Taken *t = find_taken(self, to, n);
+    if (!t || stream->capture)
+        return INVALID;
+    memset(t->block.data + (to - t->address), byte, n);
+    memset(t->defined + (to - t->address), 1, n);
+    return 0;
+}
+
+static int sim_copy_in(void *self, uint64_t to, const void *from, size_t n, CudaStream *stream)
+{
+    Taken *t = find_taken(self, to, n);
+    if (!t || stream->capture)
+        return INVALID;
+    memcpy(t->block.data + (to - t->address), from, n);
+    memset(t->defined + (to - t->address), 1, n);
+    return 0;
+}
+
+static int sim_copy_out(void *self, void *to, uint64_t from, size_t n, CudaStream *stream)
+{
+    const Taken *t = find_taken(self, from, n);
+    if (!t || stream->capture)
+        return INVALID;
+    memcpy(to, t->block.data + (from - t->address), n);
+    return 0;
+}
+
+// --- modules
+
+static int sim_module_load(void *self, CudaModule **out, const void *image)
+{
+    SimDriver *s = self;
+    CudaModule *m = calloc(1, sizeof *m);
+    if (!m)
+        return NO_MEMORY;
+    arena_init(&m->arena);
+    s->why = (StatusText){0};
+    if (ptx_parse(&m->arena, "kernels.ptx", image, &m->ptx, &s->why) != STATUS_OK) {
+        arena_free(&m->arena);
+        free(m);
+        return complain(s, BAD_PTX);
+    }
+    *out = m;
+    return 0;
+}
+
+static int sim_module_unload(void *self, CudaModule *module)
+{
+    (void)self;
+    arena_free(&module->arena);
+    free(module);
+    return 0;
+}
+
+static int sim_module_function(void *self, CudaFunction **out, CudaModule *module, const char *name)
+{
+    (void)self;
+    const PtxKernel *k = ptx_find(module->ptx, name);
+    if (!k)
+        return NOT_FOUND;
+    *out = arena_new(&module->arena, CudaFunction);
+    **out = (CudaFunction){module, k};
+    return 0;
+}
+
+static int sim_function_set(void *self, CudaFunction *function, int attribute, int value)
+{
+    (void)self, (void)function;
+    return attribute == 8 && value >= 0 && value <= 227 << 10 ? 0 : INVALID;
+}
+
+// --- streams, graphs, events
+
+static int sim_stream_make(void *self, CudaStream **out, unsigned flags)
+{
+    (void)self, (void)flags;
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : NO_MEMORY;
+}
+
+static void free_graph(CudaGraph *g)
+{
+    arena_free(&g->arena);
+    free(g);
+}
+
+static int sim_stream_free(void *self, CudaStream *stream)
+{
+    (void)self;
+    if (stream->capture)
+        free_graph(stream->capture);
+    free(stream->touch);
+    free(stream);
+    return 0;
+}
+
+static int sim_stream_wait(void *self, CudaStream *stream)
+{
+    (void)self;
+    return stream->capture ? INVALID : 0;
+}
+
+static int sim_capture_begin(void *self, CudaStream *stream, int mode)
+{
+    (void)self, (void)mode;
+    if (stream->capture)
+        return INVALID;
+    stream->capture = calloc(1, sizeof *stream->capture);
+    return stream->capture ? 0 : NO_MEMORY;
+}
+
+static int sim_capture_end(void *self, CudaStream *stream, CudaGraph **out)
+{
+    (void)self;
+    if (!stream->capture)
+        return INVALID;
+    *out = stream->capture;
+    stream->capture = NULL;
+    return 0;
+}
+
+static int sim_graph_free(void *self, CudaGraph *graph)
+{
+    (void)self;
+    free_graph(graph);
+    return 0;
+}
+
+// The graph that was captured moves into the one that is launched, and leaves an empty one.
+static int sim_exec_make(void *self, CudaExec **out, CudaGraph *graph, unsigned long long flags)
+{
+    (void)self, (void)flags;
+    CudaExec *exec = calloc(1, sizeof *exec);
+    if (!exec)
+        return NO_MEMORY;
+    exec->graph = *graph;
+    *graph = (CudaGraph){0};
+    *out = exec;
+    return 0;
+}
+
+static int sim_exec_free(void *self, CudaExec *exec)
+{
+    (void)self;
+    arena_free(&exec->graph.arena);
+    free(exec);
+    return 0;
+}
+
+static int sim_event_make(void *self, CudaEvent **out, unsigned flags)
+{
+    (void)self, (void)flags;
+    *out = calloc(1, sizeof **out);
+    return *out ? 0 : NO_MEMORY;
+}
+
+static int sim_event_free(void *self, CudaEvent *event)
+{
+    (void)self;
+    free(event);
+    return 0;
+}
+
+static int sim_event_record(void *self, CudaEvent *event, CudaStream *stream)
+{
+    (void)self, (void)stream;
+    event->seconds = proc_now_s();
+    return 0;
+}
+
+static int sim_event_ms(void *self, float *out, CudaEvent *from, CudaEvent *to)
+{
+    (void)self;
+    *out = (float)((to->seconds - from->seconds) * 1e3);
+    return 0;
+}
+
+// --- work
+
+static int region_of(SimDriver *s, const CudaTouch *touch, SimRegion *out)
+{
+    Taken *t = find_taken(s, touch->address, touch->bytes);
+    if (!t)
+        return INVALID;
+    const size_t at = (size_t)(touch->address - t->address);
+    *out = (SimRegion){.name = touch->name, .base = touch->address, .bytes = touch->bytes, .data = t->block.data + at,
+                       .defined = t->defined + at, .is_writable = touch->is_written};
+    return 0;
+}
+
+static int regions_of(SimDriver *s, const WorkNode *n, Arena *arena, SimRegion **out, size_t *out_n)
+{
+    *out_n = n->touch ? n->n_touch : s->n_taken;
+    *out = arena_array(arena, SimRegion, *out_n + 1);
+    for (size_t i = 0; i < *out_n; i++) {
+        const Taken *t = n->touch ? NULL : &s->taken[i];
+        const CudaTouch all = t ? (CudaTouch){"the memory", t->address, t->block.bytes, true, false} : n->touch[i];
+        if (region_of(s, &all, &(*out)[i]) != 0)
+            return INVALID;
+        if (all.is_new)
+            memset((*out)[i].defined, 0, all.bytes);
+    }
+    return 0;
+}
+
+static int do_launch(SimDriver *s, const WorkNode *n)
+{
+    Arena arena = {0};
+    SimRegion *region = NULL;
+    size_t n_regions = 0;
+    int error = regions_of(s, n, &arena, &region, &n_regions);
+    if (error == 0) {
+        const SimLaunch launch = {.module = n->function->module->ptx, .kernel = n->function->kernel->name, .line = n->line,
+                                  .grid = {n->grid[0], n->grid[1], n->grid[2]}, .block = {n->block[0], n->block[1], n->block[2]},
+                                  .arg = n->arg, .n_args = n->n_args, .shared_bytes = n->shared_bytes, .region = region,
+                                  .n_regions = n_regions, .seed = s->seed ? s->seed + 0x9e3779b97f4a7c15u * ++s->n_launches : 0};
+        s->why = (StatusText){0};
+        error = sim_launch(&launch, &s->counters, &s->why) == STATUS_OK ? 0 : complain(s, FAILED);
+    }
+    arena_free(&arena);
+    return error;
+}
+
+static int do_demand(SimDriver *s, const WorkNode *n)
+{
+    for (size_t i = 0; i < n->n_touch; i++) {
+        SimRegion r;
+        if (region_of(s, &n->touch[i], &r) != 0)
+            return INVALID;
+        const uint8_t *gap = memchr(r.defined, 0, r.bytes);
+        if (!gap)
+            continue;
+        s->why = (StatusText){0};
+        status_fail(&s->why, STATUS_INTERNAL, "no launch wrote byte %zu of '%s'", (size_t)(gap - r.defined), r.name);
+        return complain(s, FAILED);
+    }
+    return 0;
+}
+
+static int do_work(SimDriver *s, const WorkNode *n)
+{
+    return n->kind == WORK_LAUNCH ? do_launch(s, n) : do_demand(s, n);
+}
+
+// Does it now, or records it with everything that it points to.
+static int add_work(SimDriver *s, CudaStream *stream, const WorkNode *n)
+{
+    CudaGraph *g = stream->capture;
+    if (!g)
+        return do_work(s, n);
+    WorkNode copy = *n;
+    copy.arg = arena_array(&g->arena, uint64_t, n->n_args + 1);
+    for (size_t i = 0; i < n->n_args; i++)
+        copy.arg[i] = n->arg[i];
+    if (n->touch) {
+        copy.touch = arena_array(&g->arena, CudaTouch, n->n_touch + 1);
+        memcpy(copy.touch, n->touch, n->n_touch * sizeof *n->touch);
+    }
+    g->node = arena_grow(&g->arena, g->node, g->n, &g->capacity, sizeof *g->node);
+    g->node[g->n++] = copy;
+    return 0;
+}
+
+static int sim_expect(void *self, CudaStream *stream, const char *line, const CudaTouch *touch, size_t n)
+{
+    (void)self;
+    CudaTouch *copy = malloc((n + 1) * sizeof *copy);
+    if (!copy)
+        return NO_MEMORY;
+    memcpy(copy, touch, n * sizeof *copy);
+    free(stream->touch);
+    stream->touch = copy;
+    stream->n_touch = n;
+    stream->has_touch = true;
+    snprintf(stream->line, sizeof stream->line, "%s", line);
+    return 0;
+}
+
+static int sim_demand(void *self, CudaStream *stream, const CudaTouch *touch, size_t n)
+{
+    return add_work(self, stream, &(WorkNode){.kind = WORK_DEMAND, .touch = (CudaTouch *)touch, .n_touch = n});
+}
+
+static int sim_launch_kernel(void *self, CudaFunction *function, unsigned grid_x, unsigned grid_y, unsigned grid_z,
+                             unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared_bytes, CudaStream *stream,
+                             void **argument, void **extra)
+{
+    const PtxKernel *k = function->kernel;
+    uint64_t arg[MOST_PARAMS] = {0};
+    if (extra || k->n_params > MOST_PARAMS)
+        return INVALID;
+    size_t a = 0;
+    for (size_t i = 0; i < k->n_symbols; i++)
+        if (k->symbol[i].space == SPACE_PARAM) {
+            if (k->symbol[i].bytes > sizeof *arg)
+                return INVALID;
+            memcpy(&arg[a], argument[a], k->symbol[i].bytes);
+            a++;
+        }
+    WorkNode n = {.kind = WORK_LAUNCH, .function = function, .grid = {grid_x, grid_y, grid_z}, .block = {block_x, block_y, block_z},
+                  .shared_bytes = shared_bytes, .arg = arg, .n_args = k->n_params,
+                  .touch = stream->has_touch ? stream->touch : NULL, .n_touch = stream->n_touch};
+    if (stream->has_touch)
+        memcpy(n.line, stream->line, sizeof n.line);
+    stream->has_touch = false;
+    return add_work(self, stream, &n);
+}
+
+static int sim_exec_launch(void *self, CudaExec *exec, CudaStream *stream)
+{
+    int error = stream->capture ? INVALID : 0;
+    for (size_t i = 0; i < exec->graph.n && error == 0; i++)
+        error = do_work(self, &exec->graph.node[i]);
+    return error;
+}
+
+// --- the driver
+
+static const char *sim_complaint(void *self)
+{
+    SimDriver *s = self;
+    if (!s->has_complaint)
+        return NULL;
+    s->has_complaint = false;
+    return s->why.text;
+}
+
+static void sim_counters(void *self, SimCounters *out)
+{
+    *out = ((const SimDriver *)self)->counters;
+}
+
+static Status read_number(const char *variable, uint64_t otherwise, uint64_t *out, StatusText *why)
+{
+    const char *text = getenv(variable);
+    char *end = NULL;
+    *out = text ? strtoull(text, &end, 10) : otherwise;
+    if (text && (end == text || *end))
+        return status_fail(why, STATUS_BAD_USAGE, "%s is a number, not '%s'", variable, text);
+    return STATUS_OK;
+}
+
+Status sim_driver_open(SimDriver **out_driver, StatusText *why)
+{
+    uint64_t seed = 0, arch = 0;
+    Status status = read_number("MIXC_SIM_SEED", 0, &seed, why);
+    if (status == STATUS_OK)
+        status = read_number("MIXC_SIM_ARCH", 80, &arch, why);
+    SimDriver *s = status == STATUS_OK ? calloc(1, sizeof *s) : NULL;
+    if (status == STATUS_OK && !s)
+        status = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the simulator");
+    if (status == STATUS_OK)
+        status = pool_open(1, &s->pool, why);
+    if (status != STATUS_OK) {
+        free(s);
+        return status;
+    }
+    s->next = FIRST_ADDRESS;
+    s->seed = seed;
+    s->capability = arch < 1000 ? (int)arch : 0;
+    s->api = (DriverApi){.self = s, .expect = sim_expect, .demand = sim_demand, .complaint = sim_complaint,
+                         .counters = sim_counters, .wants_ptx = true, .launch = sim_launch_kernel,
+#define SIM(field) .field = sim_##field
+        SIM(error_text), SIM(init), SIM(version), SIM(device_count), SIM(device_get), SIM(device_name), SIM(device_attribute),
+        SIM(context_retain), SIM(context_release), SIM(context_use), SIM(memory_info), SIM(memory_take), SIM(memory_free),
+        SIM(memory_fill), SIM(copy_in), SIM(copy_out), SIM(module_load), SIM(module_unload), SIM(module_function),
+        SIM(function_set), SIM(stream_make), SIM(stream_free), SIM(stream_wait), SIM(capture_begin), SIM(capture_end),
+        SIM(graph_free), SIM(exec_make), SIM(exec_free), SIM(exec_launch), SIM(event_make), SIM(event_free), SIM(event_record),
+        SIM(event_ms),
+#undef SIM
+    };
+    *out_driver = s;
+    return STATUS_OK;
+}
+
+void sim_driver_close(SimDriver *s)
+{
+    if (!s)
+        return;
+    while (s->n_taken)
+        sim_memory_free(s, s->taken[0].address);
+    free(s->taken);
+    pool_close(s->pool);
+    free(s);
+}
+
+const DriverApi *sim_driver_api(SimDriver *s)
+{
+    return &s->api;
+}
