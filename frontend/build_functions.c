@@ -316,6 +316,23 @@ static bool concat_choose(Build *b, Concat *c, size_t i, int64_t left)
     return false;
 }
 
+// The axes of the whole, in the order of the operand that holds most of them.
+static AxisList concat_result(const Concat *c)
+{
+    AxisList result = {0};
+    size_t most = 0;
+    for (size_t i = 1; i < c->n; i++)
+        if (c->have[i].n > c->have[most].n)
+            most = i;
+    for (size_t i = 0; i <= c->n; i++) {
+        const size_t from = i == 0 ? most : i - 1;
+        for (size_t k = 0; k < c->have[from].n; k++)
+            axes_add(&result, c->have[from].id[k] == c->odd[from] ? c->to : c->have[from].id[k]);
+    }
+    axes_add(&result, c->to);
+    return result;
+}
+
 static Val concat_add(Build *b, const Concat *c, size_t i, Val x, int64_t at, ValueId sum, const AxisList *result)
 {
     ValueId id = to_float(b, x).id;
@@ -367,11 +384,7 @@ Val fn_concat(Build *b, const Expr *e, const Function *row)
         }
         return val_error();
     }
-    AxisList result = {0};
-    for (size_t i = 0; i < c.n; i++)
-        for (size_t k = 0; k < c.have[i].n; k++)
-            axes_add(&result, c.have[i].id[k] == c.odd[i] ? c.to : c.have[i].id[k]);
-    axes_add(&result, c.to);
+    AxisList result = concat_result(&c);
     Val sum = val_error();
     int64_t at = 0;
     for (size_t i = 0; i < c.n; i++) {

@@ -205,6 +205,32 @@ static void concat_lays_parts_along_the_new_axis(void **state)
     finish(&r);
 }
 
+// A class token [D] before patches [B,I,D]: the whole is stored like the patches, so that norms read rows of D.
+static void concat_keeps_the_order_of_the_larger_part(void **state)
+{
+    (void)state;
+    Run r;
+    build_text(&r,
+        "mix 1\naxis B : batch = 2, I = 3, P = I + 1, D = 5\n"
+        "model M(c: [D], e: [B,I,D]) -> y: [B,P,D] { x = concat(c, e, over=P)  y = x*x }\n", &(BuildOptions){0});
+    must_build(&r);
+    const Graph *g = module_graph(r.module, "main");
+    size_t n_whole = 0;
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        const Type *type = &g->node[v].type;
+        if (type->n_axes != 3 || g->node[v].op == OP_ARG)
+            continue;
+        n_whole++;
+        const char *name[3];
+        for (int i = 0; i < 3; i++)
+            name[i] = g->axis[type->axis[i]].name;
+        assert_string_equal(name[0], "B");
+        assert_string_equal(name[2], "D");
+    }
+    assert_true(n_whole >= 3);
+    finish(&r);
+}
+
 // ---- initial values ----
 
 static void moments(const double *x, size_t n, double *mean, double *sd)
@@ -361,6 +387,7 @@ int main(void)
         cmocka_unit_test(cross_entropy_counts_and_smooths),
         cmocka_unit_test(rope_turns_pairs_of_halves),
         cmocka_unit_test(concat_lays_parts_along_the_new_axis),
+        cmocka_unit_test(concat_keeps_the_order_of_the_larger_part),
         cmocka_unit_test(initial_values_have_their_distributions),
         cmocka_unit_test(a_balanced_hash_is_even_and_differs_by_column),
         cmocka_unit_test(ranged_parameters_are_stored_at_the_upper_bound),
