@@ -85,7 +85,7 @@ static void cuda_close(Device *d)
 {
     if (!d)
         return;
-    if (d->context)
+    if (d->context && !d->is_lost)
         d->driver->context_release(d->driver->self, d->ordinal);
     sim_driver_close(d->sim);
     cuda_libraries_close(d->libraries);
@@ -301,6 +301,8 @@ static Status allocate(LoadedProgram *l, const Placement *beside, const PlacePla
 
 static Status load(Device *d, const Placement *beside, const Program *p, LoadedProgram **out_loaded, StatusText *why)
 {
+    if (d->is_lost)
+        return status_fail(why, STATUS_NO_DEVICE, "%s failed before, and is of no use to this process any more", d->name);
     Status status = program_check(p, why);
     if (status == STATUS_OK)
         status = check_kernels(p, why);
