@@ -395,6 +395,19 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
     return &c->known[c->n_known - 1];
 }
 
+// Every buffer of the launch once: what a perfect cache leaves of its traffic.
+static double touched_bytes(const Program *p, const Launch *launch, uint32_t n)
+{
+    double bytes = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        bool seen = false;
+        for (uint32_t j = 0; j < i; j++)
+            seen |= launch->buffer[j] == launch->buffer[i];
+        bytes += seen ? 0 : (double)p->buffer[launch->buffer[i]].bytes;
+    }
+    return bytes;
+}
+
 static bool add_launches(Codegen *c, uint32_t kernel)
 {
     find_cone(c, kernel);
@@ -421,6 +434,8 @@ static bool add_launches(Codegen *c, uint32_t kernel)
                 launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
             assert(launch.buffer[a] && "an argument without a buffer");
         }
+        if (launch.bytes == 0)
+            launch.bytes = touched_bytes(c->program, &launch, l->n_args);
         program_add_launch(c->program, launch);
     }
     return true;

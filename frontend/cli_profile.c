@@ -1,14 +1,23 @@
 // mixc profile: where the time of a step goes, kernel by kernel. Inputs are zeros; weights are initial values.
+#include "ceiling.h"
 #include "cli_engine.h"
+#include "proc.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct ProfileRow {
     const char *kernel, *what;              // the kernel's name; its family, layer and line
-    double      seconds, flops, bytes;
+    double      seconds, flops, bytes, floor;   // floor: the least time by the machine's ceilings; 0: not known
     size_t      launches;
 } ProfileRow;
+
+typedef struct Profile {
+    const Program *program;
+    Ceiling     ceiling;                    // flops 0: not measured
+    double      wall, total;                // of a step; of its launches, one by one
+    ProfileRow *row; size_t n;
+} Profile;
 
 static int by_time(const void *a, const void *b)
 {
@@ -16,7 +25,7 @@ static int by_time(const void *a, const void *b)
     return (x->seconds < y->seconds) - (x->seconds > y->seconds);
 }
 
-static size_t add_up(Cli *cli, const Program *p, const double *seconds, ProfileRow *row)
+static size_t add_up(Cli *cli, const Program *p, const Ceiling *ceiling, const double *seconds, ProfileRow *row)
 {
     size_t *row_of = arena_array(&cli->arena, size_t, p->n_kernels + 1), n = 0;
     for (size_t l = 0; l < p->n_launches; l++) {
@@ -33,29 +42,34 @@ static size_t add_up(Cli *cli, const Program *p, const double *seconds, ProfileR
         row[*r - 1].seconds += seconds[l];
         row[*r - 1].flops += launch->flops;
         row[*r - 1].bytes += launch->bytes;
+        row[*r - 1].floor += ceiling->flops > 0 ? ceiling_floor(ceiling, launch) : 0;
         row[*r - 1].launches++;
     }
     qsort(row, n, sizeof *row, by_time);
     return n;
 }
 
-static void print_rows(Cli *cli, const ProfileRow *row, size_t n, double total)
+static void print_rows(Cli *cli, const Profile *f)
 {
-    size_t shown = n > 20 && !cli_has(cli, OPT_VERBOSE) ? 20 : n;
+    size_t shown = f->n > 20 && !cli_has(cli, OPT_VERBOSE) ? 20 : f->n;
     double rest = 0;
-    printf("%9s  %5s  %6s  %8s  %7s  kernel\n", "ms", "share", "runs", "GFLOP/s", "GB/s");
-    for (size_t i = 0; i < n; i++) {
+    printf("%9s  %5s  %6s  %8s  %7s  %5s  kernel\n", "ms", "share", "runs", "GFLOP/s", "GB/s", "roof");
+    for (size_t i = 0; i < f->n; i++) {
+        const ProfileRow *r = &f->row[i];
         if (i >= shown) {
-            rest += row[i].seconds;
+            rest += r->seconds;
             continue;
         }
-        double s = row[i].seconds > 0 ? row[i].seconds : 1e-12;
-        printf("%9.3f  %4.1f%%  %6zu  %8.2f  %7.2f  %-28s %s\n", row[i].seconds * 1e3, 100 * row[i].seconds / total,
-               row[i].launches, row[i].flops / s * 1e-9, row[i].bytes / s * 1e-9, row[i].kernel, row[i].what);
+        double s = r->seconds > 0 ? r->seconds : 1e-12;
+        printf("%9.3f  %4.1f%%  %6zu  %8.2f  %7.2f  %4.0f%%  %-28s %s\n", r->seconds * 1e3, 100 * r->seconds / f->total,
+               r->launches, r->flops / s * 1e-9, r->bytes / s * 1e-9, 100 * r->floor / s, r->kernel, r->what);
     }
-    if (shown < n)
-        printf("%9.3f  %4.1f%%  the other %zu kernels (-v lists them)\n", rest * 1e3, 100 * rest / total, n - shown);
-    printf("%9.3f  one step\n", total * 1e3);
+    if (shown < f->n)
+        printf("%9.3f  %4.1f%%  the other %zu kernels (-v lists them)\n", rest * 1e3, 100 * rest / f->total, f->n - shown);
+    printf("%9.3f  one step; its kernels together %.3f\n", f->wall * 1e3, f->total * 1e3);
+    if (f->ceiling.flops > 0)
+        printf("roof: share of what this machine can do, %.0f GFLOP/s of float32 multiply-adds or %.1f GB/s copied\n",
+               f->ceiling.flops * 1e-9, f->ceiling.bytes * 1e-9);
 }
 
 // Chrome trace events: one after the other, in microseconds.
@@ -78,22 +92,24 @@ static void print_trace(Cli *cli, const Program *p, const double *seconds, Text 
     text_add(out, "\n]}\n");
 }
 
-static void print_json(Cli *cli, const ProfileRow *row, size_t n, double total)
+static void print_json(Cli *cli, const Profile *f)
 {
     Text text = text_make(&cli->arena);
-    text_printf(&text, "{\"seconds\": %.9g, \"kernels\": [", total);
-    for (size_t i = 0; i < n; i++) {
+    text_printf(&text, "{\"seconds\": %.9g, \"wall_seconds\": %.9g, \"ceiling\": {\"flops\": %.9g, \"bytes\": %.9g}, \"kernels\": [",
+                f->total, f->wall, f->ceiling.flops, f->ceiling.bytes);
+    for (size_t i = 0; i < f->n; i++) {
+        const ProfileRow *row = f->row;
         text_add(&text, i ? ",\n  {\"name\": " : "\n  {\"name\": ");
         text_json(&text, row[i].kernel);
-        text_printf(&text, ", \"seconds\": %.9g, \"launches\": %zu, \"flops\": %.9g, \"bytes\": %.9g}",
-                    row[i].seconds, row[i].launches, row[i].flops, row[i].bytes);
+        text_printf(&text, ", \"seconds\": %.9g, \"launches\": %zu, \"flops\": %.9g, \"bytes\": %.9g, \"floor_seconds\": %.9g}",
+                    row[i].seconds, row[i].launches, row[i].flops, row[i].bytes, row[i].floor);
     }
     text_add(&text, "\n]}\n");
     fputs(text_str(&text), stdout);
 }
 
-// The least time of each launch over several steps, after one that warms up.
-static Status time_steps(Net *net, int64_t steps, double *least, double *now, StatusText *why)
+// The least time of each launch, and of a whole step, over several steps in turn, after one that warms up.
+static Status time_steps(Net *net, int64_t steps, double *least, double *now, double *wall, StatusText *why)
 {
     size_t n = net_program(net)->n_launches;
     Status status = net_run(net, why);
@@ -101,17 +117,22 @@ static Status time_steps(Net *net, int64_t steps, double *least, double *now, St
         status = net_run_timed(net, now, why);
         for (size_t l = 0; l < n; l++)
             least[l] = k == 0 || now[l] < least[l] ? now[l] : least[l];
+        const double begin = proc_now_s();
+        status = status == STATUS_OK ? net_run(net, why) : status;
+        const double spent = proc_now_s() - begin;
+        *wall = k == 0 || spent < *wall ? spent : *wall;
     }
     return status;
 }
 
-static int profile_net(Cli *cli, Net *net, const Module *module)
+static int profile_net(Cli *cli, const Engine *engine, Net *net, const Module *module)
 {
     int64_t steps = 5;
-    StatusText why = {0};
+    StatusText why = {0}, unknown = {0};
+    Profile f = {.program = net_program(net)};
     if (!cli_int(cli, OPT_STEPS, 1, 1000000, &steps))
         return status_exit_code(STATUS_BAD_USAGE);
-    const Program *p = net_program(net);
+    const Program *p = f.program;
     if (!p)
         return cli_usage(cli, "the evaluator has no kernels to time");
     double *least = arena_array(&cli->arena, double, p->n_launches + 1),
@@ -120,18 +141,18 @@ static int profile_net(Cli *cli, Net *net, const Module *module)
     if (status == STATUS_OK)
         status = net_write_float(net, "lr", 1e-4, &why);
     if (status == STATUS_OK)
-        status = time_steps(net, steps, least, now, &why);
+        status = time_steps(net, steps, least, now, &f.wall, &why);
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
-    double total = 0;
+    ceiling_measure(engine, &f.ceiling, &unknown);
     for (size_t l = 0; l < p->n_launches; l++)
-        total += least[l];
-    ProfileRow *row = arena_array(&cli->arena, ProfileRow, p->n_kernels + 1);
-    size_t n = add_up(cli, p, least, row);
+        f.total += least[l];
+    f.row = arena_array(&cli->arena, ProfileRow, p->n_kernels + 1);
+    f.n = add_up(cli, p, &f.ceiling, least, f.row);
     if (cli_has(cli, OPT_JSON))
-        print_json(cli, row, n, total);
+        print_json(cli, &f);
     else
-        print_rows(cli, row, n, total);
+        print_rows(cli, &f);
     if (!cli_has(cli, OPT_OUTPUT))
         return 0;
     Text trace = text_make(&cli->arena);
@@ -150,7 +171,7 @@ int cli_profile(Cli *cli)
         return code;
     Net *net = cli_model_load(cli, &model, &code);
     if (net)
-        code = profile_net(cli, net, model.module);
+        code = profile_net(cli, model.engine, net, model.module);
     net_free(net);
     cli_model_close(&model);
     return code;
