@@ -95,16 +95,26 @@ void grad_give(Grad *gr, ValueId y, ValueId v, ValueId d)
         grad_push(gr, y, v, grad_sum_to(gr, y, v, d));
 }
 
+ValueId grad_sum_but(Grad *gr, ValueId y, ValueId v, ValueId f, ValueId d)
+{
+    Type of = gr->g->node[y].type, to = gr->g->node[v].type, keep = gr->g->node[f].type;
+    return sum_early(gr, &of, &to, &keep, d);
+}
+
+ValueId grad_sum_late(Grad *gr, ValueId v, ValueId d)
+{
+    AxisId late[MAX_AXES];
+    size_t n_late = d ? axes_minus(&gr->g->node[d].type, &gr->g->node[v].type, late) : 0;
+    return graph_reduce(gr->g, RED_SUM, d, late, n_late);
+}
+
 void grad_give_op(Grad *gr, ValueId y, ValueId v, Op op, ValueId d, ValueId f)
 {
     if (!d || !f || !grad_wants(gr, v))
         return;
-    Type of = gr->g->node[y].type, to = gr->g->node[v].type, factor = gr->g->node[f].type;
-    d = sum_early(gr, &of, &to, &factor, d);
+    d = grad_sum_but(gr, y, v, f, d);
     d = op == OP_MUL && grad_is_const(gr, d, 1) ? f : graph_binary(gr->g, op, d, f);
-    AxisId late[MAX_AXES];
-    size_t n_late = d ? axes_minus(&gr->g->node[d].type, &to, late) : 0;
-    grad_push(gr, y, v, graph_reduce(gr->g, RED_SUM, d, late, n_late));
+    grad_push(gr, y, v, grad_sum_late(gr, v, d));
 }
 
 ValueId grad_full(Grad *gr, ValueId d, ValueId v)

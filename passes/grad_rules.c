@@ -102,8 +102,10 @@ void grad_mul(Grad *gr, ValueId y, ValueId dy)
             grad_give_op(gr, y, a, OP_MUL, mul(gr, dy, grad_const(gr, dy, 2)), a);
         return;
     }
-    grad_give_op(gr, y, a, OP_MUL, dy, b);
-    grad_give_op(gr, y, b, OP_MUL, dy, a);
+    if (!grad_gate(gr, y, a, dy, b))
+        grad_give_op(gr, y, a, OP_MUL, dy, b);
+    if (!grad_gate(gr, y, b, dy, a))
+        grad_give_op(gr, y, b, OP_MUL, dy, a);
 }
 
 static bool same_axes(const Attr *a, const Attr *b)

@@ -8,6 +8,7 @@
 #include "graph.h"
 
 typedef struct GradPart GradPart;
+typedef struct GradGate GradGate;
 
 typedef struct Grad {
     Graph     *g;
@@ -16,6 +17,7 @@ typedef struct Grad {
     bool      *wanted;                      // [n_values] depends on something asked for
     GradPart **part;                        // [n_values] contributions to the cotangent, newest first
     ValueId   *d;                           // [n_values] the cotangent, once all its users were visited; 0: none yet
+    GradGate  *gate;                        // products whose gates had their gradient from one (grad_gate.c), newest first
 } Grad;
 
 // Rule of an op: given the cotangent of node `id`, gives its operands theirs.
@@ -40,6 +42,9 @@ ValueId grad_sum_to(Grad *gr, ValueId y, ValueId v, ValueId d);
 void    grad_give(Grad *gr, ValueId y, ValueId v, ValueId d);
 // The same for op(d, f) with op MUL or DIV: sums over axes that f lacks come before it, the others after.
 void    grad_give_op(Grad *gr, ValueId y, ValueId v, Op op, ValueId d, ValueId f);
+// The two halves of it: `d` summed over the axes of y that neither v nor f has, and over those that v lacks.
+ValueId grad_sum_but(Grad *gr, ValueId y, ValueId v, ValueId f, ValueId d);
+ValueId grad_sum_late(Grad *gr, ValueId v, ValueId d);
 // `d` with all axes of value v, in its order.
 ValueId grad_full(Grad *gr, ValueId d, ValueId v);
 // The axes of a that b lacks; returns how many.
@@ -47,6 +52,15 @@ size_t  axes_minus(const Type *a, const Type *b, AxisId *out_axes);
 // A constant of v's element type, and the test for one.
 ValueId grad_const(Grad *gr, ValueId v, double value);
 bool    grad_is_const(const Grad *gr, ValueId v, double value);
+
+// Of product y = a @ b: dy @ b for its operand a (the other way round for b). over: the axes of this sum; chosen: axes of a
+// choice that are still to be summed, each choice having been multiplied on its own. Returns how many `over` has.
+size_t  grad_back_axes(const Grad *gr, ValueId y, size_t operand, AxisId *over, AxisId *chosen, size_t *out_n_chosen);
+ValueId grad_back(Grad *gr, ValueId y, size_t operand, ValueId dy);
+// grad_gate.c. For y = v f: hands v its gradient if f is a product with weights, or a sum with one, that v gates; false: not so.
+bool    grad_gate(Grad *gr, ValueId y, ValueId v, ValueId dy, ValueId f);
+// grad_back of a product whose cotangent is a gate times something, from the product that grad_gate made; 0: there is none.
+ValueId grad_gated(Grad *gr, ValueId y, size_t operand, ValueId dy);
 
 // The rules, one per name in the grad column of ops.def.
 #define OP(id, text, n_in, attrs, shape, eval, grad, lower, flags) GradRule grad_##grad;

@@ -29,25 +29,38 @@ static size_t split_chosen(const Graph *g, ValueId weights, AxisId *over, size_t
     return n_chosen;
 }
 
+size_t grad_back_axes(const Grad *gr, ValueId y, size_t operand, AxisId *over, AxisId *chosen, size_t *out_n_chosen)
+{
+    const Graph *g = gr->g;
+    ValueId v = g->node[y].in[operand], other = g->node[y].in[1 - operand];
+    size_t n_over = axes_minus(&g->node[other].type, &g->node[v].type, over);
+    *out_n_chosen = split_chosen(g, other, over, &n_over);
+    memcpy(chosen, over + n_over, *out_n_chosen * sizeof *over);
+    return n_over;
+}
+
+ValueId grad_back(Grad *gr, ValueId y, size_t operand, ValueId dy)
+{
+    Graph *g = gr->g;
+    AxisId over[MAX_AXES], chosen[MAX_AXES];
+    size_t n_chosen, n_over = grad_back_axes(gr, y, operand, over, chosen, &n_chosen);
+    ValueId other = in(gr, y, 1 - operand), left = operand == 0 ? dy : other, right = operand == 0 ? other : dy;
+    return n_over ? graph_contract(g, left, right, over, n_over) : graph_binary(g, OP_MUL, left, right);
+}
+
 // y = sum over A of a b. da = sum of dy b over the axes that only b has; each axis of A is in both, so da has it.
 void grad_contract(Grad *gr, ValueId y, ValueId dy)
 {
-    Graph *g = gr->g;
-    ValueId operand[2] = {in(gr, y, 0), in(gr, y, 1)};
     dy = grad_full(gr, dy, y);
     for (size_t i = 0; i < 2; i++) {
-        ValueId v = operand[i], other = operand[1 - i];
+        ValueId v = in(gr, y, i);
         if (!grad_wants(gr, v))
             continue;
-        AxisId over[MAX_AXES];
-        size_t n_over = axes_minus(&g->node[other].type, &g->node[v].type, over);
-        ValueId left = i == 0 ? dy : other, right = i == 0 ? other : dy;
-        AxisId chosen[MAX_AXES];
-        const size_t n_chosen = split_chosen(g, other, over, &n_over);
-        for (size_t k = 0; k < n_chosen; k++)
-            chosen[k] = over[n_over + k];
-        grad_push(gr, y, v, graph_reduce(g, RED_SUM, n_over ? graph_contract(g, left, right, over, n_over)
-                                                            : graph_binary(g, OP_MUL, left, right), chosen, n_chosen));
+        AxisId over[MAX_AXES], chosen[MAX_AXES];
+        size_t n_chosen;
+        grad_back_axes(gr, y, i, over, chosen, &n_chosen);
+        ValueId d = grad_gated(gr, y, i, dy);
+        grad_push(gr, y, v, graph_reduce(gr->g, RED_SUM, d ? d : grad_back(gr, y, i, dy), chosen, n_chosen));
     }
 }
 

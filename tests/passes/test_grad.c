@@ -23,6 +23,13 @@ typedef struct Case {
 static const char axes[] =
     "axis B : batch = 2, T : time = 5, T' : time = 5 twin T, D = 4, F = 3, H = 2, K = 2, V = 7, J = 3, O = 3, S = 2, P = 9, Z = 10\n";
 
+// Two choices each, a product with a bias, and the token itself beside them: y = sum over K of b (h @ w + v + x).
+#define GATES \
+    "%1 = arg \"a\" : f32[B,T,F] %2 = arg \"b\" : f32[B,T,K] %3 = arg \"i\" : int[B,T,K] %4 = param \"w\" : f32[H,F,D] " \
+    "%5 = param \"v\" : f32[H,D] %6 = arg \"x\" : f32[B,T,D] %7 = map %1 {f = tanh} %8 = take %4, %3 {axis = H} " \
+    "%9 = contract %7, %8 {over = [F]} %10 = take %5, %3 {axis = H} %11 = add %9, %10 %12 = add %6, %11 %13 = mul %12, %2 " \
+    "%14 = reduce %13 {f = sum, over = [K]}"
+
 static const Case cases[] = {
     {OP_ADD, "add", -1, 1, 0, "%1 = arg \"a\" : f32[B,D] %2 = arg \"b\" : f32[D] %3 = add %1, %2", NULL},
     {OP_ADD, "add brings axes", -1, 1, 0, "%1 = arg \"a\" : f32[B] %2 = arg \"b\" : f32[D] %3 = add %1, %2", NULL},
@@ -125,6 +132,22 @@ static const Case cases[] = {
      "%4 = reduce %1 {f = sum, over = [D]} %5 = div %4, %3 %6 = sub %1, %5 %7 = mul %6, %6 "
      "%8 = reduce %7 {f = sum, over = [D]} %9 = div %8, %3 %10 = const {value = 0.00001} : f32[] %11 = add %9, %10 "
      "%12 = map %11 {f = rsqrt} %13 = mul %6, %12 %14 = mul %13, %2", NULL},
+    {OP_ERROR, "a gate of a product with weights", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T,F] %2 = arg \"b\" : f32[B,T] %3 = param \"w\" : f32[F,D] %4 = contract %1, %3 {over = [F]} "
+     "%5 = mul %4, %2", NULL},
+    {OP_ERROR, "a gate of a product that another reads", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T,F] %2 = arg \"b\" : f32[B,T] %3 = param \"w\" : f32[F,D] %4 = contract %1, %3 {over = [F]} "
+     "%5 = mul %4, %2 %6 = map %4 {f = tanh} %7 = mul %6, %5", NULL},
+    {OP_ERROR, "a gate of some columns", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,F] %2 = arg \"b\" : f32[D] %3 = param \"w\" : f32[F,H,D] %4 = contract %1, %3 {over = [F]} "
+     "%5 = mul %4, %2", NULL},
+    {OP_ERROR, "a gate of all rows together", -1, 1, 0,
+     "%1 = arg \"a\" : f32[B,T,F] %2 = arg \"b\" : f32[] %3 = param \"w\" : f32[F,D] %4 = contract %1, %3 {over = [F]} "
+     "%5 = mul %2, %4", NULL},
+    {OP_ERROR, "gates of experts", -1, 1, 2, GATES, NULL},
+    {OP_ERROR, "gates of experts of one product", -1, 1, 2,
+     "%1 = arg \"a\" : f32[B,T,F] %2 = arg \"b\" : f32[B,T,K] %3 = arg \"i\" : int[B,T,K] %4 = param \"w\" : f32[H,F,D] "
+     "%5 = take %4, %3 {axis = H} %6 = contract %5, %1 {over = [F]} %7 = mul %2, %6 %8 = reduce %7 {f = sum, over = [K]}", NULL},
     {OP_ERROR, "cross entropy", -2, 2, 7,
      "%1 = arg \"a\" : f32[B,T,V] %2 = arg \"i\" : int[B,T] %3 = reduce %1 {f = max, over = [V]} %4 = stop %3 "
      "%5 = sub %1, %4 %6 = map %5 {f = exp} %7 = reduce %6 {f = sum, over = [V]} %8 = map %7 {f = log} %9 = add %8, %4 "
@@ -195,7 +218,7 @@ static void fill_leaves(const Case *c, const Graph *g, Leaves *l)
     for (ValueId id = 1; id < g->n_nodes; id++) {
         const Node *n = &g->node[id];
         int64_t count;
-        if (n->op != OP_ARG)
+        if (n->op != OP_ARG && n->op != OP_PARAM)
             continue;
         assert_true(type_count(g, &n->type, &count) && count <= MAX_ELEMENTS && l->n < MAX_LEAVES - 1);
         for (int64_t i = 0; i < count; i++) {
@@ -239,6 +262,10 @@ static void check_case(const Case *c)
         char name[32];
         snprintf(name, sizeof name, "input.%s", leaves->name[i]);
         ValueId d = graph_find_output(gg, OUTPUT_GRAD, name);
+        if (strchr("vw", leaves->name[i][0])) {                         // the parameters
+            snprintf(name, sizeof name, "param.%s", leaves->name[i]);
+            d = graph_find_output(gg, OUTPUT_GRAD, name);
+        }
         if (strcmp(leaves->name[i], "i") == 0) {
             assert_int_equal(d, 0);
             continue;
@@ -334,6 +361,30 @@ static void masked_scores_give_zero(void **state)
     arena_free(&arena);
 }
 
+// The backward pass reads the experts' hidden rows, not what they return: nothing but the sum reads the product.
+static void a_gate_needs_no_product(void **state)
+{
+    (void)state;
+    Arena arena = {0};
+    Diag diag = diag_make(&arena, NULL);
+    const Case c = {OP_ERROR, "gates of experts", -1, 1, 2, GATES, NULL};
+    const Graph *g = gradient_of(&arena, &diag, &c);
+    ValueId product = 0, hidden = 0;
+    for (ValueId id = 1; id < g->n_nodes && !product; id++)
+        if (g->node[id].op == OP_CONTRACT)
+            product = id;
+    hidden = g->node[product].in[0];
+    size_t n_product = 0, n_hidden = 0;
+    for (ValueId id = 1; id < g->n_nodes; id++)
+        for (size_t i = 0; i < g->node[id].n_in; i++) {
+            n_product += g->node[id].in[i] == product;
+            n_hidden += g->node[id].in[i] == hidden;
+        }
+    assert_int_equal(n_product, 1);
+    assert_true(n_hidden > 2);
+    arena_free(&arena);
+}
+
 static void what_cannot_be_differentiated_is_said(void **state)
 {
     (void)state;
@@ -360,6 +411,7 @@ int main(void)
         cmocka_unit_test(every_op_with_a_gradient_has_a_case),
         cmocka_unit_test(every_function_matches),
         cmocka_unit_test(masked_scores_give_zero),
+        cmocka_unit_test(a_gate_needs_no_product),
         cmocka_unit_test(what_cannot_be_differentiated_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,6 +27,16 @@ static const Case cases[] = {
     {"gmlp_lm.mix",   {"L=1", "D=8", "V=7", "B=2", "T=5"}},
     {"mlp_mixer.mix", {"L=1", "D=8", "B=2"}},
     {"convmixer.mix", {"L=1", "D=6", "B=2"}},
+    {"switch.mix",       {"D=8", "F=6", "V=7", "E=3", "B=2", "T=5"}},
+    {"gshard.mix",       {"D=8", "F=6", "V=7", "E=3", "B=2", "T=5"}},
+    {"base.mix",         {"D=8", "F=6", "V=7", "E=2", "q=2", "B=2", "T=5"}},
+    {"hash.mix",         {"D=8", "F=6", "V=7", "E=3", "B=2", "T=5"}},
+    {"smlp.mix",         {"D=8", "F=6", "V=7", "E=2", "B=2", "T=5"}},
+    {"smlp_partial.mix", {"D=8", "F=6", "V=7", "E=2", "N=10", "B=2", "T=5"}},
+    {"sigma_moe.mix",    {"L=1", "D=8", "F=3", "V=7", "E=5", "N=5", "B=2", "T=5"}},
+    {"switchhead.mix",   {"L=1", "D=8", "F=6", "K=4", "V=7", "N=5", "B=2", "T=5"}},
+    {"moeut.mix",        {"D=8", "F=3", "K=4", "V=7", "E=5", "k=2", "B=2", "T=5"}},
+    {"moeut_dense.mix",  {"L=1", "D=8", "H=2", "K=4", "F=6", "V=7", "B=2", "T=5"}},
 };
 
 typedef struct Leaf {
