@@ -1,0 +1,329 @@
+"use strict";
+// The data is JSON, compressed: see view.c for its parts.
+const $ = (id) => document.getElementById(id);
+const make = (tag, text, className) => {
+  const e = document.createElement(tag);
+  if (text !== undefined) e.textContent = text;
+  if (className) e.className = className;
+  return e;
+};
+const mib = (bytes) => bytes >= 104857.6 ? (bytes/1048576).toFixed(1) + " MiB" : (bytes/1024).toFixed(1) + " KiB";
+
+async function read() {
+  const bytes = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+// ---- tabs: arrows move between them
+function tabs() {
+  const all = [...document.querySelectorAll("[role=tab]")];
+  const choose = (tab) => {
+    for (const t of all) {
+      t.setAttribute("aria-selected", t === tab);
+      t.tabIndex = t === tab ? 0 : -1;
+      $(t.getAttribute("aria-controls")).hidden = t !== tab;
+    }
+    window.dispatchEvent(new Event("resize"));
+  };
+  for (const t of all) {
+    t.onclick = () => choose(t);
+    t.onkeydown = (e) => {
+      const shown = all.filter((x) => !x.hidden), step = {ArrowRight: 1, ArrowLeft: -1}[e.key];
+      if (!step) return;
+      const next = shown[(shown.indexOf(t) + step + shown.length) % shown.length];
+      choose(next);
+      next.focus();
+    };
+  }
+  return (id) => choose($("tab-" + id));
+}
+
+// ---- source and graph
+// A line without the numbers of its values: what it says, whatever it is called in this stage.
+const meaning = (line) => line.replace(/%\d+/g, "%").replace(/ @k\d+/, " @k");
+const defines = (line) => { const m = /^\s+%(\d+)/.exec(line); return m ? m[1] : null; };
+
+function sourcePane(data, onLine) {
+  const pane = $("source");
+  data.source.replace(/\n$/, "").split("\n").forEach((text, i) => {
+    const row = make("span", undefined, "row");
+    row.dataset.line = i + 1;
+    row.append(make("span", i + 1, "n"), text || " ");
+    row.dataset.at = i + 1;
+    row.onclick = () => onLine(i + 1);
+    pane.append(row);
+  });
+  return pane;
+}
+
+function graphPane(data, onLine) {
+  const pane = $("graph");
+  let rows = [], byValue = new Map();
+  const show = (index) => {
+    const stage = data.stages[index], before = index ? data.stages[index - 1] : null, seen = new Map();
+    if (before)
+      for (const l of before.lines) {
+        const m = meaning(data.lines[l]);
+        seen.set(m, (seen.get(m) || 0) + 1);
+      }
+    rows = [];
+    byValue = new Map();
+    let added = 0;
+    const part = document.createDocumentFragment();
+    stage.lines.forEach((l, i) => {
+      const text = data.lines[l], m = meaning(text), left = seen.get(m) || 0;
+      const row = make("span", undefined, "row");
+      if (before && left > 0) seen.set(m, left - 1);
+      else if (before) { row.classList.add("new"); added++; }
+      // Values are links to where they are made.
+      text.split(/(%\d+)/).forEach((piece, k) => {
+        if (k % 2) { const b = make("b", piece); b.dataset.value = piece.slice(1); row.append(b); }
+        else row.append(piece);
+      });
+      if (!text) row.append(" ");
+      if (stage.at[i]) row.dataset.at = stage.at[i];
+      const id = defines(text);
+      if (id) byValue.set(id, row);
+      rows.push(row);
+      part.append(row);
+    });
+    pane.replaceChildren(part);
+    let gone = 0;
+    for (const n of seen.values()) gone += n;
+    return {added, gone, first: !before};
+  };
+  pane.onclick = (e) => {
+    const value = e.target.dataset && e.target.dataset.value, row = e.target.closest(".row");
+    if (value && byValue.get(value) && byValue.get(value) !== row) mark([byValue.get(value)], pane);
+    else if (row && row.dataset.at) onLine(+row.dataset.at, row);
+  };
+  return {show, rows: () => rows};
+}
+
+function mark(rows, pane) {
+  for (const r of pane.querySelectorAll(".hit")) r.classList.remove("hit");
+  for (const r of rows) r.classList.add("hit");
+  if (rows.length) rows[0].scrollIntoView({block: "nearest"});
+}
+
+function irView(data) {
+  const slider = $("stage"), changed = $("changed"), find = $("find");
+  let line = 0;
+  const onLine = (n, from) => {
+    line = n;
+    mark([...$("source").children].filter((r) => +r.dataset.line === n), $("source"));
+    const rows = graph.rows().filter((r) => +r.dataset.at === n);
+    mark(rows, $("graph"));
+    if (from) from.scrollIntoView({block: "nearest"});
+  };
+  sourcePane(data, (n) => onLine(n));
+  const graph = graphPane(data, onLine);
+  const filter = () => {
+    const text = find.value.toLowerCase();
+    for (const r of graph.rows())
+      r.classList.toggle("dim", (changed.checked && !r.classList.contains("new"))
+                         || (text !== "" && !r.textContent.toLowerCase().includes(text)));
+  };
+  const show = () => {
+    const index = +slider.value, s = data.stages[index], d = graph.show(index);
+    $("stage-name").textContent = s.name;
+    slider.setAttribute("aria-valuetext", s.name);
+    $("stage-facts").textContent = s.summary + " \u00b7 " + (index ? s.ms.toFixed(2) + " ms \u00b7 " : "") + s.nodes + " values, "
+      + mib(s.bytes) + (s.kernels ? " stored in " + s.kernels + " kernels" : "")
+      + (d.first ? "" : d.added || d.gone ? " \u00b7 " + d.added + " lines new, " + d.gone + " gone" : " \u00b7 nothing changed");
+    filter();
+    if (line) onLine(line);
+  };
+  slider.max = data.stages.length - 1;
+  slider.oninput = show;
+  changed.onchange = filter;
+  find.oninput = filter;
+  table($("passes"), ["pass", "what it does", "ms", "values", "stored", "bytes", "kernels"], data.stages.map((s, i) =>
+    [s.name, s.summary, s.ms.toFixed(2), s.nodes, s.stored, mib(s.bytes), s.kernels || ""]), {num: [2, 3, 4, 5, 6],
+    onRow: (i) => { slider.value = i; show(); }});
+  show();
+  return (pass, n) => {
+    slider.value = Math.max(0, data.stages.findIndex((s) => s.name === pass));
+    show();
+    if (n) onLine(n);
+  };
+}
+
+// ---- tables; rows can be chosen by mouse and keyboard
+function table(at, heads, rows, {num = [], onRow} = {}) {
+  const head = make("tr");
+  heads.forEach((h, i) => { const th = make("th", h, num.includes(i) ? "num" : ""); th.scope = "col"; head.append(th); });
+  at.replaceChildren(head);
+  rows.forEach((cells, index) => {
+    const tr = make("tr");
+    cells.forEach((c, i) => tr.append(make("td", c, num.includes(i) ? "num" : "")));
+    if (onRow) {
+      tr.tabIndex = 0;
+      tr.onclick = () => { for (const r of at.querySelectorAll(".on")) r.classList.remove("on"); tr.classList.add("on"); onRow(index); };
+      tr.onkeydown = (e) => {
+        const next = {ArrowDown: tr.nextElementSibling, ArrowUp: tr.previousElementSibling}[e.key];
+        if (e.key === "Enter" || e.key === " ") tr.onclick();
+        else if (next && next.tabIndex === 0) next.focus();
+        else return;
+        e.preventDefault();
+      };
+    }
+    at.append(tr);
+  });
+}
+
+// ---- kernels
+function kernelsView(data) {
+  let chosen = 0;
+  const text = () => {
+    const k = data.kernels[chosen], language = document.querySelector("[name=language]:checked").value;
+    $("kernel-name").textContent = k.name;
+    $("kernel-text").textContent = k[language] || "There is no text in this language.";
+  };
+  const list = make("table");
+  $("kernel-list").append(list);
+  table(list, ["kernel", "family", "runs", "MFLOP", "MB", "line"].concat(data.measured ? ["ms"] : []), data.kernels.map((k) =>
+    [k.name, k.family, k.launches, (k.flops*1e-6).toFixed(2), (k.bytes*1e-6).toFixed(2), k.line || ""]
+      .concat(data.measured ? [(k.seconds*1e3).toFixed(3)] : [])), {num: [2, 3, 4, 5, 6], onRow: (i) => { chosen = i; text(); }});
+  for (const r of document.querySelectorAll("[name=language]")) r.onchange = text;
+  if (data.kernels.length) text();
+}
+
+// ---- drawing
+function canvas(id, draw) {
+  const c = $(id), context = c.getContext("2d");
+  const redraw = () => {
+    if (!c.clientWidth) return;
+    const scale = window.devicePixelRatio || 1;
+    c.width = c.clientWidth*scale;
+    c.height = c.clientHeight*scale;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    draw(context, c.clientWidth, c.clientHeight);
+  };
+  window.addEventListener("resize", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  return {c, redraw};
+}
+const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+
+function memoryView(data) {
+  const m = data.memory, n = m.launches.length || 1;
+  const blocks = m.buffers.map(([name, kind, offset, bytes, first, last, type]) => {
+    const whole = kind === "param" || kind === "state" || kind === "input";
+    return {name, kind, offset, bytes, first: whole ? 0 : first, last: whole ? n - 1 : last, type};
+  });
+  let chosen = -1;
+  const box = (b, w, h) => [b.first/n*w, h - (b.offset + b.bytes)/m.arena*h, Math.max((b.last - b.first + 1)/n*w, 1), Math.max(b.bytes/m.arena*h, .5)];
+  const view = canvas("gantt", (g, w, h) => {
+    const shade = {param: colour("param"), state: colour("param"), input: colour("input"), output: colour("output"), temp: colour("temp")};
+    blocks.forEach((b, i) => {
+      const [x, y, bw, bh] = box(b, w, h);
+      g.fillStyle = shade[b.kind];
+      g.globalAlpha = i === chosen ? 1 : .72;
+      g.fillRect(x, y, bw, bh);
+      if (bw > 3 && bh > 3) { g.strokeStyle = colour("panel"); g.globalAlpha = .6; g.strokeRect(x + .5, y + .5, bw - 1, bh - 1); }
+    });
+    g.globalAlpha = 1;
+    if (chosen >= 0) {
+      const [x, y, bw, bh] = box(blocks[chosen], w, h);
+      g.strokeStyle = colour("text");
+      g.lineWidth = 2;
+      g.strokeRect(x, y, bw, Math.max(bh, 2));
+      g.lineWidth = 1;
+    }
+  });
+  const tell = (i) => {
+    if (i === chosen) return;
+    chosen = i;
+    const b = blocks[i];
+    $("gantt-tip").textContent = b ? b.name + " : " + b.type + ", " + b.kind + ", " + mib(b.bytes) + " at " + b.offset
+      + ", launches " + b.first + " to " + b.last : "Point at a block, or choose a row.";
+    view.redraw();
+  };
+  view.c.onmousemove = (e) => {
+    const w = view.c.clientWidth, h = view.c.clientHeight;
+    tell(blocks.findIndex((b) => { const [x, y, bw, bh] = box(b, w, h);
+      return e.offsetX >= x && e.offsetX < x + bw && e.offsetY >= y && e.offsetY < y + bh; }));
+  };
+  $("memory-facts").textContent = mib(m.arena) + " in all; the largest live set is " + mib(m.live) + " ("
+    + (100*m.live/(m.arena || 1)).toFixed(1) + " % of it). " + n + " launches from left to right.";
+  const order = blocks.map((b, i) => i).sort((a, b) => blocks[b].bytes - blocks[a].bytes).slice(0, 200);
+  table($("buffers"), ["buffer", "type", "kind", "size", "offset", "from", "to"], order.map((i) => {
+    const b = blocks[i];
+    return [b.name, b.type, b.kind, mib(b.bytes), b.offset, b.first, b.last];
+  }), {num: [3, 4, 5, 6], onRow: (i) => tell(order[i])});
+}
+
+// ---- routing: what `mixc plan --json` says, as it is
+function routingView(data) {
+  const routes = data.plan.routes || [];
+  if (!routes.length) return;
+  $("tab-routing").hidden = false;
+  for (const r of routes) {
+    const rows = Object.entries(r).filter(([, v]) => !Array.isArray(v) && typeof v !== "object");
+    const facts = make("table");
+    $("routes").append(make("h2", r.layer || r.name || "route"), facts);
+    table(facts, ["", ""], rows.map(([k, v]) => [k.replaceAll("_", " "), String(v)]));
+    for (const [k, list] of Object.entries(r).filter(([, v]) => Array.isArray(v) && v.length && typeof v[0] === "object")) {
+      const t = make("table"), heads = Object.keys(list[0]);
+      $("routes").append(make("h2", k.replaceAll("_", " ")), t);
+      table(t, heads.map((h) => h.replaceAll("_", " ")), list.map((row) => heads.map((h) => String(row[h]))));
+    }
+  }
+}
+
+// ---- time
+function traceView(data) {
+  if (!data.measured) return;
+  $("tab-trace").hidden = false;
+  const launches = data.memory.launches, total = launches.reduce((s, l) => s + l[2], 0) || 1;
+  const families = [...new Set(data.kernels.map((k) => k.family))];
+  const shades = ["param", "temp", "output", "input", "mark", "soft", "new-edge"];
+  const starts = [];
+  launches.reduce((s, l) => { starts.push(s); return s + l[2]; }, 0);
+  const view = canvas("timeline", (g, w, h) => {
+    const paint = shades.map(colour);
+    launches.forEach((l, i) => {
+      const k = data.kernels[l[0] - 1];
+      g.fillStyle = paint[families.indexOf(k.family) % paint.length];
+      g.fillRect(starts[i]/total*w, 8, Math.max(l[2]/total*w - .4, .3), h - 16);
+    });
+  });
+  view.c.onmousemove = (e) => {
+    const at = e.offsetX/view.c.clientWidth*total;
+    let i = starts.findIndex((s, k) => at >= s && at < s + launches[k][2]);
+    if (i < 0) return;
+    const k = data.kernels[launches[i][0] - 1];
+    $("timeline-tip").textContent = "launch " + i + ": " + k.name + " (" + k.family + "), " + launches[i][2].toFixed(1) + " us"
+      + (launches[i][1] ? ", line " + launches[i][1] : "");
+  };
+  $("trace-facts").textContent = (total/1e3).toFixed(3) + " ms in " + launches.length + " launches, the least time of each. Colours are families: "
+    + families.join(", ") + ".";
+  const order = [...data.kernels].sort((a, b) => b.seconds - a.seconds).slice(0, 20);
+  table($("times"), ["kernel", "family", "ms", "share", "runs", "GFLOP/s", "GB/s"], order.map((k) => {
+    const s = k.seconds || 1e-12;
+    return [k.name, k.family, (s*1e3).toFixed(3), (1e8*s/total).toFixed(1) + " %", k.launches, (k.flops/s*1e-9).toFixed(1), (k.bytes/s*1e-9).toFixed(1)];
+  }), {num: [2, 3, 4, 5, 6]});
+}
+
+// #memory opens a view; #ir:fuse_loops:12 a stage of the IR, with what line 12 of the source became.
+function follow(choose, goTo) {
+  const [view, pass, line] = decodeURIComponent(location.hash.slice(1)).split(":");
+  if ($("tab-" + view) && !$("tab-" + view).hidden) choose(view);
+  if (view === "ir" && pass) goTo(pass, +line);
+}
+
+read().then((data) => {
+  const choose = tabs(), goTo = irView(data);
+  kernelsView(data);
+  memoryView(data);
+  routingView(data);
+  traceView(data);
+  $("plain").hidden = true;
+  document.querySelector("main").hidden = false;
+  follow(choose, goTo);
+  window.addEventListener("hashchange", () => follow(choose, goTo));
+  window.dispatchEvent(new Event("resize"));
+  document.documentElement.dataset.ready = "yes";
+}).catch((e) => { $("about").textContent += " \u00b7 the interactive part needs a newer browser (" + e.message + ")"; });
