@@ -334,6 +334,7 @@ static GraphView folded(GraphView *view)
         ViewEdge e = view->edge[i];
         const char *from = view->box[e.from].group, *to = view->box[e.to].group;
         bool again = from && to && strcmp(from, to) && into[e.to] != e.to;
+        again |= moved[into[e.from]] > moved[into[e.to]];       // by way of boxes between the iterations
         if (moved[into[e.from]] != moved[into[e.to]] || again)
             graph_view_edge(&out, moved[into[e.from]], moved[into[e.to]], again);
     }
