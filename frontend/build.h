@@ -18,6 +18,7 @@ typedef struct BuildOptions {
     bool        with_loss;                  // add OUTPUT_LOSS "train" from the train section (its data fields become ARGs)
     bool        check_only;                 // ranged axes: prove at both ends; no module needed by anyone
     bool        count_only;                 // parameters are wanted: what cannot be built yet is taken as a value of its type
+    bool        with_routing_stats;         // add OUTPUT_WATCH route.N.load, .. for each of the module's routes
     Binding    *binding;
     size_t      n_bindings;
 } BuildOptions;

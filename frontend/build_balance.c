@@ -5,6 +5,7 @@
 //   P[e]         sum of w * softmax(scores)[e]
 #include "build_route.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct Stats {
@@ -54,18 +55,8 @@ static ValueId one_hot(Build *b, const Routing *r)
 static bool make_stats(Build *b, const Routing *r, const Expr *over, Stats *out)
 {
     *out = (Stats){.r = r, .pool = r->token};
-    AxisList named = {0};
-    if (over) {
-        if (!axes_read(b, over, &named))
-            return false;
-        for (size_t i = 0; i < named.n; i++)
-            if (!axes_has(&r->token, named.id[i])) {
-                if (report(b, over->at, "E0302", "the scores do not hold `%s`", axis_name(b, named.id[i])))
-                    diag_help(b->diag, "the axes that are routed are %s", list_text(b, &r->token));
-                return false;
-            }
-        out->pool = named;
-    }
+    if (!route_pool(b, r, over, &out->pool))
+        return false;
     for (size_t i = 0; i < r->token.n; i++)
         if (!axes_has(&out->pool, r->token.id[i]))
             axes_add(&out->rest, r->token.id[i]);
@@ -95,9 +86,23 @@ static ValueId mean_prob(Build *b, const Stats *s)
     return sum(b, mul(b, s->r->prob, s->w), &s->pool);
 }
 
+// 1 where a token is at an expert: [tokens, E]
+static ValueId chosen_field(Build *b, const Routing *r)
+{
+    AxisList choice = one_axis(r->choice);
+    if (r->by_expert)
+        return r->chosen_by;
+    return choice.n ? graph_reduce(b->g, RED_MAX, one_hot(b, r), choice.id, 1) : one_hot(b, r);
+}
+
 // Share of the choices (or of the first ones only) that name each expert.
 static ValueId share(Build *b, const Stats *s, bool first_only)
 {
+    if (s->r->by_expert) {                  // each takes as many as the others, or as there are
+        const double all = (double)axis_size(b, s->r->choice) * (double)axis_size(b, s->r->experts);
+        ValueId hot = mul(b, s->r->chosen_by, scalar(b, size_of(b, &s->r->pool) / all));
+        return graph_unary(b->g, OP_STOP, sum(b, mul(b, hot, s->w), &s->pool));
+    }
     ValueId hot = one_hot(b, s->r);
     AxisList choice = one_axis(s->r->choice);
     double k = size_of(b, &choice);
@@ -192,16 +197,62 @@ bool balance_terms(Build *b, const Route *r, const Routing *routing)
 {
     for (const Clause *c = r->clauses; c; c = c->next)
         for (const ClauseTerm *t = c->kind == CLAUSE_BALANCE && b->mode == MODE_TRAIN ? c->terms : NULL; t; t = t->next)
-            if (!routing->score || !balance_term(b, r, routing, t))
+            if (!balance_term(b, r, routing, t))
                 return false;
     return true;
+}
+
+// ---- what training logs and reports read ----
+
+// An output that reads like a watch: route.N.NAME.
+static void add_stat(Build *b, const char *name, ValueId v)
+{
+    graph_output(b->g, OUTPUT_WATCH, arena_printf(b->arena, "route.%zu.%s", b->module->n_routes, name), v);
+}
+
+static ValueId count_all(Build *b, ValueId x)
+{
+    const Type type = b->g->node[x].type;
+    return graph_reduce(b->g, RED_SUM, x, type.axis, type.n_axes);
+}
+
+// load [E]: choices of each expert before any is dropped; choices, dropped: how many; entropy: mean over tokens of that of
+// prob, in nats; bad: scores that are no finite numbers. Counts are exact below 2^24.
+void routing_stats(Build *b, Routing *r)
+{
+    Graph *g = b->g;
+    if (!b->options->with_routing_stats)
+        return;
+    AxisList choice = one_axis(r->choice), experts = one_axis(r->experts);
+    if (r->by_expert) {
+        AxisList all = r->token;
+        add_stat(b, "load", sum(b, r->chosen_by, &all));
+    } else {
+        AxisList over = r->token;
+        if (choice.n)
+            axes_add(&over, r->choice);
+        const Type *type = &g->node[r->chosen].type;
+        ValueId one = graph_expand(g, scalar(b, 1), type->axis, type->n_axes);
+        add_stat(b, "load", graph_put_add(g, one, r->chosen, over.id, over.n, r->experts));
+        if (r->kept) {
+            ValueId routed = graph_binary(g, OP_LE, graph_const(g, DTYPE_I32, 0), r->chosen);
+            add_stat(b, "dropped", count_all(b, graph_binary(g, OP_SUB, routed, mul(b, routed, r->kept))));
+        }
+    }
+    if (!r->score)
+        return;
+    ValueId own = graph_unary(g, OP_NEG, sum(b, x_log_x(b, graph_unary(g, OP_STOP, r->prob)), &experts));
+    add_stat(b, "entropy", mul(b, count_all(b, own), scalar(b, 1 / fmax(1, size_of(b, &r->token)))));
+    ValueId same = mul(b, graph_unary(g, OP_STOP, r->score), scalar(b, 0));       // 0, or not a number
+    add_stat(b, "bad", count_all(b, graph_binary(g, OP_NE, same, same)));
 }
 
 // The place of each choice at its expert, -1: none. Without a capacity places are counted in the order of tokens.
 static ValueId slot_field(Build *b, const Routing *r)
 {
     AxisList order = r->token;
-    axes_add(&order, r->choice);
+    if (r->choice)
+        axes_add(&order, r->choice);
     ValueId slot = r->slot ? r->slot : graph_slot(b->g, r->index, 0, r->experts, order.id, order.n);
     ValueId routed = graph_binary(b->g, OP_LE, graph_const(b->g, DTYPE_I32, 0), r->index);
     return graph_select(b->g, routed, slot, graph_const(b->g, DTYPE_I32, -1));
@@ -211,7 +262,6 @@ static ValueId slot_field(Build *b, const Routing *r)
 Val routing_field(Build *b, const Expr *e, const Routing *r)
 {
     const char *field = e->text;
-    AxisList choice = one_axis(r->choice);
     Stats s;
     b->g->at = e->at;
     if (strcmp(field, "prob") == 0 && r->prob)
@@ -219,7 +269,7 @@ Val routing_field(Build *b, const Expr *e, const Routing *r)
     if (strcmp(field, "score") == 0 && r->score)
         return route_read(b, val_tensor(r->score, false));
     if (strcmp(field, "chosen") == 0)
-        return route_read(b, val_tensor(choice.n ? graph_reduce(b->g, RED_MAX, one_hot(b, r), choice.id, 1) : one_hot(b, r), false));
+        return route_read(b, val_tensor(chosen_field(b, r), false));
     if (strcmp(field, "load") == 0 && make_stats(b, r, NULL, &s))
         return route_read(b, val_tensor(share(b, &s, false), false));
     if (strcmp(field, "index") == 0 && r->has_choice_axis)

@@ -451,6 +451,20 @@ void build_sections(Build *b)
 
 // ---- the loss ----
 
+// The names of penalties and balance terms, each once.
+static const char *term_names(Build *b)
+{
+    Text t = text_make(b->arena);
+    for (size_t i = 0; i < b->n_terms; i++) {
+        bool known = b->term[i].role != OUTPUT_TERM;
+        for (size_t k = 0; k < i; k++)
+            known |= strcmp(b->term[k].name, b->term[i].name) == 0 && b->term[k].role == OUTPUT_TERM;
+        if (!known)
+            text_printf(&t, "%s`%s`", t.n ? ", " : "", b->term[i].name);
+    }
+    return text_str(&t);
+}
+
 void build_loss(Build *b, const Val *results)
 {
     const Section *s = section_find(b, SECTION_TRAIN, b->entry->decl->name->text);
@@ -488,7 +502,7 @@ void build_loss(Build *b, const Val *results)
         return;
     }
     if (b->aux.kind == VAL_TENSOR && !b->aux_read)
-        if (report_warning(b, e->at, "W0305", "the model has penalties, and the loss leaves them out"))
+        if (report_warning(b, e->at, "W0305", "the loss leaves out what the model adds to it: %s", term_names(b)))
             diag_help_edit(b->diag, e->at, arena_printf(b->arena, "%s + aux", source_text(b, e->at)),
                            "add them:  loss = .. + aux");
     if (b->options->with_loss)

@@ -41,6 +41,19 @@ typedef struct Field {
     const char *value;                      // text of a number, a string's content, or a name
 } Field;
 
+// One use of a `route` in this mode and at these sizes: what plans and reports say of it.
+typedef struct RouteInfo {
+    const char *layer;                      // path of the instance: GPT.l3.Switch
+    Span        at;
+    const char *experts;                    // name of the expert axis
+    const char *pool;                       // "B*T": tokens that share places
+    const char *choice_axis;                // name in the graph of the axis that counts choices (or an expert's places); NULL
+    int64_t     n_experts, n_choices, pool_tokens, n_pools;
+    int64_t     rows;                       // places of each expert in a pool; -1: dropless
+    double      factor;                     // of `capacity F`; NaN: `rows(N)`
+    bool        by_expert, by_number;       // experts choose; whole numbers name the experts
+} RouteInfo;
+
 typedef struct Module {
     Arena     *arena;                       // owned by whoever made the module
     Diag      *diag;                        // borrowed
@@ -51,6 +64,7 @@ typedef struct Module {
     Field     *data;     size_t n_data;     // the data section in use
     Field     *generate; size_t n_generate; // the generate section
     Field     *run;      size_t n_run;      // what is left of the train section: eval, save, seed, ...
+    RouteInfo *route;    size_t n_routes, route_capacity;       // in the order of their elaboration
     const char **recompute; size_t n_recompute, recompute_capacity;   // paths of layers that drop their activations
 } Module;
 
