@@ -1,111 +1,75 @@
-// Long convolutions by transforms, in C: LANES elements of one axis side by side (codegen/fft.inc).
+// Long convolutions by transforms, in C: LANES elements of the innermost axes side by side (codegen/fft.inc).
 //
-//   filter   the filter serves many rows: its spectra are made by a launch of their own, and two rows are the real and the
-//            imaginary part of one transform: both meet the same real filter, so they stay apart.
-//   square   the filter has the axes of x, or products are summed (the gradient of a filter): with z = x + i k the imaginary part
-//            of z*z is 2 x*k, so one transform does for both, and the sums are of squares of spectra.
+//   filter   one transform each way for each row; the filter's spectra are made before, by a launch of their own
+//   both     the filter has the axes of x, or products are summed (the gradient of a filter): both operands are transformed,
+//            and the products of spectra are added up before the way back
 //
-// CUDA texts sum directly, in the last launch.
+// The first pass reads the operand as it goes, so a gate on the way in costs no memory; the last one hands its results to
+// what follows, so a gate on the way out and a skip do not either. CUDA texts sum directly, in the last launch.
 #include "lower_conv.h"
 
 #include "emit_parts.h"
 
-enum { FEW_TAPS = 96, MOST_SPECTRA = 1 << 27, TWIDDLES_EACH = 1024 };
+enum { MOST_SPECTRA = 1 << 30, TWIDDLES_EACH = 1024, TWIDDLES_HEAD = 16 };
 
 typedef struct Fft {
     ValueId  v;
-    AxisId   axis, taps, to, lane, pair;    // pair: rows two at a time; 0: none
-    AxisId   other[MAX_AXES]; size_t n_other;       // of the result, beside to, lane and pair
+    Conv     c;
+    AxisId   lane[MAX_AXES]; size_t n_lane;         // together the axis that runs in lanes
+    AxisId   other[MAX_AXES]; size_t n_other;       // of the result, beside to and lane
     AxisId   filter[MAX_AXES]; size_t n_filter;     // of the filter, beside taps and lane
-    int64_t  left, first, last;             // taps that can meet x
-    int64_t  n, groups, pairs, n_work;
-    bool     square, lane_in_filter;
-    uint32_t twiddles, spectra;             // workspaces
+    int64_t  lanes, groups, rows, q;                // q: numbers of a block under the root
+    bool     both, lane_in_filter;
+    uint32_t twiddles, spectra;                     // workspaces
 } Fft;
 
-// The least 1, 3 or 5 times a power of two that is at least `n`.
-static int64_t good_size(int64_t n)
+static bool among(const AxisId *axis, size_t n, AxisId a)
 {
-    int64_t best = INT64_MAX;
-    for (int64_t odd = 1; odd <= 5; odd += 2) {
-        int64_t size = odd;
-        while (size < n)
-            size *= 2;
-        best = size < best ? size : best;
-    }
-    return best;
-}
-
-static int64_t most(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static bool find_size(const Graph *g, const Node *n, Fft *f)
-{
-    int64_t size = graph_size(g, f->axis), out = graph_size(g, f->to), taps = graph_size(g, f->taps);
-    f->first = 0;
-    f->last = taps;
-    if (n->attr[5].i) {
-        f->n = size;
-        return good_size(size) == size;
-    }
-    f->first = most(0, f->left - (size - 1));
-    f->last = taps < f->left + out ? taps : f->left + out;
-    f->n = good_size(most(most(size, out), most(size + f->last - 1 - f->left, out - (f->first - f->left))));
-    return true;
+    for (size_t i = 0; i < n; i++)
+        if (axis[i] == a)
+            return true;
+    return false;
 }
 
 static void find_axes(const Graph *g, const Node *n, Fft *f)
 {
-    const Type *k = &g->node[n->in[1]].type;
-    for (int i = 0; i < n->type.n_axes; i++)
-        if (n->type.axis[i] != f->to)
-            f->lane = n->type.axis[i];
-    f->lane_in_filter = type_has(k, f->lane);
-    for (int i = 0; i < n->type.n_axes; i++)
-        if (n->type.axis[i] != f->to && n->type.axis[i] != f->lane && !type_has(k, n->type.axis[i]) && graph_size(g, n->type.axis[i]) > 1)
-            f->pair = n->type.axis[i];
+    const Type *type = &n->type, *k = &g->node[n->in[1]].type;
+    int at = type_find(type, f->c.to);
+    int first = at + 1 < type->n_axes ? at + 1 : at - 1;    // what lies behind `to`, or the one axis before it
+    int end = at + 1 < type->n_axes ? type->n_axes : at;
+    for (int i = first; i < end; i++) {
+        f->lane[f->n_lane++] = type->axis[i];
+        f->lane_in_filter |= type_has(k, type->axis[i]);
+    }
+    bool all = true;
+    for (int i = 0; i < type->n_axes; i++)
+        if (type->axis[i] != f->c.to && !among(f->lane, f->n_lane, type->axis[i])) {
+            f->other[f->n_other++] = type->axis[i];
+            all &= type_has(k, type->axis[i]);
+        }
     for (int i = 0; i < k->n_axes; i++)
-        if (k->axis[i] != f->taps && k->axis[i] != f->lane)
+        if (k->axis[i] != f->c.taps && !among(f->lane, f->n_lane, k->axis[i]))
             f->filter[f->n_filter++] = k->axis[i];
+    f->both = n->attr[4].axes.n || (f->n_other && all);
 }
 
 static bool plan_fft(const Lower *L, ValueId v, Fft *f)
 {
     const Graph *g = L->g;
     const Node *n = &g->node[v];
-    *f = (Fft){.v = v, .axis = n->attr[0].axis, .taps = n->attr[1].axis, .to = n->attr[2].axis, .left = n->attr[3].i};
-    int64_t count = 0;
-    if (n->type.dtype != DTYPE_F32 || !type_count(g, &n->type, &count) || !count || !graph_size(g, f->axis) || !find_size(g, n, f) ||
-        f->last - f->first < FEW_TAPS)
+    *f = (Fft){.v = v, .c = conv_of(g, v)};
+    if (!f->c.by_transforms || n->type.n_axes < 2)
         return false;
     find_axes(g, n, f);
-    if (!f->lane || f->n >= INT64_C(1) << 26)
-        return false;
-    int lanes = L->target->vector_floats;
-    f->groups = (graph_size(g, f->lane) + lanes - 1) / lanes;
-    int64_t spectra = loop_count(g, f->filter, f->n_filter) * (f->lane_in_filter ? f->groups : 1) * 2 * f->n * lanes;
-    f->square = n->attr[4].axes.n || !f->pair || spectra > MOST_SPECTRA;
-    if (f->square)
-        f->pair = 0;
-    f->pairs = f->pair ? (graph_size(g, f->pair) + 1) / 2 : 1;
-    for (int i = 0; i < n->type.n_axes; i++)
-        if (n->type.axis[i] != f->to && n->type.axis[i] != f->lane && n->type.axis[i] != f->pair)
-            f->other[f->n_other++] = n->type.axis[i];
-    f->n_work = loop_count(g, f->other, f->n_other) * f->groups * f->pairs;
+    int64_t vl = L->target->vector_floats;
+    f->lanes = loop_count(g, f->lane, f->n_lane);
+    f->groups = (f->lanes + vl - 1) / vl;
+    f->rows = loop_count(g, f->other, f->n_other);
+    f->q = f->c.n / f->c.radix;
+    double spectra = (double)loop_count(g, f->filter, f->n_filter) * (double)(f->lane_in_filter ? f->groups : 1) * 2 * (double)(f->c.n * vl);
+    f->both |= spectra > MOST_SPECTRA;
     return true;
 }
-
-// --- moving signals in and out of z
-
-typedef struct Move {
-    const Fft  *f;
-    const Env  *env;                        // of the item: all axes but those that move
-    const char *z, *first;
-    int         operand, part;              // operand 0, 1; 2: the result is stored
-    const char *scale;
-} Move;
 
 static const char *ix_text(Emitter *E, Ix ix)
 {
@@ -114,97 +78,293 @@ static const char *ix_text(Emitter *E, Ix ix)
     return text_str(&t);
 }
 
-static void move_step(Emitter *E, Scope *s, Ix lane, void *user)
+// --- the first and the last pass
+
+typedef struct Item {                       // one kernel's work item while it is written
+    Emitter    *E;
+    const Fft  *f;
+    const Space *space;                     // of what follows the convolution
+    Env         env;                        // of the result (or filter), all axes but those of lane and position
+    LoopSpan    span;
+    const char *tw;
+} Item;
+
+typedef struct Pass {
+    const Item *item;
+    ValueId     v;                          // what is read; 0: the result is stored
+    AxisId      along;
+    int         n_places;
+    Ix          at[20];                     // place i: the index along `along`; 0: there is none
+    const char *cells;                      // [places] vectors
+} Pass;
+
+static Env lane_env(Emitter *E, const Pass *p, Ix lane)
 {
-    const Move *m = user;
-    const Fft *f = m->f;
-    const Node *n = &E->g->node[f->v];
-    ValueId v = m->operand == 2 ? f->v : n->in[m->operand];
-    AxisId along = m->operand == 0 ? f->axis : m->operand == 1 ? f->taps : f->to;
-    Env env = env_of(E, v);
+    const Fft *f = p->item->f;
+    Env env = env_of(E, p->v ? p->v : f->v);
     for (int i = 0; i < env.n; i++)
-        if (env_get(m->env, env.axis[i]))
-            env.at[i] = env_get(m->env, env.axis[i]);
-    env_set(&env, f->lane, lane);
-    bool taps = m->operand == 1;
-    Ix at;
-    Scope *t = scope_loop(E, s, loop_hint(E, along), taps ? f->first : 0, taps ? f->last : graph_size(E->g, along), 1, &at);
-    env_set(&env, along, at);
-    const char *place = ix_text(E, at);
-    int64_t turn = ((-f->left) % f->n + f->n) % f->n;
-    if (taps)
-        place = arena_printf(E->arena, "((%s + %lldL) %% %lldL)", place, (long long)turn, (long long)f->n);
-    const char *where = arena_printf(E->arena, "%s + (2*%s + %d)*LANES", m->z, place, m->part);
-    bool vector = scope_lane_count(t) > 1;
-    const char *cell = vector ? arena_printf(E->arena, "*(vf *)(%s)", where)
-                              : arena_printf(E->arena, "(%s)[%s - %s]", where, ix_text(E, lane), m->first);
-    if (m->operand == 2) {
-        const char *name = scope_name(E, t, "y");
-        scope_line(t, "const %s %s = %s%s;", vector ? "vf" : "float", name, cell, m->scale);
-        emit_store(E, t, v, &env, val_name(name, VAL_FLOAT, vector));
-    } else {
-        Val x = val_float(E, emit_value(E, t, v, &env));
-        scope_line(t, "%s = %s;", cell, (vector ? val_vector(E, x) : x).text);
+        if (env_get(&p->item->env, env.axis[i]))
+            env.at[i] = env_get(&p->item->env, env.axis[i]);
+    loop_set(E, &env, f->lane, f->n_lane, lane);
+    return env;
+}
+
+static void pass_step(Emitter *E, Scope *s, Ix lane, void *user)
+{
+    const Pass *p = user;
+    bool vector = scope_lane_count(s) > 1;
+    Env env = lane_env(E, p, lane);
+    for (int i = 0; i < p->n_places; i++) {
+        if (!p->at[i])
+            continue;
+        const char *cell = vector ? arena_printf(E->arena, "%s[%d]", p->cells, i)
+                                  : arena_printf(E->arena, "%s[%d][%s - %s]", p->cells, i, ix_text(E, lane), p->item->span.first);
+        env_set(&env, p->along, p->at[i]);
+        if (p->v) {
+            Val x = val_float(E, emit_value(E, s, p->v, &env));
+            scope_line(s, "%s = %s;", cell, (vector ? val_vector(E, x) : x).text);
+        } else {
+            const char *y = scope_name(E, s, "y");
+            scope_line(s, "const %s %s = %s;", vector ? "vf" : "float", y, cell);
+            conv_store(E, s, p->item->space, &env, val_name(y, VAL_FLOAT, vector));
+        }
     }
+}
+
+// The lanes of an item: all of a vector, or those that are left.
+static void pass_lanes(const Item *item, Scope *s, Pass *p, bool whole)
+{
+    Emitter *E = item->E;
+    const LoopSpan *span = &item->span;
+    Ix lane;
+    if (whole) {
+        lane = scope_var(E, s, span->first, 0, item->f->lanes - E->vl > 0 ? item->f->lanes - E->vl : 1, E->vl);
+        scope_set_lane(s, lane, E->vl);
+        pass_step(E, s, lane, p);
+        return;
+    }
+    Scope *loop = scope_loop_text(E, s, span->hint, span->first, span->last, 1, 0, item->f->lanes > 1 ? item->f->lanes - 1 : 1, &lane);
+    pass_step(E, loop, lane, p);
+    scope_close(E, loop);
+}
+
+// Calls `body` with whole vectors and, where the last group is short, without.
+typedef void ItemBody(const Item *item, Scope *s, bool whole, const void *user);
+
+static void each_fill(const Item *item, Scope *s, ItemBody *body, const void *user)
+{
+    Emitter *E = item->E;
+    int64_t vl = E->vl, lanes = item->f->lanes;
+    const char *head = lanes % vl == 0 ? "{" : lanes < vl ? NULL : arena_printf(E->arena, "if (%s + LANES == %s) {", item->span.first, item->span.last);
+    if (head) {
+        Scope *t = scope_block(E, s, head);
+        body(item, t, true, user);
+        scope_close(E, t);
+    }
+    if (lanes % vl) {
+        Scope *t = scope_block(E, s, head ? "else {" : "{");
+        body(item, t, false, user);
+        scope_close(E, t);
+    }
+}
+
+// The bounds in 0 .. q between which the same places of a pass are in range. place i stands at base[i] + j; in range are lo .. hi - 1.
+static size_t find_cuts(const int64_t *base, int n, int64_t lo, int64_t hi, int64_t q, int64_t *cut)
+{
+    size_t n_cuts = 0;
+    cut[n_cuts++] = 0;
+    for (int i = 0; i < 2 * n; i++) {
+        int64_t at = (i % 2 ? hi : lo) - base[i / 2];
+        size_t k = n_cuts;
+        if (at <= 0 || at >= q)
+            continue;
+        while (k && cut[k - 1] > at)
+            k--;
+        if (cut[k - 1] == at)
+            continue;
+        for (size_t m = n_cuts++; m > k; m--)
+            cut[m] = cut[m - 1];
+        cut[k] = at;
+    }
+    cut[n_cuts] = q;
+    return n_cuts;
+}
+
+typedef struct Way {                        // one operand on its way down
+    int         operand;                    // 0, 1
+    const char *z, *factor;                 // factor: NULL or a number for all of z
+} Way;
+
+// The twiddles of the root, perhaps times a factor, as an array that aliases nothing.
+static const char *root_twiddles(const Item *item, Scope *s, const char *factor)
+{
+    const char *u = scope_name(item->E, s, "u");
+    scope_line(s, "float %s[10];", u);
+    scope_line(s, "for (int i = 0; i < %d; i++)", 2 * item->f->c.radix);
+    scope_line(s, "    %s[i] = %s[i]%s%s;", u, item->tw, factor ? "*" : "", factor ? factor : "");
+    return u;
+}
+
+static void down(const Item *item, Scope *s, bool whole, const void *user)
+{
+    const Way *way = user;
+    Emitter *E = item->E;
+    const Fft *f = item->f;
+    int r = f->c.radix, n_places = 0;
+    const Node *n = &E->g->node[f->v];
+    int64_t size = way->operand ? f->c.last - f->c.first : f->c.size, skip = way->operand ? f->c.first : 0;
+    int64_t base[10], cut[24];
+    int parts = size > f->c.n ? 2 : 1;
+    for (int i = 0; i < r * parts; i++)
+        base[n_places++] = (i / r) * f->c.n + (i % r) * f->q;
+    const char *u = root_twiddles(item, s, way->factor);
+    size_t n_cuts = find_cuts(base, n_places, 0, size, f->q, cut);
+    for (size_t i = 0; i < n_cuts; i++) {
+        Ix at;
+        Scope *t = scope_loop(E, s, "j", cut[i], cut[i + 1], 1, &at);
+        const char *j = ix_text(E, at), *x = scope_name(E, t, "x");
+        bool full = whole;
+        Pass p = {.item = item, .v = n->in[way->operand], .along = way->operand ? f->c.taps : f->c.axis, .n_places = n_places, .cells = x};
+        for (int k = 0; k < n_places; k++) {
+            p.at[k] = base[k] + cut[i] < size ? ix_offset(E->ix, at, base[k] + skip) : 0;
+            full &= p.at[k] != 0;
+        }
+        scope_line(t, "vf %s[%d]%s;", x, n_places, full ? "" : " = {0}");
+        pass_lanes(item, t, &p, whole);
+        scope_line(t, "fft_root_v(%s + %s*2*LANES, %lldL, %s, %d, %d, %s);", way->z, j, (long long)f->q, x, r, parts, u);
+        scope_close(E, t);
+    }
+}
+
+// Results 0 .. count - 1 from `from` on that no product reaches.
+static void zeros(const Item *item, Scope *s, bool whole, int64_t from, int64_t end)
+{
+    Emitter *E = item->E;
+    if (from >= end)
+        return;
+    Ix at;
+    Scope *t = scope_loop(E, s, loop_hint(E, item->f->c.to), from, end, 1, &at);
+    const char *y = scope_name(E, t, "none");
+    scope_line(t, "const vf %s[1] = {0};", y);
+    Pass p = {.item = item, .along = item->f->c.to, .n_places = 1, .at = {at}, .cells = y};
+    pass_lanes(item, t, &p, whole);
     scope_close(E, t);
 }
 
-static void move(Emitter *E, Scope *s, const Fft *f, const LoopSpan *span, const Env *env, const char *z, int operand, int part,
-                 const char *scale)
+// Up through the root, each result straight to what follows.
+static void up(const Item *item, Scope *s, bool whole, const void *user)
 {
-    Move m = {.f = f, .env = env, .z = z, .first = span->first, .operand = operand, .part = part, .scale = scale};
-    loop_lanes(E, s, span, move_step, &m);
+    const char *z = user;
+    Emitter *E = item->E;
+    const Fft *f = item->f;
+    int r = f->c.radix;
+    int64_t end = f->c.size + f->c.last - f->c.first - 1, lo = f->c.shift > 0 ? f->c.shift : 0, base[10], cut[24];
+    int64_t hi = f->c.shift + f->c.out < end ? f->c.shift + f->c.out : end;
+    for (int i = 0; i < 2 * r; i++)
+        base[i] = (i % 2) * f->c.n + (i / 2) * f->q;
+    const char *u = root_twiddles(item, s, NULL);
+    size_t n_cuts = find_cuts(base, 2 * r, lo, hi, f->q, cut);
+    for (size_t i = 0; i < n_cuts; i++) {
+        bool any = false;
+        for (int k = 0; k < 2 * r; k++)
+            any |= base[k] + cut[i] >= lo && base[k] + cut[i] < hi;
+        if (!any)
+            continue;
+        Ix at;
+        Scope *t = scope_loop(E, s, "j", cut[i], cut[i + 1], 1, &at);
+        const char *y = scope_name(E, t, "y");
+        scope_line(t, "vf %s[%d];", y, 2 * r);
+        scope_line(t, "fft_up_v(%s, %s + %s*2*LANES, %lldL, %d, %s);", y, z, ix_text(E, at), (long long)f->q, r, u);
+        Pass p = {.item = item, .along = f->c.to, .n_places = 2 * r, .cells = y};
+        for (int k = 0; k < 2 * r; k++)
+            p.at[k] = base[k] + cut[i] >= lo && base[k] + cut[i] < hi ? ix_offset(E->ix, at, base[k] - f->c.shift) : 0;
+        pass_lanes(item, t, &p, whole);
+        scope_close(E, t);
+    }
+    zeros(item, s, whole, 0, lo - f->c.shift < f->c.out ? lo - f->c.shift : f->c.out);
+    zeros(item, s, whole, hi - f->c.shift > 0 ? hi - f->c.shift : 0, f->c.out);
 }
 
-static void clear(Scope *s, const char *z, int64_t n)
+// Circular: up in place, then each result is a sum of two numbers.
+static void up_around(const Item *item, Scope *s, bool whole, const void *user)
 {
-    scope_line(s, "__builtin_memset(%s, 0, %lldL*2*LANES*sizeof(float));", z, (long long)n);
+    const char *z = user;
+    Emitter *E = item->E;
+    const Fft *f = item->f;
+    long long n = (long long)f->c.n, q = (long long)f->q, size = (long long)f->c.size;
+    int r = f->c.radix;
+    const char *u = root_twiddles(item, s, NULL);
+    scope_line(s, "for (long j = 0; j < %lldL; j++) {", q);
+    scope_line(s, "    vf y[%d];", 2 * r);
+    scope_line(s, "    fft_up_v(y, %s + j*2*LANES, %lldL, %d, %s);", z, q, r, u);
+    scope_line(s, "    for (int i = 0; i < %d; i++)", 2 * r);
+    scope_line(s, "        ((vf *)%s)[2*(j + i/2*%lldL) + i%%2] = y[i];", z, q);
+    scope_line(s, "}");
+    Ix at;
+    Scope *t = scope_loop(E, s, loop_hint(E, f->c.to), 0, f->c.out, 1, &at);
+    const char *y = scope_name(E, t, "sum"), *c = scope_name(E, t, "at");
+    scope_line(t, "const long %s = (%s + %lldL) %% %lldL;", c, ix_text(E, at), (long long)f->c.shift, size);
+    scope_line(t, "vf %s[1] = {((const vf *)%s)[2*(%s %% %lldL) + %s / %lldL]};", y, z, c, n, c, n);
+    scope_line(t, "if (%s + %lldL < %lldL)", c, size, size + (long long)f->c.last - 1);
+    scope_line(t, "    %s[0] += ((const vf *)%s)[2*((%s + %lldL) %% %lldL) + (%s + %lldL) / %lldL];", y, z, c, size, n, c, size, n);
+    Pass p = {.item = item, .along = f->c.to, .n_places = 1, .at = {at}, .cells = y};
+    pass_lanes(item, t, &p, whole);
+    scope_close(E, t);
 }
 
 // --- the launches
 
-static void launch(Lower *L, const char *hint, const char *comment, Emitter *c, Emitter *cuda, int64_t n_work, double flops, size_t scratch)
+static void launch(Lower *L, const char *hint, const char *comment, Emitter *c, int64_t n_work, double flops)
 {
-    LowerText t = {.hint = hint, .comment = comment, .c = c, .cuda = cuda, .n_work = n_work, .grain = 1, .cuda_blocks = n_work,
-                   .cuda_threads = 128, .flops = flops, .bytes = flops / 8, .scratch_bytes = scratch, .uses_scratch = scratch > 0};
+    LowerText t = {.hint = hint, .comment = comment, .c = c, .cuda = lower_emitter(L, DIALECT_CUDA, c), .n_work = n_work, .grain = 1,
+                   .cuda_blocks = 1, .cuda_threads = 32, .flops = flops, .bytes = flops / 8};
     lower_launch(L, &t);
 }
 
 static void launch_twiddles(Lower *L, Fft *f)
 {
-    f->twiddles = lower_workspace(L, "twiddles", DTYPE_F32, 2 * f->n);
-    int64_t n_work = (f->n + TWIDDLES_EACH - 1) / TWIDDLES_EACH;
+    f->twiddles = lower_workspace(L, "twiddles", DTYPE_F32, TWIDDLES_HEAD + 2 * f->c.n);
+    int64_t n_nodes = 0, nodes = f->c.radix;
+    for (int64_t m = f->q; m > 1; m /= 4, nodes *= 4)
+        n_nodes += nodes;
+    int64_t n_work = (n_nodes + TWIDDLES_EACH - 1) / TWIDDLES_EACH;
     Emitter *E = lower_emitter(L, DIALECT_C, NULL);
     const char *tw = emit_workspace(E, f->twiddles, "twiddles", DTYPE_F32, true);
     Ix item;
     Scope *s = loop_items(E, "part", n_work, &item);
-    scope_line(s, "fft_v(FFT_TWIDDLES, %s, 0, %lldL, %s*%dL);", tw, (long long)f->n, ix_text(E, item), TWIDDLES_EACH);
+    scope_line(s, "fft_v(FFT_TWIDDLES, 0, 0, 0, %s, %lldL, %d, %s*%dL);", tw, (long long)f->c.n, f->c.radix, ix_text(E, item), TWIDDLES_EACH);
     loop_items_end(E, s);
-    launch(L, "twiddles", "exp(-2 pi i j/n)", E, lower_emitter(L, DIALECT_CUDA, E), n_work, 40.0 * (double)f->n, 0);
+    launch(L, "twiddles", "the roots of i that the transforms multiply by", E, n_work, 80.0 * (double)n_nodes);
+}
+
+static Item open_item(Emitter *E, const Fft *f, const Space *space, Scope *s, Ix group)
+{
+    Item item = {.E = E, .f = f, .space = space, .span = {.hint = "lane"}};
+    item.tw = emit_workspace(E, f->twiddles, "twiddles", DTYPE_F32, false);
+    loop_block(E, s, group, E->vl, f->lanes, &item.span);
+    return item;
 }
 
 static void launch_spectra(Lower *L, Fft *f)
 {
     int lanes = L->target->vector_floats;
     int64_t groups = f->lane_in_filter ? f->groups : 1, n_work = loop_count(L->g, f->filter, f->n_filter) * groups;
-    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, n_work * 2 * f->n * lanes);
+    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, n_work * 2 * f->c.n * lanes);
     Emitter *E = lower_emitter(L, DIALECT_C, NULL);
-    const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, true);
-    const char *tw = emit_workspace(E, f->twiddles, "twiddles", DTYPE_F32, false);
-    Ix item;
-    Scope *s = loop_items(E, "item", n_work, &item);
-    LoopSpan span = {.hint = loop_hint(E, f->lane)};
-    loop_block(E, s, groups > 1 ? ix_mod(E->ix, item, groups) : ix_const(E->ix, 0), lanes, graph_size(L->g, f->lane), &span);
-    Env env = env_of(E, L->g->node[f->v].in[1]);
-    loop_set(E, &env, f->filter, f->n_filter, groups > 1 ? ix_div(E->ix, item, groups) : item);
+    const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, true), *tw;
+    Ix at;
+    Scope *s = loop_items(E, "item", n_work, &at);
+    Item item = open_item(E, f, NULL, s, groups > 1 ? ix_mod(E->ix, at, groups) : ix_const(E->ix, 0));
+    item.env = env_of(E, L->g->node[f->v].in[1]);
+    loop_set(E, &item.env, f->filter, f->n_filter, groups > 1 ? ix_div(E->ix, at, groups) : at);
+    tw = arena_printf(E->arena, "(float *)%s", item.tw);
     const char *z = scope_name(E, s, "z");
-    scope_line(s, "float *%s = %s + %s*%lldL;", z, spectra, ix_text(E, item), (long long)(2 * f->n * lanes));
-    clear(s, z, f->n);
-    move(E, s, f, &span, &env, z, 1, 0, "");
-    scope_line(s, "fft_v(FFT_FORWARD, %s, %s, %lldL, 0);", z, tw, (long long)f->n);
-    scope_line(s, "fft_v(FFT_SCALE, %s, 0, %lldL, 0);", z, (long long)f->n);
+    scope_line(s, "float *%s = %s + %s*%lldL;", z, spectra, ix_text(E, at), (long long)(2 * f->c.n * lanes));
+    Way way = {.operand = 1, .z = z, .factor = arena_printf(E->arena, "(1.0f/%lld)", (long long)f->c.n)};
+    each_fill(&item, s, down, &way);
+    scope_line(s, "fft_v(FFT_FORWARD, %s, %s, %s, %s, %lldL, %d, 0);", z, z, z, tw, (long long)f->c.n, f->c.radix);
     loop_items_end(E, s);
-    launch(L, "spectra", "the filter's spectra", E, lower_emitter(L, DIALECT_CUDA, E), n_work, (double)(n_work * f->n * lanes) * 60, 0);
+    launch(L, "spectra", "the filter's spectra", E, n_work, (double)(n_work * f->c.n * lanes) * 60);
 }
 
 // Which spectrum the item's rows meet.
@@ -216,109 +376,84 @@ static Ix spectrum_of(Emitter *E, const Fft *f, const Env *env, Ix group)
     return f->lane_in_filter ? ix_add(E->ix, ix_scale(E->ix, at, f->groups), group) : at;
 }
 
-static void filter_rows(Emitter *E, Scope *s, const Fft *f, const LoopSpan *span, Env *env, Ix group, Ix pair, const char *z, const char *tw)
+static void emit_both(Item *item, Scope *s, const char *z)
 {
-    long long n = (long long)f->n;
-    int64_t rows = graph_size(E->g, f->pair);
-    const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, false);
-    Ix row = ix_scale(E->ix, pair, 2), next = ix_offset(E->ix, row, 1);
-    bool odd = rows % 2;
-    clear(s, z, f->n);
-    for (int store = 0; store <= 1; store++) {
-        env_set(env, f->pair, row);
-        move(E, s, f, span, env, z, store ? 2 : 0, 0, "");
-        Scope *second = odd ? scope_block(E, s, arena_printf(E->arena, "if (%s < %lld) {", ix_text(E, next), (long long)rows)) : s;
-        env_set(env, f->pair, next);
-        move(E, second, f, span, env, z, store ? 2 : 0, 1, "");
-        if (odd)
-            scope_close(E, second);
-        if (store)
-            break;
-        scope_line(s, "fft_v(FFT_FORWARD, %s, %s, %lldL, 0);", z, tw, n);
-        scope_line(s, "fft_v(FFT_MULTIPLY, %s, %s + %s*(%lldL*LANES), %lldL, 0);", z, spectra, ix_text(E, spectrum_of(E, f, env, group)),
-                   2 * n, n);
-        scope_line(s, "fft_v(FFT_INVERSE, %s, %s, %lldL, 0);", z, tw, n);
-    }
-}
-
-static void square_rows(Emitter *E, Scope *s, const Fft *f, const LoopSpan *span, Env *env, const char *z, const char *tw)
-{
+    Emitter *E = item->E;
+    const Fft *f = item->f;
     const Attr *over = &E->g->node[f->v].attr[4];
-    long long n = (long long)f->n;
-    const char *sum = scope_name(E, s, "sum");
-    scope_line(s, "float *%s = %s + %lldL*LANES;", sum, z, 2 * n);
-    clear(s, sum, f->n);
+    long long n = (long long)f->c.n;
+    const char *k = scope_name(E, s, "k"), *sum = scope_name(E, s, "sum");
+    scope_line(s, "float *%s = %s + %lldL*LANES, *%s = %s + %lldL*LANES;", k, z, 2 * n, sum, z, 4 * n);
+    scope_line(s, "__builtin_memset(%s, 0, %lldL*LANES*sizeof(float));", sum, 2 * n);
     Scope *chain[MAX_AXES], *each = s;
     for (size_t i = 0; i < over->axes.n; i++) {
         Ix at;
         each = chain[i] = scope_loop(E, each, loop_hint(E, over->axes.id[i]), 0, graph_size(E->g, over->axes.id[i]), 1, &at);
-        env->axis[env->n] = over->axes.id[i];
-        env->at[env->n++] = at;
+        item->env.axis[item->env.n] = over->axes.id[i];
+        item->env.at[item->env.n++] = at;
     }
-    clear(each, z, f->n);
-    move(E, each, f, span, env, z, 0, 0, "");
-    move(E, each, f, span, env, z, 1, 1, "");
-    scope_line(each, "fft_v(FFT_BALANCE, %s, 0, %lldL, 0);", z, n);
-    scope_line(each, "fft_v(FFT_FORWARD, %s, %s, %lldL, 0);", z, tw, n);
-    scope_line(each, "fft_v(FFT_SQUARE, %s, %s, %lldL, 0);", sum, z, n);
+    Way of_x = {.operand = 0, .z = z, .factor = arena_printf(E->arena, "(1.0f/%lld)", n)}, of_k = {.operand = 1, .z = k};
+    each_fill(item, each, down, &of_x);
+    each_fill(item, each, down, &of_k);
+    scope_line(each, "fft_v(FFT_ADD, %s, %s, %s, (float *)%s, %lldL, %d, 0);", z, k, sum, item->tw, n, f->c.radix);
     for (size_t i = over->axes.n; i-- > 0;)
         scope_close(E, chain[i]);
-    scope_line(s, "fft_v(FFT_INVERSE, %s, %s, %lldL, 0);", sum, tw, n);
-    move(E, s, f, span, env, sum, 2, 1, arena_printf(E->arena, " * (0.5f / %lld)", n));
+    item->env.n = (uint8_t)(item->env.n - over->axes.n);
+    scope_line(s, "fft_v(FFT_INVERSE, %s, %s, %s, (float *)%s, %lldL, %d, 0);", sum, sum, sum, item->tw, n, f->c.radix);
+    each_fill(item, s, f->c.circular ? up_around : up, sum);
 }
 
-static void fft_body(const Fft *f, Emitter *E)
+static void fft_body(const Fft *f, const Space *space, Emitter *E)
 {
-    Ix item, group = ix_const(E->ix, 0), pair = group;
-    Scope *s = loop_items(E, "item", f->n_work, &item);
-    Ix rest = item;
-    if (f->pairs > 1) {
-        pair = ix_mod(E->ix, rest, f->pairs);
-        rest = ix_div(E->ix, rest, f->pairs);
+    Ix at, group = ix_const(E->ix, 0), row;
+    Scope *s = loop_items(E, "item", f->rows * f->groups, &at);
+    row = at;
+    if (f->groups > 1) {                    // the rows that meet one spectrum follow each other
+        group = f->rows > 1 ? ix_div(E->ix, at, f->rows) : at;
+        row = f->rows > 1 ? ix_mod(E->ix, at, f->rows) : ix_const(E->ix, 0);
     }
-    if (f->groups > 1) {
-        group = ix_mod(E->ix, rest, f->groups);
-        rest = ix_div(E->ix, rest, f->groups);
-    }
-    LoopSpan span = {.hint = loop_hint(E, f->lane)};
-    loop_block(E, s, group, E->vl, graph_size(E->g, f->lane), &span);
-    Env env = env_of(E, f->v);
-    loop_set(E, &env, f->other, f->n_other, rest);
-    const char *tw = emit_workspace(E, f->twiddles, "twiddles", DTYPE_F32, false), *z = scope_name(E, s, "z");
+    Item item = open_item(E, f, space, s, group);
+    item.env = env_of(E, f->v);
+    loop_set(E, &item.env, f->other, f->n_other, row);
+    const char *z = scope_name(E, s, "z");
+    long long n = (long long)f->c.n;
     scope_line(s, "float *%s = scratch;", z);
-    if (f->square)
-        square_rows(E, s, f, &span, &env, z, tw);
-    else
-        filter_rows(E, s, f, &span, &env, group, pair, z, tw);
+    if (f->both) {
+        emit_both(&item, s, z);
+    } else {
+        Way way = {.operand = 0, .z = z};
+        const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, false);
+        each_fill(&item, s, down, &way);
+        scope_line(s, "fft_v(FFT_CONVOLVE, %s, (float *)%s + %s*(%lldL*LANES), %s, (float *)%s, %lldL, %d, 0);", z, spectra,
+                   ix_text(E, spectrum_of(E, f, &item.env, group)), 2 * n, z, item.tw, n, f->c.radix);
+        each_fill(&item, s, f->c.circular ? up_around : up, z);
+    }
     loop_items_end(E, s);
 }
 
-bool lower_conv_fft(Lower *L, ValueId v, ConvBody *direct, int64_t direct_work)
+bool lower_conv_fft(Lower *L, const ConvText *text)
 {
     Fft f;
-    if (!plan_fft(L, v, &f))
+    if (!plan_fft(L, text->v, &f))
         return false;
     launch_twiddles(L, &f);
-    if (!f.square)
+    if (!f.both)
         launch_spectra(L, &f);
-    const Node *n = &L->g->node[v];
-    Text comment = text_make(L->arena);
-    conv_describe(L->g, v, &comment);
-    text_printf(&comment, ", by transforms of %lld", (long long)f.n);
+    const Node *n = &L->g->node[text->v];
     Emitter *probe = lower_emitter(L, DIALECT_C, NULL);     // the operands of the direct text, for CUDA
-    direct(v, direct_work, probe);
+    conv_direct(text, probe);
     Emitter *E = lower_emitter(L, DIALECT_C, probe);
-    fft_body(&f, E);
+    fft_body(&f, &text->space, E);
     Emitter *cuda = lower_emitter(L, DIALECT_CUDA, E);
-    direct(v, direct_work, cuda);
-    int64_t sums = loop_count(L->g, n->attr[4].axes.id, n->attr[4].axes.n);
-    double log2n = 64 - __builtin_clzll((unsigned long long)f.n);
-    int lanes = L->target->vector_floats;
-    LowerText t = {.hint = n->hint ? n->hint : "conv", .comment = text_str(&comment), .c = E, .cuda = cuda, .n_work = f.n_work, .grain = 1,
-                   .cuda_blocks = direct_work, .cuda_threads = 128, .uses_scratch = true,
-                   .scratch_bytes = (size_t)(f.square ? 4 : 2) * (size_t)f.n * (size_t)lanes * sizeof(float),
-                   .flops = 5.0 * (double)f.n * log2n * (double)(f.square ? sums + 1 : 2) * lanes * (double)f.n_work};
-    t.bytes = (double)f.n_work * (double)f.n * lanes * 8 * (double)(f.square ? sums : 1);
+    conv_direct(text, cuda);
+    double sums = (double)loop_count(L->g, n->attr[4].axes.id, n->attr[4].axes.n);
+    double levels = 64 - __builtin_clzll((unsigned long long)f.c.n), lanes = L->target->vector_floats;
+    LowerText t = {.hint = n->hint ? n->hint : "conv", .c = E, .cuda = cuda, .n_work = f.rows * f.groups, .grain = 1,
+                   .comment = arena_printf(L->arena, "%s, modulo X^%lld - i", text->comment, (long long)f.c.n),
+                   .cuda_blocks = text->n_work, .cuda_threads = 128, .uses_scratch = true,
+                   .scratch_bytes = (size_t)(f.both ? 6 : 2) * (size_t)f.c.n * (size_t)lanes * sizeof(float)};
+    t.flops = 5 * (double)f.c.n * levels * (f.both ? 2 * sums + 1 : 2) * lanes * (double)t.n_work;
+    t.bytes = (double)t.n_work * (double)f.c.n * lanes * 8 * (f.both ? sums : 1);
     lower_launch(L, &t);
     return true;
 }

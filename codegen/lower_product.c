@@ -105,6 +105,17 @@ static Env space_env(Emitter *E, const Space *space, ValueId v, const Env *ancho
     return env;
 }
 
+void epilogue_store(Emitter *E, Scope *at, const Space *space, const Env *anchor)
+{
+    for (size_t m = 0; m < space->n_maps; m++) {
+        const ValueId v = space->map[m].value;
+        if (E->g->node[v].kernel != E->kernel)
+            continue;
+        const Env env = space_env(E, space, v, anchor);
+        emit_store(E, at, v, &env, emit_value(E, at, v, &env));
+    }
+}
+
 // Stores everything that the kernel keeps at one element (or vector) of the anchor, whose value is `acc`.
 void product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row, Ix col, Val acc)
 {
@@ -114,13 +125,7 @@ void product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix ro
     env_group(E, &anchor, &P->p.group[CLASS_ROW], row);
     env_group(E, &anchor, &P->p.group[CLASS_COL], col);
     emit_bind(E, at, space->anchor, &anchor, acc);
-    for (size_t m = 0; m < space->n_maps; m++) {
-        const ValueId v = space->map[m].value;
-        if (E->g->node[v].kernel != E->kernel)
-            continue;
-        const Env env = space_env(E, space, v, &anchor);
-        emit_store(E, at, v, &env, emit_value(E, at, v, &env));
-    }
+    epilogue_store(E, at, space, &anchor);
 }
 
 // One row: columns from j0 to j1 in vectors, then one by one. `acc` is the C text of column j0's address.
@@ -149,7 +154,7 @@ void product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row,
 }
 
 // The values of the kernel: those it stores and what leads to them from the anchor and from stored values, by
-// increasing id. The anchor is the largest contract among them.
+// increasing id. The anchor is the largest contract among them, or the convolution.
 typedef struct Members {
     ValueId value[MAX_MEMBERS];
     size_t  n;
@@ -182,7 +187,11 @@ static Members members_of(const Graph *g, const ValueId *stored, size_t n_stored
             m.anchor = v;
             continue;
         }
-        if (n->op == OP_CONTRACT) {
+        if (n->op == OP_FFTCONV) {
+            m.anchor = v;
+            continue;
+        }
+        if (n->op == OP_CONTRACT && g->kernel[g->node[stored[0]].kernel] != FAMILY_CONV) {
             const Product p = product_of(g, v);
             if (product_flops(&p) > most) {
                 most = product_flops(&p);

@@ -123,6 +123,9 @@ void   product_share_params(Emitter *c, const Emitter *cuda);
 // Stores everything that the kernel keeps at one element (or vector) of the anchor, whose value is `acc`.
 void   product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix row, Ix col, Val acc);
 
+// The same, where the anchor's value at `anchor` is bound already.
+void   epilogue_store(Emitter *E, Scope *at, const Space *space, const Env *anchor);
+
 // Small texts. `product_declare` names a text unless it is a literal; `minus` is a - b, as a factor; a scratch array is
 // the thread's own. The last index of an axis is never 0: what depends on a variable must stay inside its loop, and the
 // emitter knows a variable that cannot move to be a constant.

@@ -2,7 +2,7 @@
 //
 // Needs: fuse_rows and fuse_product have run: what they gave a kernel stays as it is. Keeps: every node.
 //
-// What a kernel of CONTRACT or GROUPED reaches through values without a kernel, down to its anchor or to other values
+// What a kernel of CONTRACT, GROUPED or CONV reaches through values without a kernel, down to its anchor or to other values
 // that it stores, is inside that kernel and stays so; for ROWS also what it reaches down to products. Everything else is decided from the outputs backwards. A value is stored when
 //   - it is an output, the result of a product that nobody claimed, or of a put_add;
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
@@ -12,6 +12,7 @@
 // Those stored values that can share loops then share a kernel (fuse_group.c).
 //
 // Views, constants, indices and random masks are never stored: they are index arithmetic or cheaper than memory.
+#include "conv.h"
 #include "fuse_group.h"
 #include "grouped.h"
 #include "loop_shape.h"
@@ -40,7 +41,7 @@ typedef struct Fuse {
     ValueId    *reader;                     // a stored value that needs it
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
-    ValueId    *anchor;                     // [n_kernels + 1] the product of a kernel of CONTRACT or GROUPED
+    ValueId    *anchor;                     // [n_kernels + 1] what a kernel of CONTRACT, GROUPED or CONV is about
     uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
@@ -59,7 +60,7 @@ static bool is_view(const Node *n)
 static bool by_product_family(const Graph *g, ValueId root)
 {
     KernelFamily family = g->kernel[g->node[root].kernel];
-    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS || family == FAMILY_GROUPED);
+    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS || family == FAMILY_GROUPED || family == FAMILY_CONV);
 }
 
 static unsigned act_ops(Act f)
@@ -208,6 +209,10 @@ static bool can_anchor(const Graph *g, ValueId v, KernelFamily family, double *f
         *flops = 0;
         return grouped_of(g, v, &grouped);
     }
+    if (family == FAMILY_CONV) {
+        *flops = 0;
+        return g->node[v].op == OP_FFTCONV;
+    }
     if (g->node[v].op != OP_CONTRACT)
         return false;
     const Product p = product_of(g, v);
@@ -302,7 +307,7 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         bool product = rows && f->has_contract[in] && (n->op != OP_CONTRACT || holds_twins(g, in));
         if (inside && !g->node[in].kernel && (own || product))
             f->flags[in] |= INSIDE;
-        else if (n->op == OP_CONTRACT || rows ||
+        else if (n->op == OP_CONTRACT || rows || (n->op == OP_FFTCONV && !conv_of(g, via).by_transforms) ||
                  (via != root && (f->flags[via] & BY_PRODUCT)))
             f->flags[in] |= BY_PRODUCT;     // an operand; what an epilogue reads is computed once for each element
     }

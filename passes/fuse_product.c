@@ -14,6 +14,8 @@
 // value joins when its other operands are ready before the anchor runs. Whether what came together can run as one kernel is
 // for kernel_order.h to say; if not, the goals are given up, and then the chain.
 //
+// A convolution is an anchor as well: gates and skips behind it join its kernel.
+//
 // Needs: types with their final axis order. Keeps: nodes and ids; only `kernel` is set.
 #include "grouped.h"
 #include "kernel_order.h"
@@ -225,6 +227,8 @@ static KernelFamily anchor_family(const Fuse *f, ValueId v)
     const Graph *g = f->g;
     const Node *n = &g->node[v];
     Grouped grouped;
+    if (n->kernel == 0 && n->op == OP_FFTCONV)
+        return FAMILY_CONV;
     if (n->kernel != 0 || (n->op != OP_CONTRACT && n->op != OP_PUT_ADD))
         return FAMILY_LOOP;
     if (grouped_of(g, v, &grouped) && grouped_is_worth(&grouped) && !f->users.is_output[grouped.through])

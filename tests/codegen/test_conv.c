@@ -41,6 +41,26 @@ static const char *const cases[] = {
     " result \"y\" = %3\n}\n",
 };
 
+// What stands before and behind a convolution is part of its kernel: one kernel, for short filters and for long ones. The
+// result of the convolution itself may be kept too.
+static const char *const gated =
+    "graph @main\naxis B : batch = 3, T : time = %d, S = %d, C = 21\n{\n %%1 = arg \"x\" : f32[B,T,C]\n"
+    " %%2 = arg \"k\" : f32[S,C]\n %%3 = arg \"before\" : f32[B,T,C]\n %%4 = arg \"behind\" : f32[B,T,C]\n %%5 = arg \"skip\" : f32[C]\n"
+    " %%6 = mul %%1, %%3\n %%7.conv = fftconv %%6, %%2 {axis = T, taps = S, to = T, left = 0, over = [], circular = 0}\n"
+    " %%8 = mul %%6, %%5\n %%9 = add %%7, %%8\n %%10.y = mul %%9, %%4\n result \"y\" = %%10\n%s}\n";
+
+static void test_gates(void **state)
+{
+    (void)state;
+    static const int size[][2] = {{3, 2}, {40, 5}, {64, 64}, {300, 300}, {333, 111}};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        for (int kept = 0; kept <= 1; kept++) {
+            char text[1024];
+            snprintf(text, sizeof text, gated, size[i][0], size[i][1], kept ? " result \"conv\" = %7\n" : "");
+            check_graph(text, 5e-6);
+        }
+}
+
 static void test_forms(void **state)
 {
     (void)state;
@@ -53,6 +73,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
