@@ -28,6 +28,12 @@ static bool is_leaf(const Node *n)
     return op_row[n->op].n_in == 0;
 }
 
+// A parameter read at an index (an expert's, at what a token chose): no more to keep than the parameter and the index.
+static bool is_taken_leaf(const Graph *g, const Node *n)
+{
+    return n->op == OP_TAKE && is_leaf(&g->node[n->in[0]]);
+}
+
 static bool is_cheap(const Node *n)
 {
     return (op_row[n->op].flags & (OP_FLAG_POINTWISE | OP_FLAG_VIEW)) != 0;
@@ -43,7 +49,8 @@ static size_t large_operands(const Graph *g, ValueId v, ValueId *out)
         bool seen = false;
         for (size_t j = 0; j < found; j++)
             seen |= out[j] == n->in[i];
-        if (!seen && !is_leaf(&g->node[n->in[i]]) && count_of(g, n->in[i]) >= (size + 7) / 8)
+        const Node *from = &g->node[n->in[i]];
+        if (!seen && !is_leaf(from) && !is_taken_leaf(g, from) && count_of(g, n->in[i]) >= (size + 7) / 8)
             out[found++] = n->in[i];
     }
     return found;
@@ -103,6 +110,8 @@ void recompute_mark_cheap(const Graph *g, const bool *forward, Arena *scratch, b
         if (!forward[id])
             continue;
         needed[id] |= c.is_read[id];
+        if (needed[id] && !again[id] && is_taken_leaf(g, n))
+            again[id] = true;
         if (needed[id] && !again[id] && (op_row[n->op].flags & OP_FLAG_POINTWISE) && !is_leaf(n))
             again[id] = is_made_again(&c, id);
         bool through = again[id] || (op_row[n->op].flags & OP_FLAG_VIEW);
