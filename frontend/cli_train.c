@@ -137,14 +137,13 @@ static int prepare_folder(Cli *cli, const char *folder, bool *out_resume)
     return 0;
 }
 
-static int save_config(Cli *cli, const char *folder, const char *path, const char *base, const SourceFile *source,
-                       uint32_t seed)
+static RunConfig config_of(Cli *cli, const char *path, const TrainJob *job)
 {
     RunConfig config = {.file = path,
                         .size = cli->value[OPT_SIZE],
                         .data = absolute(cli, cli->value[OPT_DATA]),
-                        .base = base,
-                        .seed = seed,
+                        .base = job->data_base,
+                        .seed = job->seed,
                         .n_bindings = cli->n_bindings};
     config.name = arena_array(&cli->arena, const char *, cli->n_bindings + 1);
     config.value = arena_array(&cli->arena, const char *, cli->n_bindings + 1);
@@ -152,11 +151,14 @@ static int save_config(Cli *cli, const char *folder, const char *path, const cha
         config.name[i] = cli->binding[i].name;
         config.value[i] = cli->binding[i].value;
     }
+    return config;
+}
+
+static int save_config(Cli *cli, const char *folder, const RunConfig *config)
+{
     StatusText why = {0};
-    Status status = run_config_save(run_path(&cli->arena, folder, "run.json"), &config, &why);
-    if (status != STATUS_OK)
-        return cli_fail(cli, status, &why);
-    return cli_write(cli, run_path(&cli->arena, folder, "model.mix"), source->data, source->n);
+    Status status = run_config_save(run_path(&cli->arena, folder, "run.json"), config, &why);
+    return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
 }
 
 // Builds the three modules of a run. Returns 0 or an exit code.
@@ -201,7 +203,11 @@ static int train_ast(Cli *cli, const char *path, const Ast *ast, TrainJob *job)
         return code;
     if (!cli_has(cli, OPT_SEED) && !job->resume)
         job->seed = (uint32_t)run_number(job->train, "seed", 0);
-    code = save_config(cli, job->folder, path, job->data_base, &cli->sources.file[ast->file], job->seed);
+    RunConfig config = config_of(cli, path, job);
+    const SourceFile *source = &cli->sources.file[ast->file];
+    code = save_config(cli, job->folder, &config);
+    if (!code)
+        code = cli_write(cli, run_path(&cli->arena, job->folder, "model.mix"), source->data, source->n);
     if (code)
         return code;
     Engine *engine = NULL;
@@ -211,17 +217,19 @@ static int train_ast(Cli *cli, const char *path, const Ast *ast, TrainJob *job)
     Fields fields = report_fields(cli, job, path, engine);
     job->engine = engine;
     job->model_name = model_name(ast);
-    job->model_text = cli->sources.file[ast->file].data;
+    job->model_text = source->data;
     job->field = fields.field;
     job->n_fields = fields.n;
     job->interrupted = &interrupted;
     catch_signals();
     StatusText why = {0};
-    Status status = train_run(&cli->arena, &cli->diag, job, &why);
+    Status status = train_run(&cli->arena, &cli->diag, job, &config.memory, &why);
     engine_close(engine);
+    if (config.memory.peak_bytes)
+        code = save_config(cli, job->folder, &config);
     if (cli->diag.n_errors)
         return cli_diagnostics(cli);
-    return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
+    return status == STATUS_OK ? code : cli_fail(cli, status, &why);
 }
 
 int cli_train(Cli *cli)

@@ -2,6 +2,7 @@
 #include "engine_net.h"
 
 #include "codegen.h"
+#include "memory.h"
 #include "plan_memory.h"
 #include "tuned.h"
 
@@ -106,17 +107,17 @@ const Graph *engine_graph(Engine *engine, Arena *arena, Diag *diag, const Module
     return graph_within(engine, arena, diag, module, options, NULL, 0, engine->options.max_bytes);
 }
 
+// What stays is the program, packed; graphs, expressions and plans die with the arena that they are made in.
 static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const Module *module,
                                const LoadOptions *options, const char *const *names, size_t n_names,
                                size_t max_bytes)
 {
-    const Graph *g = graph_within(engine, arena, diag, module, options, names, n_names, max_bytes);
-    if (!g)
-        return NULL;
-    Program *p = codegen_program(arena, diag, g, options->target ? options->target : &engine->target);
-    if (!p || !plan_memory(p, diag))
-        return NULL;
-    return p;
+    Arena work = {.out_of_memory = arena->out_of_memory, .user = arena->user};
+    const Graph *g = graph_within(engine, &work, diag, module, options, names, n_names, max_bytes);
+    Program *p = g ? codegen_program(&work, diag, g, options->target ? options->target : &engine->target) : NULL;
+    Program *packed = p && plan_memory(p, diag) ? program_copy(arena, p) : NULL;
+    arena_free(&work);
+    return packed;
 }
 
 // What the passes keep under a budget is an estimate made before fusion. Where the plan turns out larger than the
@@ -150,18 +151,40 @@ static Status load_reference(Engine *engine, Arena *arena, Diag *diag, const Mod
     return net_make_reference(arena, g, out_net, why);
 }
 
+static Status check_budget(const Engine *engine, const Program *p, StatusText *why)
+{
+    size_t most = engine->options.max_bytes;
+    if (!most || p->arena_bytes <= most)
+        return STATUS_OK;
+    return status_fail(why, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget (--max-mem) is %.1f MiB",
+                       (double)p->arena_bytes / 1048576, (double)most / 1048576);
+}
+
+// All programs are made before the first is loaded: a step's memory and a compiler's are never there at once.
+Status engine_load_all(Engine *engine, Arena *arena, Diag *diag, const LoadJob *job, size_t n, Net **out_nets,
+                       StatusText *why)
+{
+    Status status = STATUS_OK;
+    const Program **program = arena_array(arena, const Program *, n);
+    for (size_t i = 0; i < n && engine->ops && status == STATUS_OK; i++) {
+        program[i] = engine_program(engine, arena, diag, job[i].module, &job[i].options);
+        status = program[i] ? check_budget(engine, program[i], why)
+                            : status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
+    }
+    memory_give_back();
+    for (size_t i = 0; i < n && status == STATUS_OK; i++) {
+        Net *beside = job[i].beside_first && i > 0 ? out_nets[0] : job[i].options.beside;
+        status = engine->ops ? net_make_program(arena, engine->ops, engine->device, engine->target.threads, program[i],
+                                                beside, &out_nets[i], why)
+                             : load_reference(engine, arena, diag, job[i].module, &job[i].options, &out_nets[i], why);
+    }
+    return status;
+}
+
 Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
                    Net **out_net, StatusText *why)
 {
-    if (!engine->ops)
-        return load_reference(engine, arena, diag, module, options, out_net, why);
-    Program *p = engine_program(engine, arena, diag, module, options);
-    if (!p)
-        return status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
-    if (engine->options.max_bytes && p->arena_bytes > engine->options.max_bytes)
-        return status_fail(why, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget (--max-mem) is %.1f MiB",
-                           (double)p->arena_bytes / 1048576, (double)engine->options.max_bytes / 1048576);
-    return net_make_program(arena, engine->ops, engine->device, p, options->beside, out_net, why);
+    return engine_load_all(engine, arena, diag, &(LoadJob){module, *options, false}, 1, out_net, why);
 }
 
 Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name,

@@ -55,6 +55,15 @@ Program *engine_program(Engine *engine, Arena *arena, Diag *diag, const Module *
 // The whole pipeline. `arena` must outlive the net. Errors: STATUS_BAD_MODEL when diag holds the errors; the device's.
 Status engine_load(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
                    Net **out_net, StatusText *why);
+// Several at once, in this order. Every program is made, and what that took given back, before the first is loaded. On
+// failure those nets are set that were loaded before.
+typedef struct LoadJob {
+    const Module *module;
+    LoadOptions   options;
+    bool          beside_first;             // beside the first net of these (LoadOptions.beside)
+} LoadJob;
+Status engine_load_all(Engine *engine, Arena *arena, Diag *diag, const LoadJob *job, size_t n, Net **out_nets,
+                       StatusText *why);
 // From the text of a model: parse, build with these sizes, load. `diag` was made with `sources`.
 Status engine_load_text(Engine *engine, Arena *arena, Diag *diag, Sources *sources, const char *name,
                         const char *text, const BuildOptions *build, const LoadOptions *load, Module **out_module,
@@ -77,6 +86,9 @@ const Slot *net_slot(const Net *net, BufferKind kind, const char *name);   // NU
 // 4 bytes an element: f32 or int32. Writing a NULL slot does nothing, so that optional scalars read well.
 Status net_write(Net *net, const Slot *slot, const void *data, StatusText *why);
 Status net_read(Net *net, const Slot *slot, void *data, StatusText *why);
+// Elements first .. first+n-1 of a slot, row-major: a large one in pieces.
+Status net_write_part(Net *net, const Slot *slot, int64_t first, int64_t n, const void *data, StatusText *why);
+Status net_read_part(Net *net, const Slot *slot, int64_t first, int64_t n, void *data, StatusText *why);
 // Scalars of the host: "lr", "step", "seed". Does nothing when the graph has no such input.
 Status net_write_float(Net *net, const char *name, double value, StatusText *why);
 Status net_write_int(Net *net, const char *name, int64_t value, StatusText *why);
@@ -86,7 +98,8 @@ Status net_run_timed(Net *net, double *out_seconds, StatusText *why);
 const Program *net_program(const Net *net);  // NULL on the device "eval"
 void   net_stats(const Net *net, LoadStats *out_stats);
 
-// First values of parameters and states from the module's graph `init`; optimiser states are zero. What is shared with
+// First values of parameters and states from the module's graph `init`, with the bits of the evaluator, on as many threads
+// as the device has; optimiser states are zero. What is shared with
 // the net beside it is left as it is.
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
 // Parameters and states that both nets have, from one to the other. `average`: where `from` keeps a running average of a

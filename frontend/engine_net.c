@@ -1,7 +1,6 @@
 // See engine.h: nets that are programs on a device, and what both kinds share.
 #include "engine_net.h"
 
-#include "eval.h"
 #include "safetensors.h"
 
 #include <stdlib.h>
@@ -17,7 +16,7 @@ static bool host_kind(BufferKind kind)
     return kind == BUFFER_INPUT || kind == BUFFER_PARAM || kind == BUFFER_STATE || kind == BUFFER_OUTPUT;
 }
 
-Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, const Program *p, Net *beside,
+Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, int threads, const Program *p, Net *beside,
                         Net **out_net, StatusText *why)
 {
     Net *net = calloc(1, sizeof *net);
@@ -26,8 +25,8 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, cons
     net->ops = ops;
     net->program = p;
     net->beside = beside;
+    net->threads = threads;
     net->slot = arena_array(arena, Slot, p->n_buffers + 1);
-    int64_t most_half = 0;
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         const Buffer *buffer = &p->buffer[b];
         if (!host_kind(buffer->kind))
@@ -38,14 +37,9 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, cons
         memcpy(slot->axis, buffer->axis, sizeof slot->axis);
         memcpy(slot->size, buffer->size, sizeof slot->size);
         slot->count = (int64_t)(buffer->bytes / dtype_row[buffer->dtype].bytes);
-        if (buffer->dtype == DTYPE_BF16 && slot->count > most_half)
-            most_half = slot->count;
     }
-    if (most_half)
-        net->half = malloc((size_t)most_half * sizeof *net->half);
-    Status status = most_half && !net->half ? status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for a net")
-             : beside && ops->load_beside   ? ops->load_beside(beside->loaded, p, &net->loaded, why)
-                                            : ops->load(device, p, &net->loaded, why);
+    Status status = beside && ops->load_beside ? ops->load_beside(beside->loaded, p, &net->loaded, why)
+                                               : ops->load(device, p, &net->loaded, why);
     if (status != STATUS_OK) {
         net_free(net);
         return status;
@@ -61,7 +55,6 @@ void net_free(Net *net)
     if (net->loaded)
         net->ops->unload(net->loaded);
     reference_free(net);
-    free(net->half);
     free(net);
 }
 
@@ -85,33 +78,67 @@ const Slot *net_slot(const Net *net, BufferKind kind, const char *name)
     return NULL;
 }
 
+// On the device a bf16 has 2 bytes; it is converted in pieces of HALF.
+enum { HALF = 4096 };
+
+static Status write_half(Net *net, const Slot *slot, int64_t first, int64_t n, const float *data, StatusText *why)
+{
+    uint16_t half[HALF];
+    Status status = STATUS_OK;
+    for (int64_t done = 0; done < n && status == STATUS_OK; done += HALF) {
+        size_t m = n - done < HALF ? (size_t)(n - done) : HALF;
+        for (size_t i = 0; i < m; i++)
+            half[i] = st_to_bf16(data[done + (int64_t)i]);
+        status = net->ops->write(net->loaded, slot->id, (size_t)(first + done) * 2, half, m * 2, why);
+    }
+    return status;
+}
+
+static Status read_half(Net *net, const Slot *slot, int64_t first, int64_t n, float *data, StatusText *why)
+{
+    uint16_t half[HALF];
+    Status status = STATUS_OK;
+    for (int64_t done = 0; done < n && status == STATUS_OK; done += HALF) {
+        size_t m = n - done < HALF ? (size_t)(n - done) : HALF;
+        status = net->ops->read(net->loaded, slot->id, (size_t)(first + done) * 2, half, m * 2, why);
+        for (size_t i = 0; status == STATUS_OK && i < m; i++)
+            data[done + (int64_t)i] = st_from_bf16(half[i]);
+    }
+    return status;
+}
+
+Status net_write_part(Net *net, const Slot *slot, int64_t first, int64_t n, const void *data, StatusText *why)
+{
+    if (first < 0 || n < 0 || first > slot->count || n > slot->count - first)
+        return status_fail(why, STATUS_INTERNAL, "`%s` has no elements %lld to %lld", slot->name, (long long)first,
+                           (long long)(first + n));
+    if (!net->ops)
+        return reference_write(net, slot, first, n, data);
+    if (slot->dtype == DTYPE_BF16)
+        return write_half(net, slot, first, n, data, why);
+    return net->ops->write(net->loaded, slot->id, (size_t)first * 4, data, (size_t)n * 4, why);
+}
+
+Status net_read_part(Net *net, const Slot *slot, int64_t first, int64_t n, void *data, StatusText *why)
+{
+    if (first < 0 || n < 0 || first > slot->count || n > slot->count - first)
+        return status_fail(why, STATUS_INTERNAL, "`%s` has no elements %lld to %lld", slot->name, (long long)first,
+                           (long long)(first + n));
+    if (!net->ops)
+        return reference_read(net, slot, first, n, data);
+    if (slot->dtype == DTYPE_BF16)
+        return read_half(net, slot, first, n, data, why);
+    return net->ops->read(net->loaded, slot->id, (size_t)first * 4, data, (size_t)n * 4, why);
+}
+
 Status net_write(Net *net, const Slot *slot, const void *data, StatusText *why)
 {
-    if (!slot)
-        return STATUS_OK;
-    if (!net->ops)
-        return reference_write(net, slot, data, why);
-    size_t n = (size_t)slot->count;
-    if (slot->dtype != DTYPE_BF16)
-        return net->ops->write(net->loaded, slot->id, data, n * 4, why);
-    for (size_t i = 0; i < n; i++)
-        net->half[i] = st_to_bf16(((const float *)data)[i]);
-    return net->ops->write(net->loaded, slot->id, net->half, n * 2, why);
+    return slot ? net_write_part(net, slot, 0, slot->count, data, why) : STATUS_OK;
 }
 
 Status net_read(Net *net, const Slot *slot, void *data, StatusText *why)
 {
-    if (!slot)
-        return no_slot(why);
-    if (!net->ops)
-        return reference_read(net, slot, data);
-    size_t n = (size_t)slot->count;
-    if (slot->dtype != DTYPE_BF16)
-        return net->ops->read(net->loaded, slot->id, data, n * 4, why);
-    Status status = net->ops->read(net->loaded, slot->id, net->half, n * 2, why);
-    for (size_t i = 0; status == STATUS_OK && i < n; i++)
-        ((float *)data)[i] = st_from_bf16(net->half[i]);
-    return status;
+    return slot ? net_read_part(net, slot, 0, slot->count, data, why) : no_slot(why);
 }
 
 Status net_write_float(Net *net, const char *name, double value, StatusText *why)
@@ -149,64 +176,9 @@ void net_stats(const Net *net, LoadStats *out_stats)
         net->ops->stats(net->loaded, out_stats);
 }
 
-typedef struct InitLeaf { double seed; } InitLeaf;
-
-static const double *init_leaf(void *user, const Graph *g, const Node *leaf)
-{
-    (void)g;
-    static const double zero = 0;
-    InitLeaf *init = user;
-    if (leaf->op != OP_ARG)
-        return NULL;
-    return strcmp(leaf->attr[0].name, "seed") ? &zero : &init->seed;
-}
-
-// True when the slot's storage is that of the net beside it.
-static bool is_shared(const Net *net, const Slot *slot)
+bool net_is_shared(const Net *net, const Slot *slot)
 {
     return net->beside && net->ops->is_shared && net->ops->is_shared(net->loaded, slot->id);
-}
-
-// Evaluates one output of `init` with only what it needs, and writes it where its name says.
-static Status init_one(Net *net, const Graph *init, const Output *output, uint64_t seed, StatusText *why)
-{
-    const Slot *slot = net_slot(net, BUFFER_PARAM, output->name);
-    slot = slot ? slot : net_slot(net, BUFFER_STATE, output->name);
-    if (!slot || is_shared(net, slot))
-        return STATUS_OK;
-    Arena scratch;
-    arena_init(&scratch);
-    scratch.out_of_memory = init->arena->out_of_memory;
-    scratch.user = init->arena->user;
-    Graph one = *init;
-    one.output = (Output *)output;
-    one.n_outputs = 1;
-    EvalResult result;
-    InitLeaf leaf = {(double)seed};
-    Status status = graph_eval_outputs(&one, init_leaf, &leaf, &scratch, &result, why);
-    if (status == STATUS_OK) {
-        const double *value = result.value[output->value];
-        float *data = arena_array(&scratch, float, (size_t)slot->count + 1);
-        int32_t *whole = (int32_t *)(void *)data;
-        for (int64_t i = 0; i < slot->count; i++)
-            if (slot->dtype == DTYPE_I32)
-                whole[i] = (int32_t)value[i];
-            else
-                data[i] = (float)value[i];
-        status = net_write(net, slot, data, why);
-    }
-    arena_free(&scratch);
-    return status;
-}
-
-Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why)
-{
-    const Graph *init = module_graph(module, "init");
-    Status status = STATUS_OK;
-    for (size_t i = 0; init && i < init->n_outputs && status == STATUS_OK; i++)
-        if (init->output[i].role == OUTPUT_NEXT)
-            status = init_one(net, init, &init->output[i], seed, why);
-    return status;
 }
 
 // The running average of a parameter; NULL: none is kept.
@@ -222,23 +194,25 @@ static const Slot *average_of(const Net *net, const Slot *param)
 
 Status net_copy_weights(const Net *from, Net *to, bool average, StatusText *why)
 {
-    Status status = STATUS_OK;
+    enum { PIECE = 65536 };
+    void *piece = malloc(PIECE * 4);
+    Status status = piece ? STATUS_OK : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to copy weights");
     for (size_t i = 0; i < to->n_slots && status == STATUS_OK; i++) {
         const Slot *target = &to->slot[i];
         if ((target->kind != BUFFER_PARAM && target->kind != BUFFER_STATE)
-            || (from == to->beside && is_shared(to, target)))
+            || (from == to->beside && net_is_shared(to, target)))
             continue;
         const Slot *source = average ? average_of(from, target) : NULL;
         source = source ? source : net_slot(from, target->kind, target->name);
         if (!source || source->count != target->count)
             continue;
-        void *data = malloc((size_t)source->count * 4 + 4);
-        if (!data)
-            return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to copy `%s`", source->name);
-        status = net_read((Net *)from, source, data, why);
-        if (status == STATUS_OK)
-            status = net_write(to, target, data, why);
-        free(data);
+        for (int64_t at = 0, n; at < source->count && status == STATUS_OK; at += n) {
+            n = source->count - at < PIECE ? source->count - at : PIECE;
+            status = net_read_part((Net *)from, source, at, n, piece, why);
+            if (status == STATUS_OK)
+                status = net_write_part(to, target, at, n, piece, why);
+        }
     }
+    free(piece);
     return status;
 }

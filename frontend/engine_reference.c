@@ -34,6 +34,7 @@ Status net_make_reference(Arena *arena, const Graph *g, Net **out_net, StatusTex
         return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for a net");
     }
     net->graph = g;
+    net->threads = 1;
     net->number = number;
     net->slot = arena_array(arena, Slot, most + 1);
     for (ValueId i = 1; i < g->n_nodes; i++) {
@@ -63,19 +64,18 @@ void reference_free(Net *net)
     free(net->number);
 }
 
-Status reference_write(Net *net, const Slot *slot, const void *data, StatusText *why)
+Status reference_write(Net *net, const Slot *slot, int64_t first, int64_t n, const void *data)
 {
-    (void)why;
-    double *to = net->number[slot - net->slot];
-    for (int64_t i = 0; i < slot->count; i++)
+    double *to = net->number[slot - net->slot] + first;
+    for (int64_t i = 0; i < n; i++)
         to[i] = slot->dtype == DTYPE_I32 ? (double)((const int32_t *)data)[i] : (double)((const float *)data)[i];
     return STATUS_OK;
 }
 
-Status reference_read(const Net *net, const Slot *slot, void *data)
+Status reference_read(const Net *net, const Slot *slot, int64_t first, int64_t n, void *data)
 {
-    const double *from = net->number[slot - net->slot];
-    for (int64_t i = 0; i < slot->count; i++)
+    const double *from = net->number[slot - net->slot] + first;
+    for (int64_t i = 0; i < n; i++)
         if (slot->dtype == DTYPE_I32)
             ((int32_t *)data)[i] = (int32_t)from[i];
         else

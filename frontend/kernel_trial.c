@@ -85,7 +85,7 @@ static Status write_inputs(TrialState *s, const Runner *r, StatusText *why)
                 ((uint16_t *)(void *)data)[i] = st_to_bf16((float)x[i]);
             else
                 ((float *)(void *)data)[i] = (float)x[i];
-        status = s->trial->ops->write(r->loaded, b, data, buffer->bytes, why);
+        status = s->trial->ops->write(r->loaded, b, 0, data, buffer->bytes, why);
         free(data);
     }
     return status;
@@ -101,7 +101,7 @@ static double *read_output(TrialState *s, const Runner *r, size_t o, size_t *out
     const size_t n = *out_n = buffer->bytes / dtype_row[buffer->dtype].bytes;
     char *data = arena_array(&s->arena, char, buffer->bytes + 4);
     double *x = arena_array(&s->arena, double, n + 1);
-    if (s->trial->ops->read(r->loaded, b, data, buffer->bytes, why) != STATUS_OK)
+    if (s->trial->ops->read(r->loaded, b, 0, data, buffer->bytes, why) != STATUS_OK)
         return NULL;
     for (size_t i = 0; i < n; i++)
         x[i] = buffer->dtype == DTYPE_I32 ? ((int32_t *)(void *)data)[i]

@@ -16,6 +16,9 @@ Status run_config_save(const char *path, const RunConfig *config, StatusText *wh
     json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size",
                              config->size, "data", config->data, "base", config->base, "seed",
                              (json_int_t)config->seed, "bindings", bindings);
+    if (json && config->memory.peak_bytes)
+        json_object_set_new(json, "memory", json_pack("{s:I, s:I}", "planned_bytes", (json_int_t)config->memory.planned_bytes,
+                                                      "peak_bytes", (json_int_t)config->memory.peak_bytes));
     char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
     Status status = text ? file_replace(path, text, strlen(text), why)
                          : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for %s", path);
@@ -41,7 +44,9 @@ Status run_config_load(Arena *arena, const char *path, RunConfig *out_config, St
     RunConfig c = {.file = copy_string(arena, json, "file"), .size = copy_string(arena, json, "size"),
                    .data = copy_string(arena, json, "data"), .base = copy_string(arena, json, "base"),
                    .seed = (uint32_t)json_integer_value(json_object_get(json, "seed"))};
-    const json_t *bindings = json_object_get(json, "bindings");
+    const json_t *bindings = json_object_get(json, "bindings"), *memory = json_object_get(json, "memory");
+    c.memory = (TrainMemory){(size_t)json_integer_value(json_object_get(memory, "planned_bytes")),
+                             (size_t)json_integer_value(json_object_get(memory, "peak_bytes"))};
     size_t n = json_array_size(bindings);
     c.name = arena_array(arena, const char *, n + 1);
     c.value = arena_array(arena, const char *, n + 1);

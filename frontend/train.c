@@ -3,6 +3,7 @@
 #include "train.h"
 
 #include "generations.h"
+#include "memory.h"
 #include "replace_file.h"
 #include "schedule.h"
 
@@ -29,6 +30,7 @@ typedef struct Trainer {
     Progress    progress;
     FILE       *log_file;
     Checkpoint  at;
+    const char *newest;                     // the checkpoint to go on from
     int64_t     stop, every_log, every_eval, every_save, eval_batches;
     int64_t     items_per_step;             // tokens or pictures
     int         keep;                       // checkpoints
@@ -112,14 +114,21 @@ Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, Sta
 static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
 {
     const TrainJob *job = t->job;
-    // Averaged weights are other weights: then evaluation has its own.
-    Status status = engine_load(job->engine, t->arena, diag, job->train, &(LoadOptions){.train = true}, &t->net, why);
-    if (status == STATUS_OK && job->eval)
-        status = engine_load(job->engine, t->arena, diag, job->eval,
-                             &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->eval_net, why);
-    if (status == STATUS_OK && job->generate)
-        status = engine_load(job->engine, t->arena, diag, job->generate,
-                             &(LoadOptions){.beside = t->spec->ema > 0 ? NULL : t->net}, &t->generate_net, why);
+    const bool beside = !(t->spec->ema > 0);        // averaged weights are other weights: then evaluation has its own
+    LoadJob load[3] = {{job->train, {.train = true}, false}};
+    Net **place[3] = {&t->net}, *net[3] = {NULL};
+    size_t n = 1;
+    if (job->eval) {
+        load[n] = (LoadJob){job->eval, {.train = false}, beside};
+        place[n++] = &t->eval_net;
+    }
+    if (job->generate) {
+        load[n] = (LoadJob){job->generate, {.train = false}, beside};
+        place[n++] = &t->generate_net;
+    }
+    Status status = engine_load_all(job->engine, t->arena, diag, load, n, net, why);
+    for (size_t i = 0; i < n; i++)
+        *place[i] = net[i];
     return status;
 }
 
@@ -133,31 +142,39 @@ static Status first_weights(Trainer *t, StatusText *why)
     if (status == STATUS_OK && t->generate_net)
         status = net_init(t->generate_net, job->generate, job->seed, why);
     Checkpoint ignored;
-    if (status == STATUS_OK && job->weights && !job->resume)
+    if (status == STATUS_OK && job->resume)
+        status = checkpoint_load(t->arena, t->newest, t->net, true, false, &ignored, why);
+    else if (status == STATUS_OK && job->weights)
         status = checkpoint_load(t->arena, job->weights, t->net, false, true, &ignored, why);
     return status;
 }
 
-static Status load_newest(Trainer *t, StatusText *why)
+// The newest checkpoint that is whole, and what it says of the run; its tensors are read later.
+static Status find_newest(Trainer *t, StatusText *why)
 {
-    const char *path = NULL;
     int skipped = 0;
-    Status status = generation_newest(t->arena, t->job->folder, &path, &skipped, why);
+    Status status = generation_newest(t->arena, t->job->folder, &t->newest, &skipped, why);
     if (status == STATUS_OK)
-        status = checkpoint_load(t->arena, path, t->net, true, false, &t->at, why);
+        status = checkpoint_about(t->arena, t->newest, &t->at, why);
     if (status == STATUS_OK && skipped)
         fprintf(stderr, "mixc train: %d damaged checkpoint%s passed over\n", skipped, skipped == 1 ? " was" : "s were");
     return status;
 }
 
+// The data comes first: a file that is missing is named before anything is compiled, and what reading it takes is gone
+// before the step's memory is there.
 static Status open_data(Trainer *t, StatusText *why)
 {
     const TrainJob *job = t->job;
     DataOptions options = {
         .path = job->data_path, .base = job->data_base, .state = t->at.data_state, .seed = job->seed};
     Status status = data_open(t->arena, job->train->data, job->train->n_data, &options, &t->data, why);
-    if (status != STATUS_OK)
-        return status;
+    memory_give_back();
+    return status;
+}
+
+static Status bind_data(Trainer *t, StatusText *why)
+{
     t->slot = data_slots_of(t->arena, t->net, &t->n_slots);
     t->input = arena_array(t->arena, const Slot *, t->n_slots + 1);
     t->items_per_step = 1;
@@ -172,9 +189,9 @@ static Status open_data(Trainer *t, StatusText *why)
         t->input[i] = net_slot(t->net, BUFFER_INPUT, s->name);
     }
     t->items_per_step *= t->spec->grad_accum > 1 ? t->spec->grad_accum : 1;
-    status = data_bind(t->data, t->slot, t->n_slots, why);
+    Status status = data_bind(t->data, t->slot, t->n_slots, why);
     if (status == STATUS_OK)
-        status = data_check_ranges(t->data, module_graph(job->train, "main"), why);
+        status = data_check_ranges(t->data, module_graph(t->job->train, "main"), why);
     t->at.data_state = data_state(t->data);     // of pictures it is known only now
     return status;
 }
@@ -463,10 +480,37 @@ static void train_close(Trainer *t)
         data_close(t->data);
 }
 
+// What the loaded programs hold: the step's plan, what evaluation and samples have beside it, the threads' scratch. The
+// evaluator plans nothing: 0.
+static size_t planned_bytes(const Trainer *t)
+{
+    const Net *nets[] = {t->net, t->eval_net, t->generate_net};
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof nets / sizeof *nets; i++) {
+        LoadStats stats = {0};
+        if (nets[i])
+            net_stats(nets[i], &stats);
+        bytes += stats.arena_bytes + stats.scratch_bytes;
+    }
+    return bytes;
+}
+
+static void say_end(Trainer *t, TrainMemory *out_memory)
+{
+    const double mib = 1048576;
+    TrainMemory m = {planned_bytes(t), memory_peak_bytes()};
+    *out_memory = m;
+    if (m.planned_bytes && m.peak_bytes > m.planned_bytes)
+        progress_say(&t->progress, "memory %.1f MiB planned, %.1f MiB at most: the program itself and the data are %.1f MiB",
+                     (double)m.planned_bytes / mib, (double)m.peak_bytes / mib,
+                     (double)(m.peak_bytes - m.planned_bytes) / mib);
+}
+
 static void say_start(Trainer *t)
 {
     LoadStats stats;
     net_stats(t->net, &stats);
+    size_t planned = planned_bytes(t);
     int64_t numbers = 0;
     const Slot *slots;
     size_t n = net_slots(t->net, &slots);
@@ -477,14 +521,14 @@ static void say_start(Trainer *t)
     bool millions = numbers >= 1000000;
     progress_say(
         &t->progress, "model  %s: %.4g%s parameters; memory %.*f MiB; %s in %.2fs", t->job->model_name,
-        (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", stats.arena_bytes < (size_t)10 << 20 ? 2 : 0,
-        (double)stats.arena_bytes / 1048576,
+        (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", planned < (size_t)10 << 20 ? 2 : 0,
+        (double)planned / 1048576,
         stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled", stats.compile_s);
     if (t->at.step)
         progress_say(&t->progress, "going on after step %lld", (long long)t->at.step);
 }
 
-Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
+Status train_run(Arena *arena, Diag *diag, const TrainJob *job, TrainMemory *out_memory, StatusText *why)
 {
     Trainer t = {.job = job,
                  .arena = arena,
@@ -494,13 +538,15 @@ Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
                  .start_s = clock_seconds()};
     t.at = (Checkpoint){.seed = job->seed};
     t.log = run_log_make(arena);
-    Status status = open_nets(&t, diag, why);
-    if (status == STATUS_OK)
-        status = first_weights(&t, why);
-    if (status == STATUS_OK && job->resume)
-        status = load_newest(&t, why);
+    Status status = job->resume ? find_newest(&t, why) : STATUS_OK;
     if (status == STATUS_OK)
         status = open_data(&t, why);
+    if (status == STATUS_OK)
+        status = open_nets(&t, diag, why);
+    if (status == STATUS_OK)
+        status = first_weights(&t, why);
+    if (status == STATUS_OK)
+        status = bind_data(&t, why);
     if (status == STATUS_OK && t.generate_net)
         t.can_generate = generator_make(arena, t.generate_net, &t.generator, &(StatusText){0}) == STATUS_OK;
     if (status == STATUS_OK)
@@ -515,6 +561,7 @@ Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why)
     if (status == STATUS_OK) {
         say_start(&t);
         status = loop(&t, why);
+        say_end(&t, out_memory);
     }
     train_close(&t);
     return status;

@@ -33,8 +33,14 @@ typedef struct TrainJob {
     const volatile sig_atomic_t *interrupted;    // set by a signal handler
 } TrainJob;
 
-// Errors: INTERRUPTED after saving; NUMERIC when the loss is not finite (the last checkpoint stays as it was).
-Status train_run(Arena *arena, Diag *diag, const TrainJob *job, StatusText *why);
+typedef struct TrainMemory {                // 0: not known
+    size_t planned_bytes;                   // what the loaded programs hold
+    size_t peak_bytes;                      // resident memory of the process at its highest
+} TrainMemory;
+
+// *out_memory is set once training began. Errors: INTERRUPTED after saving; NUMERIC when the loss is not finite (the last
+// checkpoint stays as it was).
+Status train_run(Arena *arena, Diag *diag, const TrainJob *job, TrainMemory *out_memory, StatusText *why);
 
 // Mean loss over `batches` validation batches (0: all).
 Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, StatusText *why);
@@ -50,6 +56,8 @@ typedef struct Checkpoint {
     uint32_t    seed;
 } Checkpoint;
 
+// What a checkpoint says of its run, without reading a tensor.
+Status checkpoint_about(Arena *arena, const char *path, Checkpoint *out_about, StatusText *why);
 const char *run_path(Arena *arena, const char *folder, const char *name);
 // Parameters and states of all nets; one that several have is taken from the first.
 Status checkpoint_save(const char *path, const Net *const *nets, size_t n_nets, const Checkpoint *about,
@@ -66,6 +74,7 @@ typedef struct RunConfig {
     const char *size, *data, *base;         // NULL: none
     uint32_t    seed;
     const char **name, **value; size_t n_bindings;
+    TrainMemory memory;                     // of the last session that ended
 } RunConfig;
 
 Status run_config_save(const char *path, const RunConfig *config, StatusText *why);

@@ -45,18 +45,22 @@ static Kept *kept_slots(Arena *arena, const Net *const *nets, size_t n_nets, siz
     return kept;
 }
 
+enum { PIECE = 65536 };                     // elements that move at a time
+
 static Status write_slots(StWriter *writer, const Kept *kept, size_t n, StatusText *why)
 {
-    Status status = STATUS_OK;
-    for (size_t i = 0; i < n && status == STATUS_OK; i++) {
-        size_t bytes = (size_t)kept[i].slot->count * 4;
-        void *data = malloc(bytes + 4);
-        status = data ? net_read((Net *)kept[i].net, kept[i].slot, data, why)
-                      : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to save");
-        if (status == STATUS_OK)
-            status = st_write_data(writer, data, bytes, why);
-        free(data);
+    void *piece = malloc(PIECE * 4);
+    Status status = piece ? STATUS_OK : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to save");
+    for (size_t i = 0; i < n; i++) {
+        const Slot *slot = kept[i].slot;
+        for (int64_t at = 0, m; at < slot->count && status == STATUS_OK; at += m) {
+            m = slot->count - at < PIECE ? slot->count - at : PIECE;
+            status = net_read_part((Net *)kept[i].net, slot, at, m, piece, why);
+            if (status == STATUS_OK)
+                status = st_write_data(writer, piece, (size_t)m * 4, why);
+        }
     }
+    free(piece);
     return status;
 }
 
@@ -103,6 +107,19 @@ static Status read_about(Arena *arena, const Safetensors *st, Checkpoint *about,
     return STATUS_OK;
 }
 
+Status checkpoint_about(Arena *arena, const char *path, Checkpoint *out_about, StatusText *why)
+{
+    Arena scratch = {0};
+    Safetensors st;
+    Status status = st_open(&scratch, path, &st, why);
+    if (status == STATUS_OK) {
+        status = read_about(arena, &st, out_about, why);
+        st_close(&st);
+    }
+    arena_free(&scratch);
+    return status;
+}
+
 static Status read_slot(const Safetensors *st, Net *net, const Slot *slot, const StTensor *t, StatusText *why)
 {
     bool same = t->n_dims == slot->n_axes;
@@ -112,13 +129,16 @@ static Status read_slot(const Safetensors *st, Net *net, const Slot *slot, const
         return status_fail(why, STATUS_BAD_MODEL,
                            "%s: `%s` has another shape than in the model; was it trained with other sizes?",
                            st->path, t->name);
-    void *data = malloc((size_t)slot->count * 4 + 4);
-    if (!data)
-        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", t->name);
-    Status status = slot->dtype == DTYPE_I32 ? st_read_i32(st, t, data, why) : st_read_f32(st, t, data, why);
-    if (status == STATUS_OK)
-        status = net_write(net, slot, data, why);
-    free(data);
+    void *piece = malloc(PIECE * 4);
+    Status status = piece ? STATUS_OK : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for `%s`", t->name);
+    for (int64_t at = 0, m; at < slot->count && status == STATUS_OK; at += m) {
+        m = slot->count - at < PIECE ? slot->count - at : PIECE;
+        StTensor part = st_part(t, at, m);
+        status = slot->dtype == DTYPE_I32 ? st_read_i32(st, &part, piece, why) : st_read_f32(st, &part, piece, why);
+        if (status == STATUS_OK)
+            status = net_write_part(net, slot, at, m, piece, why);
+    }
+    free(piece);
     return status;
 }
 

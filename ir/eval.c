@@ -97,8 +97,7 @@ static Status eval_index(Eval *e, const Node *n, double *out, size_t n_out)
     return STATUS_OK;
 }
 
-// A seed or step as 32 bits; numbers that no int can hold are taken for 0.
-static uint32_t bits_of(double x)
+uint32_t eval_seed_bits(double x)
 {
     return x >= INT32_MIN && x <= UINT32_MAX ? (uint32_t)(int64_t)x : 0;
 }
@@ -106,7 +105,7 @@ static uint32_t bits_of(double x)
 static Status eval_random(Eval *e, const Node *n, double *out, size_t n_out)
 {
     double seed = e->value[n->in[0]][0], step = e->value[n->in[1]][0];
-    uint32_t key = rng_key(bits_of(seed), bits_of(step), (uint32_t)n->attr[0].i);
+    uint32_t key = rng_key(eval_seed_bits(seed), eval_seed_bits(step), (uint32_t)n->attr[0].i);
     for (size_t i = 0; i < n_out; i++)
         out[i] = rng_uniform(key, (uint32_t)i);
     return STATUS_OK;

@@ -71,8 +71,36 @@ static Walk follow_operands(const Eval *e, const Node *n)
     return w;
 }
 
-// Defines eval_NAME: out = expression in a (and b).
-#define BINARY(name, expression)                                                  \
+// The rows of both families: X(rule, op, expression in a (and b)). Each expression stands here once, for whole values and
+// for blocks.
+#define BINARY_ROWS(X)              \
+    X(add, ADD, a + b)              \
+    X(sub, SUB, a - b)              \
+    X(mul, MUL, a * b)              \
+    X(div, DIV, a / b)              \
+    X(pow, POW, pow(a, b))          \
+    X(mod, MOD, a - b * floor(a / b)) \
+    X(max, MAX, m_max(a, b))        \
+    X(min, MIN, m_min(a, b))        \
+    X(atan2, ATAN2, atan2(a, b))    \
+    X(lt, LT, a < b)                \
+    X(le, LE, a <= b)               \
+    X(eq, EQ, a == b)               \
+    X(ne, NE, a != b)
+
+#define UNARY_ROWS(X)                                     \
+    X(neg, NEG, -a)                                       \
+    X(stop, STOP, a)                                      \
+    X(map, MAP, act_value(n->attr[0].act, a))             \
+    X(slope, SLOPE, act_slope(n->attr[0].act, a))         \
+    X(cast, CAST, cast_value(n->attr[0].dtype, a))
+
+static double cast_value(DType to, double a)
+{
+    return to == DTYPE_I32 ? trunc(a) : to == DTYPE_BF16 ? bf16_round(a) : a;
+}
+
+#define BINARY(name, op, expression)                                              \
     Status eval_##name(Eval *e, const Node *n, double *out, size_t n_out)         \
     {                                                                             \
         Walk w = follow_operands(e, n);                                           \
@@ -83,20 +111,7 @@ static Walk follow_operands(const Eval *e, const Node *n)
         }                                                                         \
         return STATUS_OK;                                                         \
     }
-
-BINARY(add, a + b)
-BINARY(sub, a - b)
-BINARY(mul, a * b)
-BINARY(div, a / b)
-BINARY(pow, pow(a, b))
-BINARY(mod, a - b * floor(a / b))
-BINARY(max, m_max(a, b))
-BINARY(min, m_min(a, b))
-BINARY(atan2, atan2(a, b))
-BINARY(lt, a < b)
-BINARY(le, a <= b)
-BINARY(eq, a == b)
-BINARY(ne, a != b)
+BINARY_ROWS(BINARY)
 
 Status eval_select(Eval *e, const Node *n, double *out, size_t n_out)
 {
@@ -108,7 +123,7 @@ Status eval_select(Eval *e, const Node *n, double *out, size_t n_out)
 }
 
 // One operand: the layouts may still differ, so the walk stays.
-#define UNARY(name, expression)                                                   \
+#define UNARY(name, op, expression)                                               \
     Status eval_##name(Eval *e, const Node *n, double *out, size_t n_out)         \
     {                                                                             \
         Walk w = follow_operands(e, n);                                           \
@@ -119,9 +134,34 @@ Status eval_select(Eval *e, const Node *n, double *out, size_t n_out)
         }                                                                         \
         return STATUS_OK;                                                         \
     }
+UNARY_ROWS(UNARY)
 
-UNARY(neg, -a)
-UNARY(stop, a)
-UNARY(map, act_value(n->attr[0].act, a))
-UNARY(slope, act_slope(n->attr[0].act, a))
-UNARY(cast, n->attr[0].dtype == DTYPE_I32 ? trunc(a) : n->attr[0].dtype == DTYPE_BF16 ? bf16_round(a) : a)
+#define BLOCK_BINARY(name, op, expression)      \
+    case OP_##op:                               \
+        for (size_t i = 0; i < count; i++) {    \
+            double a = in[0][i], b = in[1][i];  \
+            out[i] = (expression);              \
+        }                                       \
+        return true;
+
+#define BLOCK_UNARY(name, op, expression)       \
+    case OP_##op:                               \
+        for (size_t i = 0; i < count; i++) {    \
+            double a = in[0][i];                \
+            out[i] = (expression);              \
+        }                                       \
+        return true;
+
+bool eval_block(const Node *n, size_t count, const double *const *in, double *out)
+{
+    switch (n->op) {
+    BINARY_ROWS(BLOCK_BINARY)
+    UNARY_ROWS(BLOCK_UNARY)
+    case OP_SELECT:
+        for (size_t i = 0; i < count; i++)
+            out[i] = in[0][i] != 0 ? in[1][i] : in[2][i];
+        return true;
+    default:
+        return false;
+    }
+}

@@ -26,6 +26,12 @@ EvalRule eval_contract, eval_fftconv, eval_reduce, eval_take, eval_put_add, eval
 
 EvalRule eval_topk, eval_rank, eval_slot, eval_assign;                                               // eval_route.c
 
+// Elementwise rules on `count` elements whose operands lie beside one another, in the same order: out[i] from in[k][i].
+// False when the op is not elementwise; with count 0 that is all it does. `out` may not be an operand.
+bool eval_block(const Node *n, size_t count, const double *const *in, double *out);
+// A seed or step as 32 bits; numbers that no int can hold are taken for 0.
+uint32_t eval_seed_bits(double x);
+
 enum { WALK_PLACES = 3 };
 
 typedef struct Walk {

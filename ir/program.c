@@ -56,3 +56,48 @@ uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name
             return (uint32_t)i;
     return 0;
 }
+
+static const char *copy_text(Arena *arena, const char *text)
+{
+    return text ? arena_strdup(arena, text) : NULL;
+}
+
+static void *copy_items(Arena *arena, const void *from, size_t n, size_t size)
+{
+    void *to = arena_alloc(arena, n + !n, size);
+    if (n)
+        memcpy(to, from, n * size);
+    return to;
+}
+
+Program *program_copy(Arena *arena, const Program *p)
+{
+    Program *q = arena_new(arena, Program);
+    *q = *p;
+    q->arena = arena;
+    q->name = copy_text(arena, p->name);
+    q->prelude = copy_text(arena, p->prelude);
+    q->cuda_prelude = copy_text(arena, p->cuda_prelude);
+    q->buffer = copy_items(arena, p->buffer, p->n_buffers, sizeof *p->buffer);
+    q->kernel = copy_items(arena, p->kernel, p->n_kernels, sizeof *p->kernel);
+    q->launch = copy_items(arena, p->launch, p->n_launches, sizeof *p->launch);
+    q->buffer_capacity = q->n_buffers;
+    q->kernel_capacity = q->n_kernels;
+    q->launch_capacity = q->n_launches;
+    for (size_t b = 0; b < q->n_buffers; b++) {
+        q->buffer[b].name = copy_text(arena, q->buffer[b].name);
+        for (int a = 0; a < q->buffer[b].n_axes; a++)
+            q->buffer[b].axis[a] = copy_text(arena, q->buffer[b].axis[a]);
+    }
+    for (size_t k = 0; k < q->n_kernels; k++) {
+        q->kernel[k].name = copy_text(arena, q->kernel[k].name);
+        q->kernel[k].text = copy_text(arena, q->kernel[k].text);
+        q->kernel[k].cuda = copy_text(arena, q->kernel[k].cuda);
+    }
+    for (size_t l = 0; l < q->n_launches; l++) {
+        Launch *launch = &q->launch[l];
+        launch->buffer = copy_items(arena, launch->buffer, q->kernel[launch->kernel].n_params, sizeof *launch->buffer);
+        launch->layer = copy_text(arena, launch->layer);
+    }
+    return q;
+}

@@ -75,6 +75,9 @@ uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name
 // "models/gpt.mix:14", the model's line of a launch; "its line is not known" where it is not. Returns out.
 const char *program_line(const Program *p, const Launch *launch, char *out, size_t room);
 
+// The same program, packed into `arena`: what it was made of may go.
+Program *program_copy(Arena *arena, const Program *p);
+
 // Text form: print(parse(print(p))) == print(p) byte for byte.
 void     program_print(const Program *p, Text *out);
 Program *program_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_t file);

@@ -101,6 +101,15 @@ static void print_place(Text *out, const Program *p, const Sources *sources, uin
                     sources_line_col(sources, l->at.file, l->at.begin).line);
 }
 
+// What the hungriest kernel wants for each thread that runs it.
+static size_t thread_scratch(const Program *p)
+{
+    size_t most = 0;
+    for (size_t k = 1; k < p->n_kernels; k++)
+        most = p->kernel[k].scratch_bytes > most ? p->kernel[k].scratch_bytes : most;
+    return most;
+}
+
 void plan_print(const Program *p, const Sources *sources, Text *out)
 {
     Arena scratch = scratch_arena(out->arena);
@@ -116,6 +125,10 @@ void plan_print(const Program *p, const Sources *sources, Text *out)
             continue;
         print_bytes(out, peak.bytes[kind]);
         text_printf(out, "    %s\n", kind_text[kind]);
+    }
+    if (thread_scratch(p)) {
+        print_bytes(out, thread_scratch(p));
+        text_add(out, "  scratch for each thread, beside the arena\n");
     }
     if (p->n_launches) {
         text_add(out, "alive at the peak, ");
@@ -151,6 +164,7 @@ void plan_print_json(const Program *p, const Sources *sources, Text *out)
                 p->live_peak_bytes, p->n_launches, p->n_buffers - 1);
     for (BufferKind kind = 0; kind < BUFFER_KIND_COUNT; kind++)
         text_printf(out, ", \"%s_bytes\": %zu", kind_text[kind], peak.bytes[kind]);
+    text_printf(out, ", \"thread_scratch_bytes\": %zu", thread_scratch(p));
     if (p->n_launches) {
         Text place = text_make(&scratch);
         print_place(&place, p, sources, peak.launch);

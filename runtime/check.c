@@ -205,6 +205,17 @@ static Status check_overlaps(const Program *p, Arena *arena, StatusText *why)
     return sweep(p, event, n, sorted, why);
 }
 
+Status program_reach(const Program *p, uint32_t buffer, size_t offset, size_t bytes, StatusText *why)
+{
+    if (buffer == 0 || buffer >= p->n_buffers)
+        return status_fail(why, STATUS_INTERNAL, "program '%s' has no buffer %u", p->name, buffer);
+    size_t all = p->buffer[buffer].bytes;
+    if (offset > all || bytes > all - offset)
+        return status_fail(why, STATUS_INTERNAL, "buffer '%s' has %zu bytes: no %zu from %zu on", p->buffer[buffer].name,
+                           all, bytes, offset);
+    return STATUS_OK;
+}
+
 Status program_check(const Program *p, StatusText *why)
 {
     Arena arena;

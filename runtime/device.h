@@ -54,9 +54,11 @@ typedef struct DeviceOps {
     Status (*load_beside)(LoadedProgram *other, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     // True for a buffer of a program loaded beside another whose storage is the other's. NULL when load_beside is.
     bool   (*is_shared)(const LoadedProgram *loaded, uint32_t buffer);
-    // Host access to a buffer's bytes, whole.
-    Status (*write)(LoadedProgram *loaded, uint32_t buffer, const void *data, size_t bytes, StatusText *why);
-    Status (*read)(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why);
+    // Host access to bytes offset .. offset+bytes-1 of a buffer: a large one moves in pieces, with no second copy of it.
+    // Outside the buffer is INTERNAL (program_reach, check.h).
+    Status (*write)(LoadedProgram *loaded, uint32_t buffer, size_t offset, const void *data, size_t bytes,
+                    StatusText *why);
+    Status (*read)(LoadedProgram *loaded, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why);
     // Runs all launches once, in order, and waits.
     Status (*run)(LoadedProgram *loaded, StatusText *why);
     // The same, and out_seconds[i] is the time of launch i (n_launches long).

@@ -143,16 +143,16 @@ static int deal(const Program *p, int threads, int *unit_of, size_t *length)
     return used;
 }
 
-static CompiledUnit *compose(LoadedProgram *l, int *unit_of)
+static CompiledUnit *compose(LoadedProgram *l, Arena *work, int *unit_of)
 {
     const Program *p = l->program;
     int threads = pool_threads(l->device->pool);
-    size_t *length = arena_array(&l->arena, size_t, (size_t)threads + 1);
+    size_t *length = arena_array(work, size_t, (size_t)threads + 1);
     l->n_units = deal(p, threads, unit_of, length);
-    CompiledUnit *unit = arena_array(&l->arena, CompiledUnit, (size_t)l->n_units);
+    CompiledUnit *unit = arena_array(work, CompiledUnit, (size_t)l->n_units);
     size_t prelude = strlen(p->prelude);
     for (int u = 0; u < l->n_units; u++) {
-        char *text = arena_alloc(&l->arena, prelude + length[u] + 2, 1), *end = text;
+        char *text = arena_alloc(work, prelude + length[u] + 2, 1), *end = text;
         end = stpcpy(end, p->prelude);
         *end++ = '\n';
         for (size_t k = 1; k < p->n_kernels; k++) {
@@ -162,7 +162,7 @@ static CompiledUnit *compose(LoadedProgram *l, int *unit_of)
             *end++ = '\n';
         }
         unit[u].text = text;
-        unit[u].label = arena_printf(&l->arena, "generated C, part %d of %d", u + 1, l->n_units);
+        unit[u].label = arena_printf(work, "generated C, part %d of %d", u + 1, l->n_units);
     }
     return unit;
 }
@@ -228,11 +228,11 @@ static Status open_units(LoadedProgram *l, const CompiledUnit *compiled, const i
 
 // Cache or compiler, then loading. What loads well is put into the cache; a cached unit that does not load is
 // compiled again, once.
-static Status build(LoadedProgram *l, KernelFunction **function, StatusText *why)
+static Status build_in(LoadedProgram *l, Arena *work, KernelFunction **function, StatusText *why)
 {
     Device *d = l->device;
-    int *unit_of = arena_array(&l->arena, int, l->program->n_kernels + 1);
-    CompiledUnit *compiled = compose(l, unit_of);
+    int *unit_of = arena_array(work, int, l->program->n_kernels + 1);
+    CompiledUnit *compiled = compose(l, work, unit_of);
     size_t n = (size_t)l->n_units;
     l->unit = arena_array(&l->arena, Unit, n);
     l->stats.units = l->n_units;
@@ -242,31 +242,41 @@ static Status build(LoadedProgram *l, KernelFunction **function, StatusText *why
     Status s = compiler_identify(&d->compiler, why);
     if (s != STATUS_OK)
         return s;
-    const char **key = arena_array(&l->arena, const char *, n);
-    bool *missing = arena_array(&l->arena, bool, n);
-    const char *prefix = compiler_key(&l->arena, &d->compiler);
+    const char **key = arena_array(work, const char *, n);
+    bool *missing = arena_array(work, bool, n);
+    const char *prefix = compiler_key(work, &d->compiler);
     for (size_t u = 0; u < n; u++) {
-        key[u] = arena_printf(&l->arena, "program %s\n%ssource\n%s", l->program->name, prefix, compiled[u].text);
-        CacheFound found = cache_load(d->cache, &l->arena, key[u], &compiled[u].data, &compiled[u].n);
+        key[u] = arena_printf(work, "program %s\n%ssource\n%s", l->program->name, prefix, compiled[u].text);
+        CacheFound found = cache_load(d->cache, work, key[u], &compiled[u].data, &compiled[u].n);
         missing[u] = found != CACHE_HIT;
         l->stats.cache_hits += found == CACHE_HIT;
         l->stats.cache_damaged += found == CACHE_DAMAGED;
     }
     if (l->stats.cache_hits < l->n_units)
-        s = compiler_run(&d->compiler, &l->arena, compiled, missing, l->n_units, why);
+        s = compiler_run(&d->compiler, work, compiled, missing, l->n_units, why);
     if (s == STATUS_OK)
         s = open_units(l, compiled, unit_of, function, l->stats.cache_hits ? NULL : why);
     if (s != STATUS_OK && l->stats.cache_hits) {
         l->stats.cache_damaged += l->stats.cache_hits;
         l->stats.cache_hits = 0;
         memset(missing, 1, n * sizeof *missing);
-        s = compiler_run(&d->compiler, &l->arena, compiled, NULL, l->n_units, why);
+        s = compiler_run(&d->compiler, work, compiled, NULL, l->n_units, why);
         if (s == STATUS_OK)
             s = open_units(l, compiled, unit_of, function, why);
     }
     for (size_t u = 0; u < n && s == STATUS_OK; u++)
         if (missing[u])
             cache_store(d->cache, key[u], compiled[u].data, compiled[u].n);
+    return s;
+}
+
+// Texts and compiled objects are gone again when this returns: what runs is in the memory of the loader.
+static Status build(LoadedProgram *l, KernelFunction **function, StatusText *why)
+{
+    Arena work = {0};
+    Status s = build_in(l, &work, function, why);
+    arena_free(&work);
+    memory_give_back();
     return s;
 }
 
@@ -366,30 +376,20 @@ static bool cpu_is_shared(const LoadedProgram *l, uint32_t buffer)
     return l->place.is_shared && buffer < l->program->n_buffers && l->place.is_shared[buffer];
 }
 
-static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
+static Status cpu_write(LoadedProgram *l, uint32_t buffer, size_t offset, const void *data, size_t bytes,
+                        StatusText *why)
 {
-    const Program *p = l->program;
-    if (buffer == 0 || buffer >= p->n_buffers)
-        return status_fail(why, STATUS_INTERNAL, "program '%s' has no buffer %u", p->name, buffer);
-    if (bytes != p->buffer[buffer].bytes)
-        return status_fail(why, STATUS_INTERNAL, "buffer '%s' has %zu bytes, not %zu", p->buffer[buffer].name,
-                           p->buffer[buffer].bytes, bytes);
-    return STATUS_OK;
-}
-
-static Status cpu_write(LoadedProgram *l, uint32_t buffer, const void *data, size_t bytes, StatusText *why)
-{
-    Status s = check_access(l, buffer, bytes, why);
+    Status s = program_reach(l->program, buffer, offset, bytes, why);
     if (s == STATUS_OK && bytes)
-        memcpy(l->place.address[buffer], data, bytes);
+        memcpy(l->place.address[buffer] + offset, data, bytes);
     return s;
 }
 
-static Status cpu_read(LoadedProgram *l, uint32_t buffer, void *data, size_t bytes, StatusText *why)
+static Status cpu_read(LoadedProgram *l, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why)
 {
-    Status s = check_access(l, buffer, bytes, why);
+    Status s = program_reach(l->program, buffer, offset, bytes, why);
     if (s == STATUS_OK && bytes)
-        memcpy(data, l->place.address[buffer], bytes);
+        memcpy(data, l->place.address[buffer] + offset, bytes);
     return s;
 }
 

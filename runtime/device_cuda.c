@@ -350,38 +350,35 @@ static bool cuda_is_shared(const LoadedProgram *l, uint32_t buffer)
 
 // --- the host's side
 
-static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
+static Status check_access(const LoadedProgram *l, uint32_t buffer, size_t offset, size_t bytes, StatusText *why)
 {
-    const Program *p = l->program;
-    if (buffer == 0 || buffer >= p->n_buffers)
-        return status_fail(why, STATUS_INTERNAL, "program '%s' has no buffer %u", p->name, buffer);
-    if (bytes != p->buffer[buffer].bytes)
-        return status_fail(why, STATUS_INTERNAL, "buffer '%s' has %zu bytes, not %zu", p->buffer[buffer].name,
-                           p->buffer[buffer].bytes, bytes);
-    if (l->device->is_lost)
-        return status_fail(why, STATUS_NO_DEVICE, "%s failed before, and '%s' is lost with it", l->device->name, p->buffer[buffer].name);
-    return STATUS_OK;
+    Status status = program_reach(l->program, buffer, offset, bytes, why);
+    if (status == STATUS_OK && l->device->is_lost)
+        return status_fail(why, STATUS_NO_DEVICE, "%s failed before, and '%s' is lost with it", l->device->name,
+                           l->program->buffer[buffer].name);
+    return status;
 }
 
-static Status cuda_write(LoadedProgram *l, uint32_t buffer, const void *data, size_t bytes, StatusText *why)
+static Status cuda_write(LoadedProgram *l, uint32_t buffer, size_t offset, const void *data, size_t bytes,
+                         StatusText *why)
 {
     Device *d = l->device;
-    Status status = check_access(l, buffer, bytes, why);
+    Status status = check_access(l, buffer, offset, bytes, why);
     if (status != STATUS_OK || bytes == 0)
         return status;
-    const uint64_t to = (uint64_t)(uintptr_t)l->place.address[buffer];
+    const uint64_t to = (uint64_t)(uintptr_t)l->place.address[buffer] + offset;
     int error = d->driver->context_use(d->driver->self, d->context);
     error = error ? error : d->driver->copy_in(d->driver->self, to, data, bytes, l->stream);
     return cuda_status(d, error, why, "'%s' cannot be written", l->program->buffer[buffer].name);
 }
 
-static Status cuda_read(LoadedProgram *l, uint32_t buffer, void *data, size_t bytes, StatusText *why)
+static Status cuda_read(LoadedProgram *l, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why)
 {
     Device *d = l->device;
-    Status status = check_access(l, buffer, bytes, why);
+    Status status = check_access(l, buffer, offset, bytes, why);
     if (status != STATUS_OK || bytes == 0)
         return status;
-    const uint64_t from = (uint64_t)(uintptr_t)l->place.address[buffer];
+    const uint64_t from = (uint64_t)(uintptr_t)l->place.address[buffer] + offset;
     int error = d->driver->context_use(d->driver->self, d->context);
     error = error ? error : d->driver->copy_out(d->driver->self, data, from, bytes, l->stream);
     error = error ? error : d->driver->stream_wait(d->driver->self, l->stream);

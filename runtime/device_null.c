@@ -74,36 +74,26 @@ static Status null_load(Device *d, const Program *p, LoadedProgram **out_loaded,
     return s;
 }
 
-// The bytes of a buffer the host asks for, or NULL after a failure.
-static unsigned char *access_buffer(LoadedProgram *l, uint32_t buffer, size_t bytes, StatusText *why)
+static unsigned char *address(const LoadedProgram *l, uint32_t buffer)
 {
-    const Program *p = l->program;
-    if (buffer == 0 || buffer >= p->n_buffers)
-        status_fail(why, STATUS_INTERNAL, "program '%s' has no buffer %u", p->name, buffer);
-    else if (bytes != p->buffer[buffer].bytes)
-        status_fail(why, STATUS_INTERNAL, "buffer '%s' has %zu bytes, not %zu", p->buffer[buffer].name,
-                    p->buffer[buffer].bytes, bytes);
-    else
-        return l->memory.data + p->buffer[program_storage(p, buffer)].offset;
-    return NULL;
+    return l->memory.data + l->program->buffer[program_storage(l->program, buffer)].offset;
 }
 
-static Status null_write(LoadedProgram *l, uint32_t buffer, const void *data, size_t bytes, StatusText *why)
+static Status null_write(LoadedProgram *l, uint32_t buffer, size_t offset, const void *data, size_t bytes,
+                         StatusText *why)
 {
-    unsigned char *to = access_buffer(l, buffer, bytes, why);
-    if (!to)
-        return STATUS_INTERNAL;
-    memcpy(to, data, bytes);
-    return STATUS_OK;
+    Status s = program_reach(l->program, buffer, offset, bytes, why);
+    if (s == STATUS_OK && bytes)
+        memcpy(address(l, buffer) + offset, data, bytes);
+    return s;
 }
 
-static Status null_read(LoadedProgram *l, uint32_t buffer, void *data, size_t bytes, StatusText *why)
+static Status null_read(LoadedProgram *l, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why)
 {
-    unsigned char *from = access_buffer(l, buffer, bytes, why);
-    if (!from)
-        return STATUS_INTERNAL;
-    memcpy(data, from, bytes);
-    return STATUS_OK;
+    Status s = program_reach(l->program, buffer, offset, bytes, why);
+    if (s == STATUS_OK && bytes)
+        memcpy(data, address(l, buffer) + offset, bytes);
+    return s;
 }
 
 static Status null_run(LoadedProgram *l, StatusText *why)

@@ -5,6 +5,9 @@
 #include "checked.h"
 
 #include <errno.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +55,23 @@ size_t memory_available_bytes(void)
             available = left;
     }
     return available;
+}
+
+void memory_give_back(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
+size_t memory_resident_bytes(void)
+{
+    return find_number("/proc/self/status", "VmRSS:", 0) * 1024;
+}
+
+size_t memory_peak_bytes(void)
+{
+    return find_number("/proc/self/status", "VmHWM:", 0) * 1024;
 }
 
 static void touch_pages(void *user, int64_t begin, int64_t end, int thread)

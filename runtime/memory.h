@@ -23,4 +23,11 @@ void   block_unmap(Block *block);
 // Memory that can still be used without swapping; SIZE_MAX when the system does not say.
 size_t memory_available_bytes(void);
 
+// Gives memory that was freed back to the system, where the C library keeps it.
+void memory_give_back(void);
+
+// Resident memory of this process, now and at its highest; 0: the system does not say.
+size_t memory_resident_bytes(void);
+size_t memory_peak_bytes(void);
+
 #endif

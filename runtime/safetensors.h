@@ -25,6 +25,7 @@ typedef struct StTensor {
     int64_t    *size;                       // n_dims long, row-major
     int64_t     count;                      // elements
     size_t      bytes, offset;              // of its data; offset from the start of the data part
+    int64_t     first;                      // of a part (st_part): its first element's number in the whole
 } StTensor;
 
 typedef struct StMeta {
@@ -59,6 +60,9 @@ Status st_read_i32(const Safetensors *st, const StTensor *t, int32_t *out, Statu
 // In the storage of one of our element types.
 Status st_read_as(const Safetensors *st, const StTensor *t, DType dtype, void *out, StatusText *why);
 
+// Elements first .. first+n-1 of a tensor (within it), as a tensor of their own for the readers above: a large one in pieces.
+StTensor st_part(const StTensor *t, int64_t first, int64_t n);
+
 // The format's word for one of our element types.
 StDType st_dtype_of(DType dtype);
 
@@ -80,9 +84,9 @@ typedef struct StWriter StWriter;
 // Writes everything at once: temporary file beside `path`, fsync, rename, fsync of the folder.
 Status st_write(const char *path, const StSource *source, size_t n, const StMeta *meta, size_t n_meta, StatusText *why);
 
-// The same in steps, for data that need not be in memory together. After st_write_begin succeeded call
-// st_write_data once per tensor, in order, then st_write_end, which takes over the writer whatever happens; with
-// `keep` false, or after a failure, the old file stays as it was.
+// The same in steps, for data that need not be in memory together. After st_write_begin succeeded hand the data of all
+// tensors to st_write_data, in order, in pieces of any size; then call st_write_end, which takes over the writer whatever
+// happens; with `keep` false, or after a failure, the old file stays as it was.
 Status st_write_begin(const char *path, const StSource *source, size_t n, const StMeta *meta, size_t n_meta,
                       StWriter **out_writer, StatusText *why);
 Status st_write_data(StWriter *writer, const void *data, size_t bytes, StatusText *why);

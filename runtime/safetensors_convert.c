@@ -106,10 +106,21 @@ static Status to_i32(const Safetensors *st, const StTensor *t, const double *val
         double v = value[i];
         if (!(v >= INT32_MIN && v <= INT32_MAX) || v != floor(v))
             return status_fail(why, STATUS_DAMAGED, "%s: tensor '%.200s' holds %g at element %zu, which is not a 32-bit "
-                               "whole number", st->path, t->name, v, at + i);
+                               "whole number", st->path, t->name, v, (size_t)t->first + at + i);
         ((int32_t *)out)[at + i] = (int32_t)v;
     }
     return STATUS_OK;
+}
+
+StTensor st_part(const StTensor *t, int64_t first, int64_t n)
+{
+    StTensor part = *t;
+    size_t width = t->count ? t->bytes / (size_t)t->count : 0;
+    part.offset = t->offset + (size_t)first * width;
+    part.bytes = (size_t)n * width;
+    part.count = n;
+    part.first = t->first + first;
+    return part;
 }
 
 static Status convert(const Safetensors *st, const StTensor *t, Narrow *narrow, void *out, StatusText *why)

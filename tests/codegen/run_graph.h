@@ -152,7 +152,7 @@ static inline void write_leaves(Ran *r, LoadedProgram *l)
             }
         }
         if (bytes)
-            assert_int_equal(r->ops->write(l, b, data, bytes, &why), STATUS_OK);
+            assert_int_equal(r->ops->write(l, b, 0, data, bytes, &why), STATUS_OK);
     }
 }
 
@@ -180,7 +180,7 @@ static inline double compare_outputs(Ran *r, LoadedProgram *l, uint64_t *bits)
         size_t bytes = bytes_of(r->program, b);
         char *data = arena_alloc(&r->arena, bytes + 8, 1);
         if (bytes)
-            assert_int_equal(r->ops->read(l, b, data, bytes, &why), STATUS_OK);
+            assert_int_equal(r->ops->read(l, b, 0, data, bytes, &why), STATUS_OK);
         DType dtype = g->node[o->value].type.dtype;
         size_t count = bytes / dtype_row[dtype].bytes;
         const double *want = r->expected.value[o->value];

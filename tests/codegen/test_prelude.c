@@ -87,12 +87,12 @@ static void check_function(Device *device, int lanes, const Function *f)
             y[i] = 1;
     }
     uint32_t bx = program_find_buffer(r.program, BUFFER_INPUT, "x"), by = program_find_buffer(r.program, BUFFER_INPUT, "y");
-    assert_int_equal(device_cpu.write(l, bx, x, N * sizeof *x, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(l, bx, 0, x, N * sizeof *x, &why), STATUS_OK);
     if (f->exact2)
-        assert_int_equal(device_cpu.write(l, by, y, N * sizeof *y, &why), STATUS_OK);
+        assert_int_equal(device_cpu.write(l, by, 0, y, N * sizeof *y, &why), STATUS_OK);
     if (device_cpu.run(l, &why) != STATUS_OK)
         fail_msg("%s", why.text);
-    assert_int_equal(device_cpu.read(l, program_find_buffer(r.program, BUFFER_OUTPUT, "output.r"), got, N * sizeof *got, &why), STATUS_OK);
+    assert_int_equal(device_cpu.read(l, program_find_buffer(r.program, BUFFER_OUTPUT, "output.r"), 0, got, N * sizeof *got, &why), STATUS_OK);
     int wrong = 0;
     for (int i = 0; i < N; i++) {
         bool ends = f->exact2 && (i < N_SPECIAL || i >= N - 4) && !isfinite(x[i]);

@@ -143,9 +143,9 @@ static Status load_counted(Device *device, const Program *p, LoadedProgram **out
     return device_cpu.load(device, p, out, why);
 }
 
-static Status read_wrong(LoadedProgram *loaded, uint32_t buffer, void *data, size_t bytes, StatusText *why)
+static Status read_wrong(LoadedProgram *loaded, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why)
 {
-    const Status status = device_cpu.read(loaded, buffer, data, bytes, why);
+    const Status status = device_cpu.read(loaded, buffer, offset, data, bytes, why);
     if (loads == 2)
         ((float *)data)[7] += 0.5f;
     return status;

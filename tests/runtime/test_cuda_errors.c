@@ -220,7 +220,7 @@ static void test_an_error_that_lasts(void **state)
     assert_int_equal(device_cuda.run(t.loaded, &t.why), STATUS_NO_DEVICE);
     assert_string_equal(t.why.text, "the simulated GPU failed before, and is of no use to this process any more");
     t.why = (StatusText){0};
-    assert_int_equal(device_cuda.read(t.loaded, 1, x, sizeof x, &t.why), STATUS_NO_DEVICE);
+    assert_int_equal(device_cuda.read(t.loaded, 1, 0, x, sizeof x, &t.why), STATUS_NO_DEVICE);
     assert_string_equal(t.why.text, "the simulated GPU failed before, and 'x' is lost with it");
     LoadedProgram *l = NULL;
     t.why = (StatusText){0};
@@ -258,13 +258,13 @@ static Status whole_way(Try *t)
     if (status == STATUS_OK)
         status = load(t);
     if (status == STATUS_OK)
-        status = device_cuda.write(t->loaded, 1, x, sizeof x, &t->why);
+        status = device_cuda.write(t->loaded, 1, 0, x, sizeof x, &t->why);
     if (status == STATUS_OK)
         status = device_cuda.run(t->loaded, &t->why);
     if (status == STATUS_OK)
         status = device_cuda.run_timed(t->loaded, seconds, &t->why);
     if (status == STATUS_OK)
-        status = device_cuda.read(t->loaded, 3, x, sizeof x, &t->why);
+        status = device_cuda.read(t->loaded, 3, 0, x, sizeof x, &t->why);
     return status;
 }
 

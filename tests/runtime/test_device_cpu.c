@@ -45,10 +45,10 @@ static void run_affine(Device *d, LoadStats *out_stats)
     assert_string_equal(why.text, "");
     for (int run = 1; run <= 3; run++) {
         memset(y, 0, sizeof y);
-        assert_int_equal(device_cpu.write(l, 1, x, sizeof x, &why), STATUS_OK);
+        assert_int_equal(device_cpu.write(l, 1, 0, x, sizeof x, &why), STATUS_OK);
         assert_int_equal(device_cpu.run(l, &why), STATUS_OK);
-        assert_int_equal(device_cpu.read(l, 3, y, sizeof y, &why), STATUS_OK);
-        assert_int_equal(device_cpu.read(l, 4, &count, sizeof count, &why), STATUS_OK);
+        assert_int_equal(device_cpu.read(l, 3, 0, y, sizeof y, &why), STATUS_OK);
+        assert_int_equal(device_cpu.read(l, 4, 0, &count, sizeof count, &why), STATUS_OK);
         for (int i = 0; i < N; i++)
             assert_true(y[i] == (float)i + 1);
         assert_true(count == (float)run);
@@ -281,9 +281,9 @@ static float run_scale(LoadedProgram *l, int64_t n)
     StatusText why = {0};
     for (int i = 0; i < n; i++)
         x[i] = (float)i;
-    assert_int_equal(device_cpu.write(l, 2, x, (size_t)n * 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(l, 2, 0, x, (size_t)n * 4, &why), STATUS_OK);
     assert_int_equal(device_cpu.run(l, &why), STATUS_OK);
-    assert_int_equal(device_cpu.read(l, 4, y, (size_t)n * 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.read(l, 4, 0, y, (size_t)n * 4, &why), STATUS_OK);
     for (int64_t i = 8; i < n; i++)         // w is 1 .. 8 times something
         assert_true((y[i] - y[0]) * 2 == (y[1] - y[0]) * (float)((i % 8 + 1) * i));
     return y[0];
@@ -310,19 +310,19 @@ static void test_loading_beside(void **state)
     assert_true(device_cpu.is_shared(large, 1) && !device_cpu.is_shared(large, 5) && !device_cpu.is_shared(train, 1));
     device_cpu.stats(large, &stats);
     assert_int_equal(stats.arena_bytes, 12032 + 64 + 2 * 12032);     // x, its own counter, and what does not fit
-    assert_int_equal(device_cpu.write(train, 1, w, sizeof w, &why), STATUS_OK);
-    assert_int_equal(device_cpu.write(train, 5, &one, 4, &why), STATUS_OK);
-    assert_int_equal(device_cpu.write(large, 5, &one, 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(train, 1, 0, w, sizeof w, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(train, 5, 0, &one, 4, &why), STATUS_OK);
+    assert_int_equal(device_cpu.write(large, 5, 0, &one, 4, &why), STATUS_OK);
     for (int round = 1; round <= 4; round++) {
         float expected = (float)(1 << (round - 1));
         assert_true(run_scale(eval, 500) == expected);       // sees what training left
         assert_true(run_scale(large, 3000) == expected);     // counts for itself
         assert_true(run_scale(train, 1000) == expected);
-        assert_int_equal(device_cpu.read(train, 5, &count, 4, &why), STATUS_OK);
+        assert_int_equal(device_cpu.read(train, 5, 0, &count, 4, &why), STATUS_OK);
         assert_true(count == 2 * expected);
         for (int i = 0; i < 8; i++)
             w[i] += (float)(i + 1);
-        assert_int_equal(device_cpu.write(train, 1, w, sizeof w, &why), STATUS_OK);
+        assert_int_equal(device_cpu.write(train, 1, 0, w, sizeof w, &why), STATUS_OK);
     }
     device_cpu.unload(large);
     device_cpu.unload(eval);
