@@ -50,6 +50,7 @@ compare smlp_partial "$work/text.txt" T=16 train.batch=2
 compare looks "$work/text.txt" T=7
 compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
+    compare vmoe "$shared/data" train.batch=8
     for model in vit vit_moe widenet gmlp mlp_mixer convmixer; do
         compare "$model" "$shared/data" train.batch=3
     done

@@ -31,7 +31,7 @@ for f in "$tests"/../models/*.mix "${MIXC_SHARED:-$tests/../../shared}"/design/m
 done
 
 # Other published sizes: Xue et al. 2021, tables 1 to 3 (29, 63, 128 million; 45 and 83 for text); Lan et al. 2019, table 1
-# (18 million); Csordas et al. 2024 (244 million).
+# (18 million); Riquelme et al. 2021 (36.5, 296.9, 3446.0, 7160.8, 2688.6 million with the 18,291 classes of JFT); Csordas et al. 2024 (244 million).
 while read -r model wanted options; do
     # shellcheck disable=SC2086
     count "$tests/../models/$model.mix" "$wanted" $options
@@ -39,6 +39,11 @@ done << 'EOT'
 widenet 29691369 --size b
 widenet 63343081 --size h
 vit_moe 128090089 --size b
+vmoe 36465523 --size s32 every=99
+vmoe 296895347 --size s32
+vmoe 3445959539 --size l16
+vmoe 7160836211 --size h14
+vmoe 2688648051 --size h14last5
 albert 17683968 --size large --entry Encoder
 widenet_text 44780544 --size e8 --entry Encoder
 widenet_text 82566144 --size e16 --entry Encoder
