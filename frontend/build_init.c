@@ -143,29 +143,38 @@ static Val init_blocknormal(Build *b, const Expr *e)
     return val_tensor(times(b, x, 1 / sqrt((double)axis_size(b, t->axis[t->n_axes - 2]))), false);
 }
 
-// Standard deviation of all elements.
-static ValueId deviation(Build *b, ValueId x)
+// Standard deviation over some axes, with the number of elements less one below, as frameworks have it.
+static ValueId deviation(Build *b, ValueId x, const AxisList *over)
 {
     Graph *g = b->g;
-    AxisList all;
-    axes_of(b, val_tensor(x, false), &all);
-    double by = one_over_size(b, &all);
-    ValueId mean = times(b, graph_reduce(g, RED_SUM, x, all.id, all.n), by);
+    double n = 1 / one_over_size(b, over);
+    ValueId mean = times(b, graph_reduce(g, RED_SUM, x, over->id, over->n), 1 / n);
     ValueId c = graph_binary(g, OP_SUB, x, mean);
-    ValueId square = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, c, c), all.id, all.n);
-    return graph_map(g, ACT_SQRT, times(b, square, by));
+    ValueId square = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, c, c), over->id, over->n);
+    return graph_map(g, ACT_SQRT, times(b, square, 1 / (n > 1 ? n - 1 : 1)));
 }
 
+// Rows of one length, times the deviation that the whole had (Csordas et al. 2023: routers of feed-forward experts) or that each
+// row had (the same, 2024: routers of attention), over the deviation of what came out.
 static Val init_renorm(Build *b, const Expr *e)
 {
-    AxisList over;
+    AxisList over, all;
     Graph *g = b->g;
     Val x = value_of(b, call_arg(e, 0)->value);
     if (x.kind != VAL_TENSOR || !call_over(b, e, x, &over))
         return val_error();
+    x = to_float(b, x);
+    const Arg *keep = call_named(e, "keep");
+    const char *word = !keep ? "whole" : keep->value->kind == EXPR_NAME ? keep->value->text : "";
+    if (strcmp(word, "whole") && strcmp(word, "rows")) {
+        report(b, keep->at, "E0119", "`renorm` keeps the deviation of the `whole` or of its `rows`");
+        return val_error();
+    }
+    axes_of(b, val_tensor(x.id, false), &all);
     ValueId square = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, x.id, x.id), over.id, over.n);
     ValueId y = graph_binary(g, OP_DIV, x.id, graph_map(g, ACT_SQRT, square));
-    ValueId scale = graph_binary(g, OP_DIV, deviation(b, x.id), deviation(b, y));
+    ValueId wanted = deviation(b, x.id, strcmp(word, "rows") == 0 ? &over : &all);
+    ValueId scale = graph_binary(g, OP_DIV, wanted, deviation(b, y, &all));
     return val_tensor(graph_binary(g, OP_MUL, y, scale), false);
 }
 

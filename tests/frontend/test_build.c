@@ -295,6 +295,24 @@ static void initial_values_have_their_distributions(void **state)
     finish(&r);
 }
 
+// Rows (3, 4) and (1, 0), renormalised as the two papers' codes do.
+static void rows_are_renormalised(void **state)
+{
+    (void)state;
+    Run r;
+    build_text(&r, "mix 1\naxis E = 2, D = 2\nmodel M(x: [D]) -> y: [E] {\n"
+               "  a = select(index(E) == 0, index(D) + 3, 1 - index(D))\n"
+               "  param w[E,D] = renorm(a, over=D), r[E,D] = renorm(a, over=D, keep=rows)\n  y = x @[D] w + x @[D] r\n}\n", &(BuildOptions){0});
+    must_build(&r);
+    static const double whole[4] = {2.535462764, 3.380617019, 4.225771274, 0};
+    static const double rows[4] = {0.981980506, 1.309307341, 1.636634177, 0};
+    const double *w = evaluate(&r, "init", OUTPUT_NEXT, "M.w", &(Leaves){{0}, {0}});
+    const double *v = evaluate(&r, "init", OUTPUT_NEXT, "M.r", &(Leaves){{0}, {0}});
+    for (size_t i = 0; i < 4; i++)
+        assert_true(fabs(w[i] - whole[i]) < 1e-8 && fabs(v[i] - rows[i]) < 1e-8);
+    finish(&r);
+}
+
 static void a_balanced_hash_is_even_and_differs_by_column(void **state)
 {
     (void)state;
@@ -389,6 +407,7 @@ int main(void)
         cmocka_unit_test(concat_lays_parts_along_the_new_axis),
         cmocka_unit_test(concat_keeps_the_order_of_the_larger_part),
         cmocka_unit_test(initial_values_have_their_distributions),
+        cmocka_unit_test(rows_are_renormalised),
         cmocka_unit_test(a_balanced_hash_is_even_and_differs_by_column),
         cmocka_unit_test(ranged_parameters_are_stored_at_the_upper_bound),
         cmocka_unit_test(pooled_penalties_count_once),
