@@ -194,6 +194,12 @@ Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int6
     return s;
 }
 
+Scope *scope_set_threads(Scope *s)
+{
+    s->is_thread = true;
+    return s;
+}
+
 static void forget_name(Emitter *E, const char *name)
 {
     for (size_t i = E->names.n; i-- > 0;)

@@ -113,6 +113,8 @@ void   scope_close(Emitter *E, Scope *s);
 void   scope_line(Scope *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // A variable that somebody else's text declares in scope `s`, for use in indices. `multiple` divides it.
 Ix     scope_var(Emitter *E, Scope *s, const char *name, int64_t lo, int64_t hi, int64_t multiple);
+// CUDA: threads go through the scope each on its own, so that nothing in it may wait for the whole block. Returns s.
+Scope *scope_set_threads(Scope *s);
 // Makes an existing variable of scope s the lane variable there and below: vectors hold `lanes` values from it on.
 void   scope_set_lane(Scope *s, Ix var, int lanes);
 int    scope_lane_count(const Scope *s);

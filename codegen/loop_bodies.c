@@ -107,7 +107,7 @@ void loop_block(Emitter *E, Scope *s, Ix block, int64_t length, int64_t size, Lo
 // A statement that one thread of the block makes.
 Scope *loop_single(Emitter *E, Scope *s)
 {
-    return E->dialect == DIALECT_CUDA ? scope_block(E, s, "if (threadIdx.x == 0) {") : s;
+    return E->dialect == DIALECT_CUDA ? scope_set_threads(scope_block(E, s, "if (threadIdx.x == 0) {")) : s;
 }
 
 void loop_single_end(Emitter *E, Scope *outer, Scope *s)

@@ -25,6 +25,7 @@ static void emit_strip(ProductText *P, Scope *at, int operand, const char *x0, c
     const char *e = emit_name(E, "e"), *x = emit_name(E, "x"), *k = emit_name(E, "k");
     Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (unsigned %s = threadIdx.x; %s < %d; %s += blockDim.x) {", e, e,
                                                   SIDE * TERMS, e));
+    scope_set_threads(loop);
     scope_line(loop, "const long %s = %s + %s %% %d, %s = %s + %s / %d;", x, x0, e, SIDE, k, k0, e, SIDE);
     scope_line(loop, "shared[%d + %s] = 0.0f;", base, e);
     Scope *inside = scope_block(E, loop, arena_printf(E->arena, "if (%s < %lld && %s < %lld) {", x, N(outer->size), k,
@@ -52,7 +53,7 @@ static void emit_terms(ProductText *P, Scope *at, const char *acc, const char *i
     scope_line(step, "const float *const a = shared + k*%d + threadIdx.x / %d * %d;", SIDE, SIDE / EACH, EACH);
     scope_line(step, "const float *const b = shared + %d + k*%d + threadIdx.x %% %d * %d;", SIDE * TERMS, SIDE, SIDE / EACH, EACH);
     scope_line(step, "for (int q = 0; q < %d; q++)", EACH * EACH);
-    scope_line(step, "    %s[q] += a[q / %d]*b[q %% %d];", acc, EACH, EACH);
+    scope_line(step, "    %s[q] = fmaf(a[q / %d], b[q %% %d], %s[q]);", acc, EACH, EACH, acc);
     scope_close(E, step);
     scope_line(terms, "__syncthreads();");
     scope_close(E, terms);
@@ -82,6 +83,7 @@ void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *tex
     emit_terms(&P, top, acc, i0, j0);
     const char *q = emit_name(E, "q"), *i = emit_name(E, "i"), *j = emit_name(E, "j"), *y = emit_name(E, "y");
     Scope *each = scope_block(E, top, arena_printf(E->arena, "for (int %s = 0; %s < %d; %s++) {", q, q, EACH * EACH, q));
+    scope_set_threads(each);
     scope_line(each, "const long %s = %s + threadIdx.x / %d * %d + %s / %d;", i, i0, SIDE / EACH, EACH, q, EACH);
     scope_line(each, "const long %s = %s + threadIdx.x %% %d * %d + %s %% %d;", j, j0, SIDE / EACH, EACH, q, EACH);
     Scope *inside = scope_block(E, each, arena_printf(E->arena, "if (%s < %lld && %s < %lld) {", i, N(rows), j, N(cols)));

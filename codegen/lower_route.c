@@ -5,6 +5,8 @@
 
 #include "emit_parts.h"
 
+#include <math.h>
+
 typedef struct Route {
     ValueId  v;
     AxisId   item[MAX_AXES]; size_t n_items;        // axes whose points are work items
@@ -120,7 +122,7 @@ static Env whole_env(Emitter *E, const Route *r)
 static const char *score(Emitter *E, Scope *s, ValueId x, const Env *env)
 {
     Val v = val_named(E, s, val_float(E, emit_value(E, s, x, env)), "score");
-    return arena_printf(E->arena, "%s == %s ? %s : -__builtin_inff()", v.text, v.text, v.text);
+    return arena_printf(E->arena, "%s == %s ? %s : %s", v.text, v.text, v.text, val_const(E, -HUGE_VAL, VAL_FLOAT).text);
 }
 
 // The best so far stay sorted: a better one is inserted, the last falls out.

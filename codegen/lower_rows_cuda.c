@@ -9,8 +9,8 @@ enum { THREADS = 64, MOST_SHARED_FLOATS = 12288 };
 static Scope *share(Rows *R, Scope *at, const char *hint, int64_t size, const char **out_name)
 {
     *out_name = emit_name(R->E, hint);
-    return scope_block(R->E, at, arena_printf(R->E->arena, "for (long %s = threadIdx.x; %s < %lld; %s += blockDim.x) {",
-                                              *out_name, *out_name, N(size), *out_name));
+    return scope_set_threads(scope_block(R->E, at, arena_printf(R->E->arena, "for (long %s = threadIdx.x; %s < %lld; %s += blockDim.x) {",
+                                                                *out_name, *out_name, N(size), *out_name)));
 }
 
 static Ix bounded(Rows *R, Scope *at, const char *name, int64_t size)
@@ -44,8 +44,8 @@ static void emit_wide(Rows *R, Scope *at, RowsPart *part, Ix row)
     scope_line(cols, "float %s = 0.0f;", s);
     Scope *loop = scope_block(E, cols, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", k, k, N(terms), k));
     const Ix term = bounded(R, loop, k, terms);
-    const char *a = operand(R, loop, part, 0, row, term, PREC_PRODUCT), *b = operand(R, loop, part, 1, col, term, PREC_UNARY);
-    scope_line(loop, "%s += %s*%s;", s, a, b);
+    const char *a = operand(R, loop, part, 0, row, term, PREC_COMPARE), *b = operand(R, loop, part, 1, col, term, PREC_COMPARE);
+    scope_line(loop, "%s = fmaf(%s, %s, %s);", s, a, b, s);
     scope_close(E, loop);
     scope_line(cols, "(%s)[%s] = %s;", buffer(R, part->text.p.value), c, s);
     scope_close(E, cols);

@@ -2,6 +2,7 @@
 // lie in scratch for later (probabilities that a product reads) and the reductions that do not wait for another one.
 #include "lower_rows.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct Stage {
@@ -149,9 +150,9 @@ static void emit_columns(Stage *S, Scope *row_scope, Ix row, const char *t, cons
     scope_close(E, loop);
 }
 
-static const char *start_of(Red red)
+static const char *start_of(Emitter *E, Red red)
 {
-    return red == RED_SUM ? "0.0f" : red == RED_MAX ? "-__builtin_inff()" : "__builtin_inff()";
+    return val_const(E, red == RED_SUM ? 0 : red == RED_MAX ? -HUGE_VAL : HUGE_VAL, VAL_FLOAT).text;
 }
 
 static void emit_stage(Stage *S, Scope *at)
@@ -168,9 +169,9 @@ static void emit_stage(Stage *S, Scope *at)
         S->acc[i] = emit_name(E, "a");
         S->vec[i] = vectors ? emit_name(E, "v") : NULL;
         if (vectors)
-            scope_line(rows, "vf %s = (vf){0} + %s;", S->vec[i], start_of(red));
+            scope_line(rows, "vf %s = (vf){0} + %s;", S->vec[i], start_of(E, red));
         else
-            scope_line(rows, "float %s = %s;", S->acc[i], start_of(red));
+            scope_line(rows, "float %s = %s;", S->acc[i], start_of(E, red));
     }
     scope_line(rows, "long %s = 0;", c);
     if (vectors)
@@ -234,8 +235,8 @@ void rows_emit_stages(Rows *R, Scope *at)
 static Scope *open_columns(Rows *R, Scope *at, const char **out_name)
 {
     *out_name = emit_name(R->E, "c");
-    return scope_block(R->E, at, arena_printf(R->E->arena, "for (long %s = threadIdx.x; %s < %lld; %s += blockDim.x) {",
-                                              *out_name, *out_name, (long long)R->n_cols, *out_name));
+    return scope_set_threads(scope_block(R->E, at, arena_printf(R->E->arena, "for (long %s = threadIdx.x; %s < %lld; %s += blockDim.x) {",
+                                                                *out_name, *out_name, (long long)R->n_cols, *out_name)));
 }
 
 static void emit_columns_cuda(Stage *S, Scope *row_scope, Ix row)
@@ -278,7 +279,7 @@ static void emit_stage_cuda(Stage *S, Scope *row_scope, Ix row)
         const Red red = R->g->node[S->reduce[i]].attr[0].red;
         S->acc[i] = emit_name(E, "a");
         scope_line(row_scope, "float %s = %s;", S->acc[i],
-                   red == RED_SUM ? "0.0f" : red == RED_MAX ? "float_s(-0x00800000)" : "float_s(0x7f800000)");
+                   start_of(E, red));
     }
     emit_columns_cuda(S, row_scope, row);
     for (size_t i = 0; i < S->n_reduces; i++) {
@@ -304,7 +305,7 @@ void rows_emit_stages_cuda(Rows *R, Scope *row_scope, Ix row)
         if (S.n_writes + S.n_reduces > 0)
             emit_stage_cuda(&S, row_scope, row);
     }
-    Scope *one = scope_block(E, row_scope, "if (threadIdx.x == 0) {");
+    Scope *one = scope_set_threads(scope_block(E, row_scope, "if (threadIdx.x == 0) {"));
     for (size_t i = 0; i < R->L->n_members; i++) {
         const ValueId v = R->L->member[i];
         if (R->class_of[v] == ROWS_OUT)

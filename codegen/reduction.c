@@ -75,6 +75,13 @@ void emit_accumulate(Emitter *E, Scope *s, Red f, bool is_int, Val acc, Val x)
     }
 }
 
+// CUDA texts are compiled without contraction, so they say where one is meant.
+static void accumulate_product(Emitter *E, Scope *s, Val acc, const Node *n, const Env *inner)
+{
+    const Val a = val_float(E, emit_value(E, s, n->in[0], inner)), b = val_float(E, emit_value(E, s, n->in[1], inner));
+    scope_line(s, "%s = fmaf(%s, %s, %s);", acc.text, val_text(E, a, PREC_COMPARE), val_text(E, b, PREC_COMPARE), acc.text);
+}
+
 // One product of a convolution: x[o - s + left] * k[s].
 static Val conv_body(Emitter *E, Scope *s, const Node *n, const Reduction *r, const Env *inner, Ix place)
 {
@@ -246,7 +253,10 @@ Val emit_reduction_part(Emitter *E, Scope *home, ValueId v, const Env *env, cons
             r.tap = at;
         else
             env_set(&inner, last, at);
-        emit_accumulate(E, loop, r.f, r.is_int, acc, body(E, loop, v, &r, &inner, place));
+        if (E->dialect == DIALECT_CUDA && n->op == OP_CONTRACT)
+            accumulate_product(E, loop, acc, n, &inner);
+        else
+            emit_accumulate(E, loop, r.f, r.is_int, acc, body(E, loop, v, &r, &inner, place));
         scope_close(E, loop);
     }
     while (depth)

@@ -34,12 +34,14 @@ typedef enum PtxForm {
 #define ST(form, space, of, n) FORM_##form,
 #define ATOM(form, space, of, n, value) FORM_##form,
 #define RED(form, space, of, n, value) FORM_##form,
-#define CONTROL(form) FORM_##form,
+#define OTHER(form, unit, operands) FORM_##form,
 #include "ptx_ops.def"
     FORM_COUNT
 } PtxForm;
 
-typedef enum PtxKind { KIND_ALU, KIND_LD, KIND_ST, KIND_ATOM, KIND_RED, KIND_CONTROL } PtxKind;
+typedef enum PtxKind { KIND_ALU, KIND_LD, KIND_ST, KIND_ATOM, KIND_RED, KIND_OTHER } PtxKind;
+// Which file executes a row of OTHER: sim_run.c, sim_exchange.c, sim_tensor.c, sim_copy.c.
+typedef enum PtxUnit { UNIT_NONE, UNIT_CONTROL, UNIT_EXCHANGE, UNIT_TENSOR, UNIT_COPY } PtxUnit;
 typedef enum PtxSpace { SPACE_NONE, SPACE_GLOBAL, SPACE_SHARED, SPACE_LOCAL, SPACE_GENERIC, SPACE_PARAM } PtxSpace;
 typedef enum PtxType { TYPE_pred, TYPE_u8, TYPE_s8, TYPE_u16, TYPE_s16, TYPE_u32, TYPE_s32, TYPE_f32, TYPE_u64, TYPE_s64, TYPE_f64 } PtxType;
 
@@ -49,20 +51,33 @@ typedef struct PtxRow {
     PtxSpace    space;
     uint8_t     n;                          // ALU: operands with the result; memory: values; atomics: operands
     uint8_t     type[4];                    // PtxType of each operand of ALU, [0] of memory
+    PtxUnit     unit;
+    const char *operands;                   // OTHER: how they are read
+    bool        is_strong;                  // volatile, relaxed and so on: made for threads that race
 } PtxRow;
 
 extern const PtxRow ptx_row[FORM_COUNT];
 
-// Operand i is register slot reg[i], or constant ~reg[i] when negative. ALU: result first. Memory: the address
-// (NO_REG: `offset` is all of it), then the values.
+typedef struct PtxAddress {
+    int32_t reg;                            // NO_REG: `offset` is all of it
+    bool    is_narrow;                      // the register has 32 bits
+    int64_t offset;
+} PtxAddress;
+
+enum { INSN_REGS = 20 };
+
+// Operand i is register slot reg[i], or constant ~reg[i] when negative: results first, then sources, as written.
 typedef struct PtxInsn {
-    uint16_t form;
-    bool     guard_not, is_narrow;          // is_narrow: the address register has 32 bits
-    int32_t  guard;                         // NO_REG: always
-    int32_t  reg[5];
-    int64_t  offset;                        // memory: added to the address; branches: index of the target
-    uint32_t line;                          // in the PTX
-    uint32_t source_file, source_line;      // from .loc; 0: unknown
+    uint16_t   form;
+    bool       guard_not;
+    uint8_t    n_results, n_regs, n_numbers;
+    int32_t    guard;                       // NO_REG: always
+    int32_t    reg[INSN_REGS];
+    PtxAddress address[2];
+    uint32_t   number[3];                   // literal operands
+    uint32_t   target;                      // branches: index of the instruction
+    uint32_t   line;                        // in the PTX
+    uint32_t   source_file, source_line;    // from .loc; 0: unknown
 } PtxInsn;
 
 // Registers `prefix`0 ... of one width; they start at slot `first`.

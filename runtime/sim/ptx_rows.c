@@ -5,14 +5,19 @@
 #include <string.h>
 
 const PtxRow ptx_row[FORM_COUNT] = {
-#define ALU1(form, d, a, value) [FORM_##form] = {#form, KIND_ALU, SPACE_NONE, 2, {TYPE_##d, TYPE_##a}},
-#define ALU2(form, d, a, b, value) [FORM_##form] = {#form, KIND_ALU, SPACE_NONE, 3, {TYPE_##d, TYPE_##a, TYPE_##b}},
-#define ALU3(form, d, a, b, c, value) [FORM_##form] = {#form, KIND_ALU, SPACE_NONE, 4, {TYPE_##d, TYPE_##a, TYPE_##b, TYPE_##c}},
-#define LD(form, space, of, n) [FORM_##form] = {#form, KIND_LD, SPACE_##space, n, {TYPE_##of}},
-#define ST(form, space, of, n) [FORM_##form] = {#form, KIND_ST, SPACE_##space, n, {TYPE_##of}},
-#define ATOM(form, space, of, n, value) [FORM_##form] = {#form, KIND_ATOM, SPACE_##space, n, {TYPE_##of}},
-#define RED(form, space, of, n, value) [FORM_##form] = {#form, KIND_RED, SPACE_##space, n, {TYPE_##of}},
-#define CONTROL(form) [FORM_##form] = {#form, KIND_CONTROL, SPACE_NONE, 0, {0}},
+#define ROW(form, ...) [FORM_##form] = {.name = #form, .operands = "", __VA_ARGS__},
+#define MEMORY(form, what, in, of, many, strong) \
+    ROW(form, .kind = KIND_##what, .space = SPACE_##in, .n = many, .type = {TYPE_##of}, .is_strong = strong)
+#define ALU1(form, d, a, value) ROW(form, .kind = KIND_ALU, .n = 2, .type = {TYPE_##d, TYPE_##a})
+#define ALU2(form, d, a, b, value) ROW(form, .kind = KIND_ALU, .n = 3, .type = {TYPE_##d, TYPE_##a, TYPE_##b})
+#define ALU3(form, d, a, b, c, value) ROW(form, .kind = KIND_ALU, .n = 4, .type = {TYPE_##d, TYPE_##a, TYPE_##b, TYPE_##c})
+#define LD(form, in, of, n) MEMORY(form, LD, in, of, n, false)
+#define ST(form, in, of, n) MEMORY(form, ST, in, of, n, false)
+#define STRONG_LD(form, in, of, n) MEMORY(form, LD, in, of, n, true)
+#define STRONG_ST(form, in, of, n) MEMORY(form, ST, in, of, n, true)
+#define ATOM(form, in, of, n, value) MEMORY(form, ATOM, in, of, n, true)
+#define RED(form, in, of, n, value) MEMORY(form, RED, in, of, n, true)
+#define OTHER(form, by, how) [FORM_##form] = {.name = #form, .kind = KIND_OTHER, .unit = UNIT_##by, .operands = how},
 #include "ptx_ops.def"
 };
 

@@ -38,8 +38,14 @@ typedef struct SimLaunch {
     COUNTER(thread_instructions)            /* of lanes that took part */ \
     COUNTER(divergent_branches) \
     COUNTER(barriers)                       /* of blocks */ \
-    COUNTER(global_requests) COUNTER(global_sectors)        /* sectors of 32 bytes */ \
-    COUNTER(shared_requests) COUNTER(bank_conflicts)        /* conflicts: further passes that a request needs */
+    COUNTER(global_requests) COUNTER(global_sectors)        /* of warps: sectors of 32 bytes between L1 and L2 */ \
+    COUNTER(global_bytes)                   /* that lanes ask for */ \
+    COUNTER(first_read_sectors) COUNTER(first_written_sectors)      /* each once in a launch: what memory has to move */ \
+    COUNTER(shared_requests) COUNTER(shared_bytes) \
+    COUNTER(bank_conflicts)                 /* further passes that a request to shared memory needs */ \
+    COUNTER(copy_bytes)                     /* by cp.async */ \
+    COUNTER(flops)                          /* of float32 additions, products and fused ones, without tensor cores */ \
+    COUNTER(tensor_flops)
 
 typedef struct SimCounters {                // added to by every launch
 #define COUNTER(name) uint64_t name;

@@ -36,6 +36,28 @@ static uint32_t to_bf16(uint32_t bits)
     return (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
+// To the nearest, ties to even, by way of the compiler's half precision.
+static uint16_t to_f16(float x)
+{
+    const _Float16 h = (_Float16)x;
+    uint16_t bits;
+    memcpy(&bits, &h, sizeof bits);
+    return x != x ? 0x7fff : bits;
+}
+
+static float from_f16(uint16_t bits)
+{
+    _Float16 h;
+    memcpy(&h, &bits, sizeof h);
+    return (float)h;
+}
+
+// To the nearest of 10 fraction bits, ties away from zero.
+static uint32_t to_tf32(uint32_t bits)
+{
+    return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & ~0x1fffu;
+}
+
 // Four bytes out of the eight of b:a; a selector's high bit repeats the sign of its byte.
 static uint32_t pick_bytes(uint32_t a, uint32_t b, uint32_t selectors)
 {
@@ -54,6 +76,25 @@ static uint32_t field(uint32_t a, uint32_t from, uint32_t length)
 {
     const uint64_t mask = length < 32 ? (UINT64_C(1) << length) - 1 : UINT32_MAX;
     return from < 32 ? (uint32_t)(a >> from & mask) : 0;
+}
+
+// The same, and the field's highest bit fills what is above it.
+static int32_t field_s(int32_t a, uint32_t from, uint32_t length)
+{
+    const uint32_t last = length == 0 ? 0 : from + length - 1 < 31 ? from + length - 1 : 31;
+    const uint32_t sign = (uint32_t)a >> last & 1;
+    if (length == 0)
+        return 0;
+    const uint32_t bits = field((uint32_t)a, from, length), width = from < 32 && from + length <= 32 ? length : from < 32 ? 32 - from : 0;
+    return (int32_t)(width >= 32 || !sign ? bits : bits | ~((UINT32_C(1) << width) - 1));
+}
+
+static uint32_t reverse_bits(uint32_t a)
+{
+    uint32_t r = 0;
+    for (unsigned k = 0; k < 32; k++)
+        r |= (a >> k & 1) << (31 - k);
+    return r;
 }
 
 #define LANES(body) \

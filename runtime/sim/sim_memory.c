@@ -1,21 +1,8 @@
-// Loads, stores and atomics. Each access is checked for bounds, alignment, values that nobody wrote and, in shared
-// memory, for other threads that touched the byte since the last barrier.
+// Loads, stores and atomics. Each access is checked for bounds, alignment, values that nobody wrote, and for other threads that
+// touched the place and are not ordered with it (sim_race.c).
 #include "sim_state.h"
 
 #include <string.h>
-
-typedef struct Access {
-    const PtxInsn *insn;
-    uint32_t       thread;
-    uint64_t       address;
-    size_t         bytes;
-    bool           reads, writes;
-} Access;
-
-typedef struct Place {
-    unsigned char *data;
-    uint8_t       *defined;                 // NULL: always
-} Place;
 
 static const uint8_t memory_bytes[] = {[TYPE_pred] = 1, [TYPE_u8] = 1, [TYPE_s8] = 1, [TYPE_u16] = 2, [TYPE_s16] = 2,
     [TYPE_u32] = 4, [TYPE_s32] = 4, [TYPE_f32] = 4, [TYPE_u64] = 8, [TYPE_s64] = 8, [TYPE_f64] = 8};
@@ -80,34 +67,11 @@ static bool find_global(Sim *s, const Access *a, Place *out)
     for (size_t b = 0; a->reads && out->defined && b < a->bytes; b++)
         if (!out->defined[b])
             return sim_fail(s, a->insn, "thread %u reads byte %zu of '%s', which nobody wrote", a->thread, at + b, found->name);
-    return true;
+    // It lies in one page, because it is aligned.
+    return sim_check_race(s, a, &sim_page(s, a->address)->ground, a->address % PAGE_BYTES, at, found->name);
 }
 
 // --- shared and local memory
-
-// Two threads meet at a byte when neither waited for the other at a barrier, and one of them writes.
-static bool check_race(Sim *s, const Access *a, Traffic *t, size_t at)
-{
-    const uint16_t me = (uint16_t)a->thread;
-    if (t->write_epoch == s->epoch && t->writer != me)
-        return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory, which thread %u wrote with no barrier between",
-                        a->thread, verb(a), at, t->writer);
-    if (a->writes && t->read_epoch == s->epoch && t->reader != me) {
-        if (t->reader == MANY_THREADS)
-            return sim_fail(s, a->insn, "thread %u writes byte %zu of shared memory, which others read with no barrier between",
-                            a->thread, at);
-        return sim_fail(s, a->insn, "thread %u writes byte %zu of shared memory, which thread %u read with no barrier between",
-                        a->thread, at, t->reader);
-    }
-    if (a->writes) {
-        t->write_epoch = s->epoch;
-        t->writer = me;
-    } else {
-        t->reader = t->read_epoch == s->epoch && t->reader != me ? MANY_THREADS : me;
-        t->read_epoch = s->epoch;
-    }
-    return true;
-}
 
 static bool find_shared(Sim *s, const Access *a, Place *out)
 {
@@ -116,14 +80,13 @@ static bool find_shared(Sim *s, const Access *a, Place *out)
                         (unsigned long long)a->address, s->shared_bytes);
     size_t at = (size_t)a->address;
     *out = (Place){s->shared + at, s->shared_defined + at};
-    const PtxKind kind = ptx_row[a->insn->form].kind;
     for (size_t b = 0; b < a->bytes; b++) {
+        if (s->shared_flight[at + b])
+            return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory while a copy to it is under way", a->thread, verb(a), at + b);
         if (a->reads && !out->defined[b])
             return sim_fail(s, a->insn, "thread %u reads byte %zu of shared memory, which nobody wrote", a->thread, at + b);
-        if (kind != KIND_ATOM && kind != KIND_RED && !check_race(s, a, &s->traffic[at + b], at + b))
-            return false;
     }
-    return true;
+    return sim_check_race(s, a, &s->ground, at, at, NULL);
 }
 
 static bool find_local(Sim *s, const Access *a, Place *out)
@@ -149,7 +112,7 @@ static bool find_param(Sim *s, const Access *a, Place *out)
     return true;
 }
 
-static bool find_place(Sim *s, PtxSpace space, const Access *a, Place *out)
+bool sim_find(Sim *s, PtxSpace space, const Access *a, Place *out)
 {
     if (a->address % a->bytes != 0)
         return sim_fail(s, a->insn, "thread %u %s %zu bytes at the address 0x%llx, which is no multiple of %zu", a->thread, verb(a),
@@ -164,10 +127,8 @@ static bool find_place(Sim *s, PtxSpace space, const Access *a, Place *out)
     return sim_fail(s, a->insn, "an access to no space");
 }
 
-static PtxSpace narrow_generic(PtxSpace space, uint64_t *address)
+PtxSpace sim_narrow_generic(uint64_t *address)
 {
-    if (space != SPACE_GENERIC)
-        return space;
     if (*address - SIM_SHARED_WINDOW < SIM_WINDOW_BYTES) {
         *address -= SIM_SHARED_WINDOW;
         return SPACE_SHARED;
@@ -181,15 +142,28 @@ static PtxSpace narrow_generic(PtxSpace space, uint64_t *address)
 
 // --- counters
 
+// A sector that this launch had not read or written before comes from memory, or goes there.
+static void count_first_touch(Sim *s, uint64_t sector, bool reads, bool writes)
+{
+    const uint64_t address = sector * SECTOR_BYTES, k = address % PAGE_BYTES / SECTOR_BYTES, bit = UINT64_C(1) << k % 64;
+    Page *p = sim_page(s, address);
+    if (reads && !((p->read[k / 64] | p->written[k / 64]) & bit))
+        s->counters->first_read_sectors++;
+    if (writes && !(p->written[k / 64] & bit))
+        s->counters->first_written_sectors++;
+    p->read[k / 64] |= reads ? bit : 0;
+    p->written[k / 64] |= writes ? bit : 0;
+}
+
 // Sectors of 32 bytes that the lanes of a warp touch.
-static void count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask)
+void sim_count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask, bool reads, bool writes)
 {
     uint64_t seen[2 * WARP_LANES];
     size_t n = 0;
     for (int l = 0; l < WARP_LANES; l++) {
         if (!(mask >> l & 1))
             continue;
-        for (uint64_t sector = address[l] / 32; sector <= (address[l] + bytes - 1) / 32; sector++) {
+        for (uint64_t sector = address[l] / SECTOR_BYTES; sector <= (address[l] + bytes - 1) / SECTOR_BYTES; sector++) {
             size_t i = n;
             while (i > 0 && seen[i - 1] != sector)
                 i--;
@@ -197,16 +171,20 @@ static void count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t
                 seen[n++] = sector;
         }
     }
+    for (size_t i = 0; i < n; i++)
+        count_first_touch(s, seen[i], reads, writes);
     s->counters->global_requests++;
     s->counters->global_sectors += n;
+    s->counters->global_bytes += bytes * (uint64_t)__builtin_popcount(mask);
 }
 
 // Passes beyond the first: the largest number of different words that lanes want from one of the 32 banks. Wider
 // accesses are served for so many lanes at a time that a pass moves 128 bytes at most.
-static void count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask)
+void sim_count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask)
 {
     const int lanes_at_once = bytes <= 4 ? WARP_LANES : (int)(128 / bytes);
     s->counters->shared_requests++;
+    s->counters->shared_bytes += bytes * (uint64_t)__builtin_popcount(mask);
     for (int from = 0; from < WARP_LANES; from += lanes_at_once) {
         uint64_t word[WARP_LANES];
         uint8_t depth[WARP_LANES] = {0}, most = 0;
@@ -255,76 +233,91 @@ static void put(const Sim *s, Slot *to, int32_t reg, PtxType type, int lane, uin
     }
 }
 
-static void move(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
+static void load(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
 {
     const PtxRow *row = &ptx_row[i->form];
     const PtxType type = (PtxType)row->type[0];
     const size_t bytes = memory_bytes[type];
-    uint64_t bits = 0;
-    if (row->kind == KIND_LD) {
-        for (size_t v = 0; v < row->n; v++) {
-            memcpy(&bits, at.data + v * bytes, bytes);
-            put(s, &w->reg[i->reg[1 + v]], i->reg[1 + v], type, lane, bits);
-        }
-        return;
+    for (size_t v = 0; v < row->n; v++) {
+        uint64_t bits = 0;
+        memcpy(&bits, at.data + v * bytes, bytes);
+        put(s, &w->reg[i->reg[v]], i->reg[v], type, lane, bits);
     }
-    if (row->kind == KIND_ST) {
-        for (size_t v = 0; v < row->n; v++) {
-            bits = get(sim_source(s, w, i->reg[1 + v]), type, lane);
-            memcpy(at.data + v * bytes, &bits, bytes);
-        }
-    } else {
-        uint64_t operand[2] = {0};
-        memcpy(&bits, at.data, bytes);
-        for (int v = 0; v < row->n; v++)
-            operand[v] = get(sim_source(s, w, i->reg[2 + v]), type, lane);
-        uint64_t result = sim_atomic((PtxForm)i->form, bits, operand[0], operand[1]);
-        if (row->kind == KIND_ATOM)
-            put(s, &w->reg[i->reg[1]], i->reg[1], type, lane, bits);
-        memcpy(at.data, &result, bytes);
-    }
-    if (at.defined)
-        memset(at.defined, 1, bytes * (row->kind == KIND_ST ? row->n : 1));
 }
 
-static bool check_sources(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask)
+// What has no value leaves none behind.
+static void store(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
 {
     const PtxRow *row = &ptx_row[i->form];
-    bool good = i->reg[0] == NO_REG || sim_is_defined(s, w, i, i->reg[0], mask);
-    const int first = row->kind == KIND_ST ? 1 : 2;
-    for (int v = 0; good && row->kind != KIND_LD && v < row->n; v++)
-        good = sim_is_defined(s, w, i, i->reg[first + v], mask);
-    return good;
+    const PtxType type = (PtxType)row->type[0];
+    const size_t bytes = memory_bytes[type];
+    for (size_t v = 0; v < row->n; v++) {
+        const int32_t reg = i->reg[v];
+        const uint64_t bits = get(sim_source(s, w, reg), type, lane);
+        memcpy(at.data + v * bytes, &bits, bytes);
+        if (at.defined)
+            memset(at.defined + v * bytes, reg < 0 || (w->defined[reg] >> lane & 1), bytes);
+    }
+}
+
+static void update(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
+{
+    const PtxRow *row = &ptx_row[i->form];
+    const PtxType type = (PtxType)row->type[0];
+    uint64_t bits = 0, operand[2] = {0};
+    memcpy(&bits, at.data, memory_bytes[type]);
+    for (int v = 0; v < row->n; v++)
+        operand[v] = get(sim_source(s, w, i->reg[i->n_results + v]), type, lane);
+    const uint64_t result = sim_atomic((PtxForm)i->form, bits, operand[0], operand[1]);
+    if (row->kind == KIND_ATOM)
+        put(s, &w->reg[i->reg[0]], i->reg[0], type, lane, bits);
+    memcpy(at.data, &result, memory_bytes[type]);
+}
+
+uint64_t sim_address(const Sim *s, const Warp *w, const PtxAddress *a, int lane)
+{
+    const Slot *base = a->reg == NO_REG ? NULL : sim_source(s, w, a->reg);
+    return (base ? a->is_narrow ? base->u32[lane] : base->u64[lane] : 0) + (uint64_t)a->offset;
 }
 
 bool sim_memory(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 {
     const PtxRow *row = &ptx_row[i->form];
-    if (!check_sources(s, w, i, mask))
-        return false;
     const bool is_atomic = row->kind == KIND_ATOM || row->kind == KIND_RED;
-    Access a = {.insn = i, .bytes = (size_t)memory_bytes[row->type[0]] * (is_atomic ? 1 : row->n),
-                .reads = row->kind != KIND_ST, .writes = row->kind != KIND_LD};
+    if (i->address[0].reg != NO_REG && !sim_is_defined(s, w, i, i->address[0].reg, mask))
+        return false;
+    for (int k = i->n_results; is_atomic && k < i->n_regs; k++)
+        if (!sim_is_defined(s, w, i, i->reg[k], mask))
+            return false;
+    Access a = {.insn = i, .warp = w, .bytes = (size_t)memory_bytes[row->type[0]] * (is_atomic ? 1 : row->n),
+                .reads = row->kind != KIND_ST, .writes = row->kind != KIND_LD, .is_strong = row->is_strong};
     uint64_t address[WARP_LANES] = {0};
     PtxSpace space = row->space;
-    const Slot *base = i->reg[0] == NO_REG ? NULL : sim_source(s, w, i->reg[0]);
     for (int l = 0; l < WARP_LANES; l++) {
         if (!(mask >> l & 1))
             continue;
         Place place = {0};
-        address[l] = (base ? i->is_narrow ? base->u32[l] : base->u64[l] : 0) + (uint64_t)i->offset;
-        space = narrow_generic(row->space, &address[l]);
+        address[l] = sim_address(s, w, &i->address[0], l);
+        space = row->space == SPACE_GENERIC ? sim_narrow_generic(&address[l]) : row->space;
         a.address = address[l];
         a.thread = w->first_thread + (uint32_t)l;
-        if (!find_place(s, space, &a, &place))
+        if (!sim_find(s, space, &a, &place))
             return false;
-        move(s, w, i, l, place);
+        for (int v = 0; space == SPACE_GLOBAL && a.writes && v < i->n_regs; v++)
+            if (!sim_is_defined(s, w, i, i->reg[v], UINT32_C(1) << l & (v < i->n_results ? 0 : UINT32_MAX)))
+                return false;
+        if (is_atomic)
+            update(s, w, i, l, place);
+        else if (row->kind == KIND_LD)
+            load(s, w, i, l, place);
+        else
+            store(s, w, i, l, place);
     }
-    for (int v = 0; v < (row->kind == KIND_LD ? row->n : row->kind == KIND_ATOM); v++)
-        w->defined[i->reg[1 + v]] |= mask;
+    for (int v = 0; v < i->n_results; v++)
+        w->defined[i->reg[v]] |= mask;
     if (space == SPACE_GLOBAL)
-        count_global(s, address, a.bytes, mask);
+        sim_count_global(s, address, a.bytes, mask, a.reads, a.writes);
     else if (space == SPACE_SHARED)
-        count_shared(s, address, a.bytes, mask);
+        sim_count_shared(s, address, a.bytes, mask);
     return true;
 }

@@ -1,6 +1,6 @@
-// Runs the blocks of a launch one after another, the warps of a block in turns. Lanes of a warp that went different ways
-// run lowest instruction first, so that they meet again at the earliest place; a lane that jumps back very often makes
-// room for the others, so that threads which wait for one another go on.
+// Runs the blocks of a launch one after another, the warps of a block in turns, in an order that the seed decides. Lanes of a warp
+// that went different ways run lowest instruction first, so that they meet again at the earliest place; a lane that jumps back very
+// often makes room for the others, so that threads which wait for one another go on.
 #include "sim_state.h"
 
 #include <stdarg.h>
@@ -84,7 +84,7 @@ static void pick_lanes(Warp *w)
 
 static void branch(Sim *s, Warp *w, const PtxInsn *i, uint32_t taken)
 {
-    const uint32_t target = (uint32_t)i->offset;
+    const uint32_t target = i->target;
     if (target <= w->at && w->until != UINT32_MAX)
         w->n_backward++;
     if (taken == w->mask) {
@@ -133,27 +133,50 @@ static uint32_t guarded(Sim *s, const Warp *w, const PtxInsn *i)
     return (i->guard_not ? ~yes : yes) & w->mask;
 }
 
-static bool is_move(uint16_t form)
+// The lanes whose result follows from registers that have a value. A compiler computes ahead what it may not need, so "no value" is
+// carried along; it must not decide a jump or an address, and what it is stored to has no value either. A choice needs what it
+// chooses, and one side of a conjunction can be enough.
+static uint32_t defined_lanes(const Sim *s, const Warp *w, const PtxInsn *i)
 {
-    return strncmp(ptx_row[form].name, "mov_", 4) == 0;
+    uint32_t known[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    for (int k = 1; k < i->n_regs && k < 4; k++)
+        known[k] = i->reg[k] < 0 ? UINT32_MAX : w->defined[i->reg[k]];
+    const uint32_t all = known[1] & known[2] & known[3];
+    if (all == UINT32_MAX)
+        return all;
+    const char *name = ptx_row[i->form].name;
+    uint32_t yes[4] = {0};
+    for (int k = 1; k < i->n_regs && k < 4; k++)
+        for (int l = 0; l < WARP_LANES; l++)
+            yes[k] |= (uint32_t)(sim_source(s, w, i->reg[k])->pred[l] & 1) << l;
+    if (strncmp(name, "selp", 4) == 0)
+        return known[3] & ((yes[3] & known[1]) | (~yes[3] & known[2]));
+    if (i->form == FORM_and_pred)
+        return all | (known[1] & ~yes[1]) | (known[2] & ~yes[2]);
+    if (i->form == FORM_or_pred)
+        return all | (known[1] & yes[1]) | (known[2] & yes[2]);
+    return all;
 }
 
-static bool run_alu(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
+// Additions and products count once, fused ones twice.
+static uint64_t flops_of(uint16_t form)
 {
-    const PtxRow *row = &ptx_row[i->form];
-    const Slot *from[3] = {0};
-    uint32_t defined = mask;
-    for (int k = 1; k < row->n; k++) {
-        from[k - 1] = sim_source(s, w, i->reg[k]);
-        if (i->reg[k] < 0 || !(mask & ~w->defined[i->reg[k]]))
-            continue;
-        if (!is_move(i->form))
-            return sim_is_defined(s, w, i, i->reg[k], mask);
-        defined &= w->defined[i->reg[k]];
+    switch (form) {
+    case FORM_fma_rn_f32: return 2;
+    case FORM_add_f32: case FORM_add_rn_f32: case FORM_sub_f32: case FORM_sub_rn_f32: case FORM_mul_f32: case FORM_mul_rn_f32: return 1;
+    default: return 0;
     }
+}
+
+static void run_alu(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
+{
+    const Slot *from[3] = {0};
+    for (int k = 1; k < i->n_regs; k++)
+        from[k - 1] = sim_source(s, w, i->reg[k]);
+    const uint32_t defined = defined_lanes(s, w, i);
     sim_alu((PtxForm)i->form, &w->reg[i->reg[0]], from[0], from[1], from[2], mask);
-    w->defined[i->reg[0]] = (w->defined[i->reg[0]] & ~mask) | defined;
-    return true;
+    w->defined[i->reg[0]] = (w->defined[i->reg[0]] & ~mask) | (defined & mask);
+    s->counters->flops += flops_of(i->form) * (uint64_t)__builtin_popcount(mask);
 }
 
 // Returns false after a failure. Moves w->at on.
@@ -168,21 +191,43 @@ static bool run_control(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
     case FORM_ret: case FORM_exit:
         leave(w, mask, true);
         return true;
-    case FORM_bar_sync:
-        leave(w, mask, false);
+    case FORM_bar_sync: case FORM_barrier_sync: case FORM_barrier_sync_aligned:
+        if (i->number[0] >= BARRIERS)
+            return sim_fail(s, i, "barrier %u; a block has %d", i->number[0], BARRIERS);
+        if (mask)
+            leave(w, mask, false);
+        else
+            w->at++;
         return true;
+    case FORM_bar_warp_sync:
+        if (mask && !sim_check_members(s, w, i, i->reg[0], mask))
+            return false;
+        // Lanes that are not all of the warp order nothing: only their own accesses would be over.
+        w->clock += mask == w->live;
+        break;
     case FORM_trap:
         if (mask)
             return sim_fail(s, i, "thread %u stops the kernel", w->first_thread + (uint32_t)__builtin_ctz(mask));
         break;
-    case FORM_membar_cta: case FORM_membar_gl:
+    default:                                // fences order nothing that the simulator delays
         break;
-    default:
-        if (mask && !sim_exchange(s, w, i, mask))
-            return false;
     }
     w->at++;
     return true;
+}
+
+static bool run_other(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
+{
+    bool good = true;
+    switch (ptx_row[i->form].unit) {
+    case UNIT_CONTROL:  return run_control(s, w, i, mask);
+    case UNIT_EXCHANGE: good = !mask || sim_exchange(s, w, i, mask); break;
+    case UNIT_TENSOR:   good = !mask || sim_tensor(s, w, i, mask); break;
+    case UNIT_COPY:     good = !mask || sim_copy(s, w, i, mask); break;
+    case UNIT_NONE:     break;
+    }
+    w->at++;
+    return good;
 }
 
 static bool step(Sim *s, Warp *w)
@@ -198,15 +243,15 @@ static bool step(Sim *s, Warp *w)
         return false;
     switch (ptx_row[i->form].kind) {
     case KIND_ALU:
-        if (mask && !run_alu(s, w, i, mask))
-            return false;
+        if (mask)
+            run_alu(s, w, i, mask);
         break;
     case KIND_LD: case KIND_ST: case KIND_ATOM: case KIND_RED:
         if (mask && !sim_memory(s, w, i, mask))
             return false;
         break;
-    case KIND_CONTROL:
-        return run_control(s, w, i, mask);
+    case KIND_OTHER:
+        return run_other(s, w, i, mask);
     }
     w->at++;
     return true;
@@ -216,7 +261,8 @@ static bool step(Sim *s, Warp *w)
 static bool run_warp(Sim *s, Warp *w)
 {
     const uint64_t most = s->launch->max_instructions ? s->launch->max_instructions : UINT64_C(1) << 36;
-    for (int turn = 0; turn < TURN && w->mask; turn++) {
+    const int length = s->random ? 1 + (int)(sim_random(s) % (sim_random(s) & 1 ? TURN : 16)) : TURN;
+    for (int turn = 0; turn < length && w->mask; turn++) {
         if (!step(s, w))
             return false;
         if (w->mask && w->at >= w->until)
@@ -230,36 +276,99 @@ static bool run_warp(Sim *s, Warp *w)
 
 // --- blocks
 
-// All lanes of all warps ended or wait. Lets those that wait go on, when they are all there and at one barrier.
-static bool release_barrier(Sim *s)
+static uint32_t expected_at(const Sim *s, const PtxInsn *barrier)
 {
-    const PtxInsn *barrier = NULL;
-    uint32_t n_waiting = 0;
+    return barrier->n_numbers > 1 ? barrier->number[1] : s->n_threads;
+}
+
+// How many threads wait at barrier `id`, and at which instruction. Those of one warp must all be at the same one. Returns false after a
+// failure.
+static bool count_waiting(Sim *s, uint32_t id, uint32_t *out_n, const PtxInsn **out_barrier)
+{
+    *out_n = 0;
     for (uint32_t k = 0; k < s->n_warps; k++) {
         const Warp *w = &s->warp[k];
         const PtxInsn *of_warp = NULL;
         for (int l = 0; l < WARP_LANES; l++) {
-            if (!(w->waiting >> l & 1))
+            const PtxInsn *here = w->waiting >> l & 1 ? &s->kernel->insn[w->pc[l]] : NULL;
+            if (!here)
                 continue;
-            const PtxInsn *here = &s->kernel->insn[w->pc[l]];
-            n_waiting++;
             if (of_warp && of_warp != here)
                 return sim_fail(s, here, "threads of one warp wait at this barrier and at the one of line %u", of_warp->line);
-            of_warp = barrier = here;
+            of_warp = here;
+            if (here->number[0] != id)
+                continue;
+            if (*out_barrier && expected_at(s, *out_barrier) != expected_at(s, here))
+                return sim_fail(s, here, "the barrier is for %u threads here and for %u at line %u", expected_at(s, here),
+                                expected_at(s, *out_barrier), (*out_barrier)->line);
+            *out_barrier = here;
+            ++*out_n;
         }
     }
-    if (n_waiting < s->n_threads)
-        return sim_fail(s, barrier, "%u threads wait at the barrier, and the other %u have ended", n_waiting, s->n_threads - n_waiting);
+    return true;
+}
+
+static bool waits_at(const Sim *s, const Warp *w, uint32_t id)
+{
+    return w->waiting && s->kernel->insn[w->pc[__builtin_ctz(w->waiting)]].number[0] == id;
+}
+
+// Lets the warps at the barrier go on; what each of them did until now is over for all of them.
+static void release(Sim *s, uint32_t id)
+{
+    uint32_t *known = s->joined;
+    memset(known, 0, s->n_warps * sizeof *known);
     for (uint32_t k = 0; k < s->n_warps; k++) {
         Warp *w = &s->warp[k];
+        if (!waits_at(s, w, id))
+            continue;
+        w->known[k] = ++w->clock;
+        for (uint32_t v = 0; v < s->n_warps; v++)
+            known[v] = w->known[v] > known[v] ? w->known[v] : known[v];
+    }
+    for (uint32_t k = 0; k < s->n_warps; k++) {
+        Warp *w = &s->warp[k];
+        if (!waits_at(s, w, id))
+            continue;
+        memcpy(w->known, known, s->n_warps * sizeof *known);
         for (int l = 0; l < WARP_LANES; l++)
             w->pc[l] += w->waiting >> l & 1;
         w->waiting = 0;
         pick_lanes(w);
     }
-    s->epoch++;
     s->counters->barriers++;
-    return true;
+}
+
+// All lanes of all warps ended or wait. Lets those go on whose barrier is complete.
+static bool release_barriers(Sim *s)
+{
+    const PtxInsn *left = NULL;
+    uint32_t n_left = 0;
+    bool any = false;
+    for (uint32_t id = 0; id < BARRIERS; id++) {
+        const PtxInsn *barrier = NULL;
+        uint32_t n = 0;
+        if (!count_waiting(s, id, &n, &barrier))
+            return false;
+        if (n == 0)
+            continue;
+        const uint32_t expected = expected_at(s, barrier);
+        if (n > expected || (barrier->n_numbers > 1 && expected % WARP_LANES != 0))
+            return sim_fail(s, barrier, "%u threads wait at a barrier for %u", n, expected);
+        if (n == expected) {
+            release(s, id);
+            any = true;
+        } else {
+            left = barrier;
+            n_left = n;
+        }
+    }
+    if (any || !left)
+        return true;
+    if (expected_at(s, left) == s->n_threads)
+        return sim_fail(s, left, "%u threads wait at the barrier, and the other %u have ended or wait elsewhere", n_left,
+                        s->n_threads - n_left);
+    return sim_fail(s, left, "%u threads wait at the barrier for %u, and nobody else runs", n_left, expected_at(s, left));
 }
 
 static void set_special(Sim *s, Warp *w, PtxSpecial which, uint32_t lane, uint32_t value)
@@ -276,6 +385,10 @@ static void start_warp(Sim *s, Warp *w, uint32_t first)
     const uint32_t *block = s->launch->block, *grid = s->launch->grid;
     memset(w->defined, 0, (size_t)s->kernel->n_slots * sizeof *w->defined);
     w->first_thread = first;
+    w->index = first / WARP_LANES;
+    w->clock = 1;
+    memset(w->known, 0, s->n_warps * sizeof *w->known);
+    memset(w->n_groups, 0, sizeof w->n_groups);
     w->live = w->waiting = w->mask = w->at = w->n_backward = 0;
     w->n_instructions = 0;
     for (uint32_t l = 0; l < WARP_LANES; l++) {
@@ -295,17 +408,44 @@ static void start_warp(Sim *s, Warp *w, uint32_t first)
     pick_lanes(w);
 }
 
+uint64_t sim_random(Sim *s)
+{
+    if (!s->random)
+        return 0;
+    s->random ^= s->random << 13;           // xorshift: never 0 again
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random >> 11;
+}
+
+// The warps' order of turns: as they are, or shuffled.
+static void order_warps(Sim *s)
+{
+    for (uint32_t k = 0; k < s->n_warps; k++)
+        s->order[k] = k;
+    for (uint32_t k = s->n_warps; s->random && k > 1; k--) {
+        const uint32_t other = (uint32_t)(sim_random(s) % k), was = s->order[k - 1];
+        s->order[k - 1] = s->order[other];
+        s->order[other] = was;
+    }
+}
+
 static bool run_block(Sim *s)
 {
-    s->epoch++;
     memset(s->shared_defined, 0, s->shared_bytes);
+    memset(s->shared_flight, 0, s->shared_bytes);
+    memset(s->ground.word, 0, s->ground.n_bytes / WORD * sizeof *s->ground.word);
+    if (s->ground.byte)
+        memset(s->ground.byte, 0, s->ground.n_bytes * sizeof *s->ground.byte);
     memset(s->local_defined, 0, s->n_threads * s->kernel->local_bytes);
+    s->n_flights = 0;
     for (uint32_t k = 0; k < s->n_warps; k++)
         start_warp(s, &s->warp[k], k * WARP_LANES);
     for (;;) {
         bool ran = false, waits = false;
+        order_warps(s);
         for (uint32_t k = 0; k < s->n_warps; k++) {
-            Warp *w = &s->warp[k];
+            Warp *w = &s->warp[s->order[k]];
             ran = ran || w->mask;
             if (w->mask && !run_warp(s, w))
                 return false;
@@ -313,7 +453,7 @@ static bool run_block(Sim *s)
         }
         if (!ran && !waits)
             break;
-        if (!ran && !release_barrier(s))
+        if (!ran && !release_barriers(s))
             return false;
     }
     s->counters->blocks++;
@@ -359,13 +499,19 @@ static void set_up(Sim *s)
     s->shared_bytes = k->shared_bytes + l->shared_bytes;
     s->shared = arena_array(arena, unsigned char, s->shared_bytes + 1);
     s->shared_defined = arena_array(arena, uint8_t, s->shared_bytes + 1);
-    s->traffic = arena_array(arena, Traffic, s->shared_bytes + 1);
+    s->shared_flight = arena_array(arena, uint8_t, s->shared_bytes + 1);
+    s->ground.n_bytes = (s->shared_bytes + WORD) / WORD * WORD;
+    s->ground.word = arena_array(arena, Traffic, s->ground.n_bytes / WORD);
+    s->order = arena_array(arena, uint32_t, s->n_warps + 1);
+    s->joined = arena_array(arena, uint32_t, s->n_warps + 1);
+    s->random = l->seed;
     s->local = arena_array(arena, unsigned char, s->n_threads * k->local_bytes + 1);
     s->local_defined = arena_array(arena, uint8_t, s->n_threads * k->local_bytes + 1);
     s->warp = arena_array(arena, Warp, s->n_warps);
     for (uint32_t w = 0; w < s->n_warps; w++) {
         s->warp[w].reg = arena_array(arena, Slot, (size_t)k->n_slots + 1);
         s->warp[w].defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
+        s->warp[w].known = arena_array(arena, uint32_t, s->n_warps + 1);
     }
 }
 
@@ -386,10 +532,18 @@ Status sim_launch(const SimLaunch *launch, SimCounters *counters, StatusText *wh
     set_up(&s);
     counters->launches++;
     bool good = true;
-    for (s.block[2] = 0; good && s.block[2] < launch->grid[2]; s.block[2]++)
-        for (s.block[1] = 0; good && s.block[1] < launch->grid[1]; s.block[1]++)
-            for (s.block[0] = 0; good && s.block[0] < launch->grid[0]; s.block[0]++)
-                good = run_block(&s);
+    const uint64_t n = (uint64_t)launch->grid[0] * launch->grid[1] * launch->grid[2];
+    // With a seed blocks begin somewhere and go round, in one direction or the other.
+    const uint64_t first = sim_random(&s) % n;
+    const bool is_backward = sim_random(&s) & 1;
+    for (uint64_t turn = 0; turn < n && good; turn++) {
+        const uint64_t b = (first + (is_backward ? n - turn : turn)) % n;
+        s.block_number = (uint32_t)b + 1;
+        s.block[0] = (uint32_t)(b % launch->grid[0]);
+        s.block[1] = (uint32_t)(b / launch->grid[0] % launch->grid[1]);
+        s.block[2] = (uint32_t)(b / launch->grid[0] / launch->grid[1]);
+        good = run_block(&s);
+    }
     arena_free(&s.arena);
     return good ? STATUS_OK : STATUS_INTERNAL;
 }

@@ -8,25 +8,58 @@
 #define SIM_LOCAL_WINDOW  UINT64_C(0x7f0000000000)
 #define SIM_WINDOW_BYTES  UINT64_C(0x10000000000)
 
+enum { BARRIERS = 16 };                      // that a block has; barrier 0 is __syncthreads
+
 typedef struct Warp {
     uint32_t  live, waiting;                // lanes that have not ended; of them, those at a barrier
     uint32_t  pc[WARP_LANES];               // of lanes that are not in `mask`
     uint32_t  mask, at;                     // the lanes that run now, all at instruction `at`
     uint32_t  until;                        // the next instruction where others wait to be run
     uint32_t  n_backward;                   // jumps back while others wait, since a change of lanes
-    uint32_t  first_thread;
+    uint32_t  index, first_thread;
     uint64_t  n_instructions;
     Slot     *reg;                          // [n_slots]
     uint32_t *defined;                      // [n_slots] of lanes
+    // Happens-before: time moves on at barriers. What warp v did at a time below known[v] is over for this warp.
+    uint32_t  clock;
+    uint32_t *known;                        // [n_warps]
+    uint32_t  n_groups[WARP_LANES];         // of copies that each lane committed
 } Warp;
 
-// What happened to a byte of shared memory since the last barrier: epochs say which accesses still count.
-typedef struct Traffic {
-    uint32_t write_epoch, read_epoch;
-    uint16_t writer, reader;                // threads; reader MANY: several
+// Who touched a place, and when. block 0: nobody; else its number in the grid plus 1.
+typedef struct Toucher {
+    uint32_t block, clock;
+    uint16_t thread;
+    bool     is_strong;                     // an atomic, or an access made for threads that race
+} Toucher;
+
+typedef struct Traffic {                    // at one place
+    Toucher writer, reader[2];              // the last one, the last two that differ
 } Traffic;
 
-enum { MANY_THREADS = UINT16_MAX };
+enum { WORD = 4 };
+
+// A piece of memory where traffic is watched: accesses of whole words by words, smaller ones by bytes, each checked against both.
+typedef struct Ground {
+    size_t   n_bytes;
+    Traffic *word;                          // [n_bytes/WORD]
+    Traffic *byte;                          // [n_bytes]; NULL: nothing smaller than a word so far
+} Ground;
+
+enum { PAGE_BYTES = 4096, SECTOR_BYTES = 32 };
+
+typedef struct Page {                       // what happened to a piece of global memory in this launch
+    uint64_t     number;                    // of the page; PAGE_NONE: the place in the table is free
+    Ground       ground;
+    uint64_t     read[PAGE_BYTES / SECTOR_BYTES / 64], written[PAGE_BYTES / SECTOR_BYTES / 64];       // sectors that were touched
+} Page;
+
+typedef struct Flight {                     // a copy that was issued and not yet waited for
+    uint32_t             thread, group;     // group: how many the thread had committed before
+    uint32_t             to, bytes;         // in shared memory
+    const unsigned char *from;              // NULL: zeros
+    uint32_t             from_bytes;        // the rest is zeros
+} Flight;
 
 typedef struct Sim {
     const SimLaunch *launch;
@@ -37,16 +70,38 @@ typedef struct Sim {
     Arena            arena;
     unsigned char   *param;
     uint32_t         n_threads, n_warps, block[3];     // block: the index of the one that runs
+    uint32_t         block_number;          // in the grid, plus 1
     Warp            *warp;
+    uint32_t        *order;                 // [n_warps] in which warps take turns
+    uint32_t        *joined;                // [n_warps] of those that meet at a barrier
     size_t           shared_bytes;
     unsigned char   *shared;
     uint8_t         *shared_defined;
-    Traffic         *traffic;
-    uint32_t         epoch;                 // counts barriers over all blocks
+    uint8_t         *shared_flight;         // copies that are under way to the byte
+    Ground           ground;                // of shared memory
     unsigned char   *local;                 // [n_threads, local_bytes]
     uint8_t         *local_defined;
     size_t           last_region;           // where the last access was found
+    Page            *page; size_t n_pages, page_capacity;      // a hash table
+    Page            *last_page;
+    Flight          *flight; size_t n_flights, flight_capacity;
+    uint64_t         random;                // state; 0: plain order
 } Sim;
+
+// A memory access of one lane.
+typedef struct Access {
+    const PtxInsn *insn;
+    const Warp    *warp;
+    uint32_t       thread;
+    uint64_t       address;
+    size_t         bytes;
+    bool           reads, writes, is_strong;
+} Access;
+
+typedef struct Place {
+    unsigned char *data;
+    uint8_t       *defined;                 // NULL: always
+} Place;
 
 // Records the first failure, at instruction i. Returns false.
 bool sim_fail(Sim *s, const PtxInsn *i, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -64,7 +119,31 @@ void sim_alu(PtxForm form, Slot *d, const Slot *a, const Slot *b, const Slot *c,
 uint64_t sim_atomic(PtxForm form, uint64_t a, uint64_t b, uint64_t c);
 // Loads, stores and atomics of the lanes of `mask`. False after a failure.
 bool sim_memory(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
-// Shuffles, votes, fields: instructions that move data between lanes or have five operands.
+// The address that a lane accesses.
+uint64_t sim_address(const Sim *s, const Warp *w, const PtxAddress *a, int lane);
+// Finds the bytes of an access in that space, with all checks. False after a failure.
+bool sim_find(Sim *s, PtxSpace space, const Access *a, Place *out);
+// The same for an access with a generic address; *space and the address become those of the window it lies in.
+PtxSpace sim_narrow_generic(uint64_t *address);
+void sim_count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask);
+void sim_count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask, bool reads, bool writes);
+
+// Shuffles, votes, fields: instructions that move data between lanes or have many operands.
 bool sim_exchange(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+// The lanes that register `reg` names as members are those that run the instruction.
+bool sim_check_members(Sim *s, const Warp *w, const PtxInsn *i, int32_t reg, uint32_t mask);
+// mma and ldmatrix.
+bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+// cp.async: issue, commit, wait.
+bool sim_copy(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+
+// Checks and records an access to the ground's bytes from `begin` on; false when another thread's access is not ordered with it. `at`:
+// its first byte in `what`, for the message.
+bool sim_check_race(Sim *s, const Access *a, Ground *g, size_t begin, size_t at, const char *what);
+// What happened at an address of global memory in this launch.
+Page *sim_page(Sim *s, uint64_t address);
+
+// A number that the seed decides; 0 when the order is plain.
+uint64_t sim_random(Sim *s);
 
 #endif

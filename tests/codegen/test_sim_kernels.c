@@ -123,7 +123,8 @@ static void test_mutants_are_accused(void **state)
     Device *d = open_sim();
     check_mutant(d, "            __syncthreads();\n            for (int k", "            for (int k", "with no barrier between");
     check_mutant(d, "__shared__ float shared[1024]", "__shared__ float shared[1000]", "of shared memory, which has 4000");
-    check_mutant(d, "if (i < ", "if (i + 1 <= 1 + (blockIdx.x + 1)*", "outside of every buffer");
+    check_mutant(d, "if (i < ", "if (i + 1 <= 1 + (blockIdx.x + 1)*", "nothing orders blocks");
+    check_mutant(d, "if (i < ", "if (i < 1000000 + ", "outside of every buffer");
     device_sim.close(d);
 }
 
