@@ -2,6 +2,7 @@
 #include "build_state.h"
 #include "habits.h"
 
+#include <math.h>
 #include <string.h>
 
 static Val missing_axis(Build *b, Span at, const char *name, const Expr *of, Val x)
@@ -225,7 +226,7 @@ static bool window_shape(Build *b, const Expr *e, const Arg *a, Window *w)
 {
     const Arg *pad = call_named(e, "pad");
     const char *word = call_word(pad);
-    double stride;
+    double stride, zeros = 0;
     if (!call_number(b, e, "stride", 1, &stride))
         return false;
     w->stride = (int64_t)stride;
@@ -244,8 +245,12 @@ static bool window_shape(Build *b, const Expr *e, const Arg *a, Window *w)
             w->left = j - 1;
         else if (word[0] == 's')
             w->left = total > 0 ? total / 2 : 0;
+    } else if ((!word || scope_find(b->scope, word, NULL)) && call_number(b, e, "pad", 0, &zeros) &&
+               zeros >= 0 && zeros <= (double)n && zeros == floor(zeros)) {
+        w->left = (int64_t)zeros;
+        want = n + 2 * w->left >= j ? (n + 2 * w->left - j) / w->stride + 1 : 0;
     } else {
-        if (report(b, pad->at, "E0218", "`pad` is past, same or ahead"))
+        if (report(b, pad->at, "E0218", "`pad` is past, same or ahead, or how many zeros stand on each side"))
             diag_help(b->diag, "past: zeros before the first; ahead: after the last; same: on both sides");
         return false;
     }

@@ -32,11 +32,18 @@ compare() {
     n=$((n + 1))
 }
 
+compare h3 "$work/text.txt" T=16 L=2 D=16 train.batch=2
+compare m2bert "$work/text.txt" N=16 L=1 R=4 train.batch=2
+compare flashfftconv "$work/text.txt" T=16 K=8 L=1 train.batch=2
+if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then
+    compare hyena_vit "$shared/data" train.batch=3 D=16 drop_path=0.5
+    compare m2_vit "$shared/data" train.batch=3 D=16 drop_path=0.5
+    compare vit_monarch "$shared/data" train.batch=3 L=1 D=16
+    compare resnet152 "$shared/data" train.batch=8 W=4 train.lr=0.01
+fi
 compare gpt "$work/text.txt" T=8 train.batch=2
 compare gmlp_lm "$work/text.txt" T=8 train.batch=2
 compare bert "$work/text.txt" T=16 A=4 train.batch=2
-compare m2bert "$work/text.txt" N=16 L=1 R=4 train.batch=2
-compare h3 "$work/text.txt" T=16 L=2 D=16 train.batch=2
 compare hyena "$work/text.txt" T=16 train.batch=2
 compare m2gpt "$work/text.txt" T=16 L=1 train.batch=2
 compare ut "$work/text.txt" T=8 train.batch=2
