@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-enum { RANGES = 32 };
+enum { RANGES = 32, MANY_ROWS = 64 };
 
 typedef struct Scatter {
     ValueId  v;
@@ -115,6 +115,53 @@ static Scope *walk(Emitter *E, Scope *at, Scatter *s, const AxisId *axis, size_t
     return at;
 }
 
+// The axes of y but `to`; whether a work item is a row of them.
+static bool row_axes(const Graph *g, const Scatter *s, AxisId *axis, size_t *n_axes)
+{
+    const Node *n = &g->node[s->v];
+    const Type *dy = &g->node[n->in[0]].type;
+    *n_axes = 0;
+    for (int i = 0; i + 1 < n->type.n_axes; i++)
+        axis[(*n_axes)++] = n->type.axis[i];
+    return n->type.axis[n->type.n_axes - 1] == s->to && loop_count(g, axis, *n_axes) >= MANY_ROWS && dy->n_axes > 0 &&
+           !type_has(&n->type, dy->axis[dy->n_axes - 1]);
+}
+
+static void rows_of_scatter(const Scatter *what, int64_t n_rows, Emitter *E)
+{
+    Scatter s = *what;
+    const Node *n = &E->g->node[s.v];
+    const int64_t size = graph_size(E->g, s.to);
+    AxisId axis[MAX_AXES], summed[MAX_AXES];
+    size_t n_axes, n_summed = 0;
+    row_axes(E->g, &s, axis, &n_axes);
+    for (size_t i = 0; i < s.n_walked; i++)
+        if (!type_has(&n->type, s.walked[i]))
+            summed[n_summed++] = s.walked[i];
+    s.n_feature = 0;
+    Ix item;
+    Scope *row = loop_items(E, "row", n_rows, &item), *chain[MAX_AXES];
+    s.env = all_axes(E, &s);
+    loop_set(E, &s.env, axis, n_axes, item);
+    Scope *one = loop_single(E, row);
+    Scope *clear = scope_loop(E, one, loop_hint(E, s.to), 0, size, 1, &s.place);
+    s.zero = true;
+    scatter_step(E, clear, 0, &s);
+    scope_close(E, clear);
+    Scope *inner = walk(E, one, &s, summed, n_summed, chain);
+    const char *name = scope_name(E, inner, "place");
+    scope_line(inner, "const long %s = %s;", name, emit_value(E, inner, n->in[1], &s.env).text);
+    Scope *hit = scope_block(E, inner, arena_printf(E->arena, "if (%s >= 0 && %s < %lld) {", name, name, (long long)size));
+    s.place = scope_var(E, hit, name, 0, size - 1, 1);
+    s.zero = false;
+    scatter_step(E, hit, 0, &s);
+    scope_close(E, hit);
+    while (n_summed)
+        scope_close(E, chain[--n_summed]);
+    loop_single_end(E, row, one);
+    loop_items_end(E, row);
+}
+
 static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Emitter *E)
 {
     Scatter s = *what;
@@ -153,6 +200,14 @@ static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Em
     loop_items_end(E, range);
 }
 
+static void emit_scatter(const Scatter *s, bool by_row, int64_t length, int64_t n_work, Emitter *E)
+{
+    if (by_row)
+        rows_of_scatter(s, n_work, E);
+    else
+        scatter_body(s, length, n_work, E);
+}
+
 bool lower_scatter(Lower *L)
 {
     for (size_t m = 0; m < L->n_members; m++) {
@@ -165,15 +220,20 @@ bool lower_scatter(Lower *L)
         Scatter s = describe(L->g, v);
         int64_t size = graph_size(L->g, s.to), length = (size + RANGES - 1) / RANGES;
         int64_t n_work = length ? (size + length - 1) / length : 0;
+        AxisId axis[MAX_AXES];
+        size_t n_axes;
+        const bool by_row = row_axes(L->g, &s, axis, &n_axes);
+        if (by_row)
+            n_work = loop_count(L->g, axis, n_axes);
         Text comment = text_make(L->arena);
         lower_describe(L->g, v, &comment);
         text_printf(&comment, " = sum of dy where the index names the place; in order of the index");
         LowerText t = {.hint = L->g->node[v].hint ? L->g->node[v].hint : "put_add", .comment = text_str(&comment), .n_work = n_work,
-                       .grain = 1, .cuda_blocks = n_work, .cuda_threads = 128};
+                       .grain = by_row ? 16 : 1, .cuda_blocks = n_work, .cuda_threads = 128};
         t.c = lower_emitter(L, DIALECT_C, NULL);
-        scatter_body(&s, length, n_work, t.c);
+        emit_scatter(&s, by_row, length, n_work, t.c);
         t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-        scatter_body(&s, length, n_work, t.cuda);
+        emit_scatter(&s, by_row, length, n_work, t.cuda);
         size_t bytes = 0;
         if (type_bytes(L->g, &L->g->node[v].type, &bytes))
             t.bytes = (double)bytes;

@@ -19,6 +19,13 @@ static const char *const cases[] = {
     "graph @main\n" FEW "{\n %1 = arg \"x\" : f32[B,T,E]\n %2 = assign %1 {axis = E, over = [B,T]}\n"
     " %3 = assign %1 {axis = E, over = [T]}\n result \"a\" = %2\n result \"b\" = %3\n}\n",
     // one choice is dropped: its row is zero and takes no part in the gradient's put_add
+    // scores by relative positions: rows of R, summed along the last axis; places are repeated, left out, and per row
+    "graph @main\naxis B = 5, T : time = 17, S = 19, H = 3, R = 9\n{\n %1 = index {axis = T} : int[T]\n"
+    " %2 = index {axis = S} : int[S]\n %3 = sub %2, %1 : int[T,S]\n %4 = const {value = -4} : int[]\n %5 = max %3, %4\n"
+    " %6 = const {value = 4} : int[]\n %7 = min %5, %6\n %8 = add %7, %6\n %9 = arg \"dy\" : f32[B,T,H,S]\n"
+    " %10 = put_add %9, %8 {over = [S], to = R}\n"
+    " %11 = arg \"i\" : int[B,T,S]\n %12 = const {value = 1} : int[]\n %13 = sub %11, %12\n"
+    " %14 = put_add %9, %13 {over = [S], to = R}\n result \"a\" = %10\n result \"b\" = %14\n}\n",
     "graph @main\n" FEW "{\n %1 = arg \"i\" : int[B,T]\n %2 = arg \"w\" : f32[E,D]\n %3 = slot %1 {axis = E, over = [B,T]}\n"
     " %4 = const {value = 4} : int[]\n %5 = lt %3, %4\n %6 = const {value = -1} : int[]\n %7 = select %5, %1, %6\n"
     " %8 = const {value = 4} : int[]\n %9 = min %7, %8\n"
