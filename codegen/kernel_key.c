@@ -117,8 +117,10 @@ void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScrat
         put(out, n->type.n_axes);
         for (int k = 0; k < n->type.n_axes; k++)
             put_axis(g, n->type.axis[k], &axes, out);
-        if (cone->is_read[i])
+        if (cone->is_read[i]) {             // an int may be an index: the loads differ for what may be none (value.c)
+            put(out, n->type.dtype != DTYPE_I32 ? 0 : n->op == OP_ARG ? 1 : (op_row[n->op].flags & OP_FLAG_ROUTING) ? 2 : 3);
             continue;
+        }
         put(out, n->op);
         bool has_key = random_has_key(g, n);        // its stream is an argument
         put(out, has_key);

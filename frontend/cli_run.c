@@ -1,7 +1,8 @@
 // mixc run: a model or layer on given tensors, with losses and gradients; and mixc import.
 #include "cli_engine.h"
 #include "grad.h"
-#include "index_limit.h"
+#include "index_check.h"
+#include "index_range.h"
 #include "tensor_bind.h"
 
 #include <errno.h>
@@ -157,6 +158,32 @@ static Status check_indices(const Graph *g, const Slot *slot, const int32_t *val
     return STATUS_OK;
 }
 
+typedef struct GivenLeaf { Cli *cli; TensorBind *bind; } GivenLeaf;
+
+// The numbers of a leaf as the files give them, for index_check. What is missing has been reported: zeros.
+static const double *given_leaf(void *user, const Graph *g, const Node *leaf)
+{
+    GivenLeaf *given = user;
+    MapAxes axes = {.n = leaf->type.n_axes};
+    int64_t count = 0;
+    type_count(g, &leaf->type, &count);
+    for (size_t a = 0; a < axes.n; a++) {
+        axes.name[a] = g->axis[leaf->type.axis[a]].name;
+        axes.size[a] = g->axis[leaf->type.axis[a]].size;
+    }
+    Arena *arena = &given->cli->arena;
+    double *number = arena_array(arena, double, (size_t)count + 1);
+    void *data = arena_alloc(arena, (size_t)count + 1, 4);
+    TensorKind kind = leaf->op == OP_PARAM ? TENSOR_PARAM : leaf->op == OP_STATE ? TENSOR_STATE : TENSOR_INPUT;
+    if (leaf->op == OP_ARG && !strcmp(leaf->attr[0].name, "seed"))
+        number[0] = (double)given->cli->seed;
+    else if (tensor_bind_has(given->bind, kind, leaf->attr[0].name)
+             && tensor_bind_read(given->bind, kind, leaf->attr[0].name, leaf->type.dtype, &axes, data, &(StatusText){0}) == STATUS_OK)
+        for (int64_t i = 0; i < count; i++)
+            number[i] = leaf->type.dtype == DTYPE_I32 ? (double)((int32_t *)data)[i] : (double)((float *)data)[i];
+    return number;
+}
+
 static int fill_net(Cli *cli, const Graph *g, Net *net, TensorBind *bind)
 {
     const Slot *slots;
@@ -181,6 +208,8 @@ static int fill_net(Cli *cli, const Graph *g, Net *net, TensorBind *bind)
             status = net_write(net, slot, data, &why);
         free(data);
     }
+    if (status == STATUS_OK && bind->n_missing == 0)
+        status = index_check(g, given_leaf, &(GivenLeaf){cli, bind}, &cli->sources, &cli->arena, &why);
     return status == STATUS_OK ? report_missing(cli, bind) : bind_failed(cli, status, &why);
 }
 

@@ -1,7 +1,7 @@
 // See data.h: finds out what kind of data a section names, and what all kinds share.
 #define _GNU_SOURCE
 #include "data_kind.h"
-#include "index_limit.h"
+#include "index_range.h"
 
 #include <errno.h>
 #include <glob.h>
