@@ -118,11 +118,11 @@ static Env whole_env(Emitter *E, const Route *r)
     return env;
 }
 
-// NaN counts as -inf.
+// NaN counts as inf: what is chosen because of it shows in its weight.
 static const char *score(Emitter *E, Scope *s, ValueId x, const Env *env)
 {
     Val v = val_named(E, s, val_float(E, emit_value(E, s, x, env)), "score");
-    return arena_printf(E->arena, "%s == %s ? %s : %s", v.text, v.text, v.text, val_const(E, -HUGE_VAL, VAL_FLOAT).text);
+    return arena_printf(E->arena, "%s == %s ? %s : %s", v.text, v.text, v.text, val_const(E, HUGE_VAL, VAL_FLOAT).text);
 }
 
 // The best so far stay sorted: a better one is inserted, the last falls out.

@@ -54,6 +54,8 @@ ValueId route_weights(Build *b, const Routing *routing, const Gate *gate)
         w = plain_weights(b, routing);
     else
         w = graph_take(g, route_all_weights(b, routing, gate), routing->picked, routing->experts);
+    if (routing->blemish)
+        w = graph_binary(g, OP_ADD, w, routing->blemish);
     if (gate->norm == NORM_KEPT)
         w = times(b, times(b, w, routing->used), routing->kept);
     if (gate->norm != NORM_NONE && routing->choice) {

@@ -203,6 +203,10 @@ ValueId route_choices(Build *b, const Route *r, Routing *routing)
     } else if (route_pool(b, routing, t->over, &pool)) {
         index = balanced(b, routing, score, &pool);
     }
+    if (strcmp(word, "greedy") != 0) {      // who is chosen need not be the one whose score is no number: all of them count
+        ValueId zero = graph_binary(b->g, OP_MUL, graph_unary(b->g, OP_STOP, routing->score), scalar(b, 0));
+        routing->blemish = graph_reduce(b->g, RED_SUM, zero, &routing->experts, 1);
+    }
     if (!index || !routing->open)
         return index;
     // Fewer experts are open than choices were asked for: the last ones are none.

@@ -80,8 +80,11 @@ static ValueId weights(Build *b, const Routing *routing, const Gate *gate)
 {
     Graph *g = b->g;
     ValueId taken = graph_binary(g, OP_LE, graph_const(g, DTYPE_I32, 0), routing->token_at);
-    if (strcmp(gate->word, "one") == 0)
-        return taken;
+    if (strcmp(gate->word, "one") == 0) {   // a score that is no number is passed on
+        ValueId zero = graph_binary(g, OP_MUL, graph_unary(g, OP_STOP, routing->score), scalar(b, 0));
+        zero = graph_take(g, over_pool(b, routing, zero), routing->token_at, routing->pool_axis);
+        return graph_binary(g, OP_ADD, taken, zero);
+    }
     ValueId all = route_all_weights(b, routing, gate);
     ValueId w = graph_take(g, over_pool(b, routing, all), routing->token_at, routing->pool_axis);
     if (gate->norm == NORM_NONE)

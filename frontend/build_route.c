@@ -259,6 +259,9 @@ static void note_routing(Build *b, const Route *r, Routing *routing)
             axes_add(&rest, routing->token.id[i]);
     info->layer = b->frame->path;
     info->at = r->at;
+    LineCol at = sources_line_col(b->sources, r->at.file, r->at.begin);
+    info->place = arena_printf(b->arena, "%s:%u:%u", b->sources->file[r->at.file].name, at.line, at.col);
+    info->fails = routing->fails;
     info->experts = axis_name(b, routing->experts);
     info->pool = pool_text(b, &routing->pool);
     info->choice_axis = routing->choice ? b->g->axis[routing->choice].name : NULL;

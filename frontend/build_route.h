@@ -19,6 +19,7 @@ struct Routing {
     ValueId  score, prob;                   // [tokens, E]; 0: the scores were integers
     ValueId  open;                          // [tokens, E]: 0 where an expert is left out at random; 0: none is
     ValueId  picked;                        // int [tokens, choice]: the expert, before any choice is given up
+    ValueId  blemish;                       // [tokens] 0, or not a number where a score is none; 0: weights show it anyway
     ValueId  used;                          // [tokens, choice]: 0 where `sample` gives a choice up; 0: none is
     ValueId  chosen, index;                 // the expert, -1: none (not routed, given up); `index` after dropping
     ValueId  slot;                          // int [tokens, choice]: its place at its expert, also past the capacity; 0: none counted

@@ -48,6 +48,7 @@ struct Cli {
     bool        colour_out, colour_err, tty_out, tty_err;
     uint64_t    seed;
     int         threads;
+    bool        with_routing_stats;         // what is built next says what its routes do
     const char *device;                     // "cpu" unless asked otherwise
 };
 

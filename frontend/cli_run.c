@@ -3,6 +3,7 @@
 #include "grad.h"
 #include "index_check.h"
 #include "index_range.h"
+#include "route_stats.h"
 #include "tensor_bind.h"
 
 #include <errno.h>
@@ -218,8 +219,18 @@ static bool is_mapped_term(const TensorBind *bind, const char *name)
     return bind->map && weight_map_ours(bind->map, arena_printf(bind->arena, "loss.%s", name), NULL);
 }
 
+static bool all_finite(DType dtype, const void *data, int64_t n)
+{
+    const float *x = data;
+    bool finite = true;
+    for (int64_t i = 0; dtype != DTYPE_I32 && i < n; i++)
+        finite = finite && x[i] - x[i] == 0;
+    return finite;
+}
+
 // output.NAME, loss.NAME and grad.NAME. Watches stay inside, and so do the terms of `aux`, but for those that a map names.
-static int read_outputs(Cli *cli, const Net *net, TensorBind *bind, TensorOuts *outs)
+// Sets *out_finite to whether all of them are finite numbers.
+static int read_outputs(Cli *cli, const Net *net, TensorBind *bind, TensorOuts *outs, bool *out_finite)
 {
     static const struct { const char *prefix; TensorKind kind; } row[] = {
         {"output.", TENSOR_OUTPUT}, {"loss.", TENSOR_LOSS}, {"grad.", TENSOR_GRAD}, {"term.", TENSOR_LOSS}};
@@ -238,6 +249,7 @@ static int read_outputs(Cli *cli, const Net *net, TensorBind *bind, TensorOuts *
             Status status = net_read((Net *)net, &slots[i], data, &why);
             if (status != STATUS_OK)
                 return cli_fail(cli, status, &why);
+            *out_finite = *out_finite && all_finite(slots[i].dtype, data, slots[i].count);
             if (!tensor_outs_add(outs, bind, row[r].kind, slots[i].name + prefix, slots[i].dtype, &axes, data))
                 return cli_diagnostics(cli);
         }
@@ -255,6 +267,28 @@ static const char **cotangents(Cli *cli, const Module *m, const TensorBind *bind
             names[n++] = g->output[i].name;
     *out_n = n;
     return names;
+}
+
+// Numbers that are not finite came out: is a route to blame? The model is run again with its routes' statistics.
+static int blame_routes(Cli *cli, const CliModel *done, TensorBind *bind)
+{
+    CliModel again = {.ast = done->ast, .options = done->options, .engine = done->engine};
+    int code = 0;
+    if (!done->module->n_routes)
+        return 0;
+    again.options.with_routing_stats = true;
+    again.module = cli_build_ast(cli, done->ast, &again.options, &code);
+    Net *net = again.module ? cli_model_load(cli, &again, &code) : NULL;
+    StatusText why = {0};
+    Status status = STATUS_OK;
+    if (net)
+        code = fill_net(cli, module_graph(again.module, "main"), net, bind);
+    if (net && !code)
+        status = net_run(net, &why);
+    if (net && !code && status == STATUS_OK)
+        status = route_stats_check(again.module, net, &why);
+    net_free(net);
+    return code || status == STATUS_OK ? code : cli_fail(cli, status, &why);
 }
 
 static int run_files(Cli *cli, const Ast *ast, RunFiles *files)
@@ -288,8 +322,11 @@ static int run_files(Cli *cli, const Ast *ast, RunFiles *files)
         code = status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
     }
     TensorOuts outs = {0};
+    bool finite = true;
     if (!code)
-        code = read_outputs(cli, net, &bind, &outs);
+        code = read_outputs(cli, net, &bind, &outs, &finite);
+    if (!code && !finite)
+        code = blame_routes(cli, &model, &bind);
     if (!code) {
         Status status = tensor_outs_write(&outs, &cli->arena, cli->value[OPT_OUT], &why);
         code = status == STATUS_OK ? 0 : cli_fail(cli, status, &why);

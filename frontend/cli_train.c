@@ -169,7 +169,9 @@ static int build_all(Cli *cli, const Ast *ast, TrainJob *job)
         return cli_failf(
             cli, STATUS_BAD_MODEL,
             "the model has no `train` section\nhelp: add  train MODEL on DATA { loss = ...  optimizer = adam(lr=3e-4) }");
+    cli->with_routing_stats = true;
     job->train = cli_build_mode(cli, ast, MODE_TRAIN, 0, &code);
+    cli->with_routing_stats = false;
     if (job->train) {
         if (cli_diagnostics(cli))
             return status_exit_code(STATUS_BAD_MODEL);

@@ -90,6 +90,7 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     if (!cli_build_options(cli, mode, &options) || !check_keys(cli))
         return NULL;
     options.mode = mode;
+    options.with_routing_stats = cli->with_routing_stats;
     options.with_loss = mode != MODE_GENERATE && !options.entry && cli_has_section(ast, SECTION_TRAIN);
     const char *axis = cli_batch_axis(ast);
     if (rows && axis)

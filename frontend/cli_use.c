@@ -1,6 +1,7 @@
 // mixc eval and mixc generate: what a trained model is used for.
 #include "clock.h"
 #include "cli_trained.h"
+#include "route_stats.h"
 
 #include <errno.h>
 #include <math.h>
@@ -95,6 +96,8 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
     }
     if (data)
         data_close(data);
+    if (status == STATUS_OK && !isfinite(loss) && route_stats_check(m, net, &why) != STATUS_OK)
+        return cli_fail(cli, STATUS_NUMERIC, &why);
     if (status == STATUS_OK && !isfinite(loss))
         return cli_failf(cli, STATUS_NUMERIC, "the loss is not a number");
     return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
@@ -111,6 +114,7 @@ int cli_eval(Cli *cli)
         return code;
     CliModel model = {0};
     Checkpoint about = {0};
+    cli->with_routing_stats = true;         // to name the route when the loss is no number
     Net *net = load_trained(cli, &trained, MODE_EVAL, 0, &model, &about, &code);
     if (net)
         code = measure(cli, &trained, net, model.module, &about);

@@ -1,6 +1,8 @@
 // See progress.h.
 #include "progress.h"
 
+#include "route_chart.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -132,6 +134,26 @@ static size_t cut(const char *line, size_t columns)
     return i;
 }
 
+// The route with the busiest expert, for the eye.
+static void say_worst_route(const Progress *p, const LogRow *row)
+{
+    const LogRoute *worst = NULL;
+    double most = 0;
+    for (size_t i = 0; i < row->n_routes; i++)
+        for (size_t e = 0; e < row->route[i].n_experts; e++)
+            if (row->route[i].load[e] > most) {
+                most = row->route[i].load[e];
+                worst = &row->route[i];
+            }
+    if (!worst)
+        return;
+    Arena scratch = {0};
+    Text line = text_make(&scratch);
+    route_line(worst, &line);
+    fprintf(p->out, "route %s  %s%s\n", worst->name, text_str(&line), row->n_routes > 1 ? "  [the least even one]" : "");
+    arena_free(&scratch);
+}
+
 void progress_row(Progress *p, const LogRow *row, double now_s, bool last)
 {
     Arena scratch = {0};
@@ -154,6 +176,8 @@ void progress_row(Progress *p, const LogRow *row, double now_s, bool last)
         fprintf(p->out, "%s\n", text_str(&line));
         p->last_shown_s = now_s;
     }
+    if ((evaluated || last) && (p->kind == PROGRESS_TTY || p->kind == PROGRESS_PLAIN))
+        say_worst_route(p, row);
     fflush(p->out);
     if (evaluated)
         p->last_val = row->val_loss;

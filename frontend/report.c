@@ -2,6 +2,7 @@
 #include "report.h"
 
 #include "chart.h"
+#include "route_chart.h"
 
 #include <math.h>
 #include <string.h>
@@ -103,6 +104,7 @@ static const char page_style[] =
     ".tiles{display:flex;flex-wrap:wrap;gap:12px;margin:0 0 20px}.tile{background:var(--panel);border-radius:8px;padding:10px 16px;min-width:110px}\n"
     ".tile b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.tile span{color:var(--faint);font-size:13px}\n"
     "figure{margin:0;background:var(--panel);border-radius:8px;padding:8px}svg.chart{display:block;width:100%;height:auto}\n"
+    "figcaption{color:var(--faint);font-size:13px;padding:2px 8px 4px}.routes figure{margin-top:14px}\n"
     ".row{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:14px;margin-top:14px}\n"
     "table{border-collapse:collapse;width:100%}td{padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top}\n"
     "td:first-child{color:var(--faint);white-space:nowrap;width:1%}td+td{font-family:ui-monospace,monospace;font-size:13px;overflow-wrap:anywhere}\n"
@@ -191,7 +193,7 @@ void report_html(const Report *report, Text *out)
     text_add(out, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                   "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>");
     html_text(out, report->title);
-    text_printf(out, "</title>\n<style>\n%s%s</style></head>\n<body>\n<h1>", page_style, chart_style);
+    text_printf(out, "</title>\n<style>\n%s%s%s</style></head>\n<body>\n<h1>", page_style, chart_style, route_chart_style);
     html_text(out, report->title);
     text_add(out, "</h1>\n<p class=\"lead\">a training run of mixc</p>\n");
     summary_tiles(report->log, out);
@@ -203,6 +205,7 @@ void report_html(const Report *report, Text *out)
     small_chart(&scratch, report, "Tokens per second", row_rate, out);
     watch_charts(&scratch, report, out);
     text_add(out, "</div>\n");
+    route_charts(report->log, out);
     samples(report->log, out);
     text_add(out, "<h2>Configuration and environment</h2>\n<table>\n");
     for (size_t i = 0; i < report->n_fields; i++) {

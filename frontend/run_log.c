@@ -38,6 +38,25 @@ static double *number_of(LogRow *row, size_t field)
     return (double *)(void *)((char *)row + number_field[field].offset);
 }
 
+// Loads are written in percent of an even share: that is as exact as a picture needs, and short.
+static void print_routes(const LogRow *row, Text *out)
+{
+    for (size_t i = 0; i < row->n_routes; i++) {
+        const LogRoute *r = &row->route[i];
+        text_add(out, i ? ", {\"name\": " : ", \"routes\": [{\"name\": ");
+        text_json(out, r->name);
+        text_printf(out, ", \"dropped\": %.6g, ", r->dropped);
+        if (isfinite(r->entropy))
+            text_printf(out, "\"entropy\": %.6g, ", r->entropy);
+        text_printf(out, "\"dead\": %lld, \"load_percent\": [", (long long)r->n_dead);
+        for (size_t e = 0; e < r->n_experts; e++)
+            text_printf(out, "%s%.0f", e ? "," : "", fmin(100 * r->load[e], 1e9));
+        text_add(out, "]}");
+    }
+    if (row->n_routes)
+        text_char(out, ']');
+}
+
 void log_row_print(const LogRow *row, Text *out)
 {
     LogRow copy = *row;
@@ -64,7 +83,10 @@ void log_row_print(const LogRow *row, Text *out)
         text_double(out, row->watch[i].value);
         between = ", ";
     }
-    text_add(out, between[2] ? "}" : "}}");
+    if (!between[2])
+        text_char(out, '}');
+    print_routes(row, out);
+    text_char(out, '}');
 }
 
 static void parse_watches(Arena *arena, json_t *json, LogRow *out)
@@ -76,6 +98,27 @@ static void parse_watches(Arena *arena, json_t *json, LogRow *out)
         if (json_is_number(value))
             watch[out->n_watches++] = (LogWatch){arena_strdup(arena, name), json_number_value(value)};
     out->watch = watch;
+}
+
+static void parse_routes(Arena *arena, json_t *json, LogRow *out)
+{
+    json_t *routes = json_object_get(json, "routes"), *value, *one;
+    size_t i, e;
+    LogRoute *route = arena_array(arena, LogRoute, json_array_size(routes) + 1);
+    json_array_foreach(routes, i, value) {
+        const char *name = json_string_value(json_object_get(value, "name"));
+        json_t *loads = json_object_get(value, "load_percent"), *entropy = json_object_get(value, "entropy");
+        double *load = arena_array(arena, double, json_array_size(loads) + 1);
+        if (!name)
+            continue;
+        json_array_foreach(loads, e, one)
+            load[e] = json_number_value(one) / 100;
+        route[out->n_routes++] = (LogRoute){.name = arena_strdup(arena, name), .load = load, .n_experts = json_array_size(loads),
+            .dropped = json_number_value(json_object_get(value, "dropped")),
+            .entropy = json_is_number(entropy) ? json_number_value(entropy) : NAN,
+            .n_dead = json_integer_value(json_object_get(value, "dead"))};
+    }
+    out->route = route;
 }
 
 static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
@@ -95,6 +138,7 @@ static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
         const char *sample = json_string_value(json_object_get(json, "sample"));
         out->sample = sample ? arena_strdup(arena, sample) : NULL;
         parse_watches(arena, json, out);
+        parse_routes(arena, json, out);
     }
     json_decref(json);
     return ok;

@@ -15,6 +15,14 @@ typedef struct LogWatch {                   // a `watch`, balance term or penalt
     double      value;
 } LogWatch;
 
+typedef struct LogRoute {                   // a use of a `route` in the row's step
+    const char   *name;                     // path of its layer; with several uses of it "PATH use 2"
+    const double *load; size_t n_experts;   // choices of each expert, relative to an even share
+    double        dropped;                  // share of the choices
+    double        entropy;                  // of the router, in nats, mean over tokens; NaN: not known
+    int64_t       n_dead;                   // experts that nobody chose
+} LogRoute;
+
 typedef struct LogRow {                     // what is not known is NaN or NULL
     int64_t step, steps;                    // steps done; planned
     double  loss;                           // mean since the last row
@@ -24,6 +32,7 @@ typedef struct LogRow {                     // what is not known is NaN or NULL
     double  val_loss;
     const char *sample;                     // generated text
     const LogWatch *watch; size_t n_watches;
+    const LogRoute *route; size_t n_routes;
 } LogRow;
 
 typedef struct RunLog {

@@ -5,6 +5,7 @@
 #include "generations.h"
 #include "memory.h"
 #include "replace_file.h"
+#include "route_stats.h"
 #include "schedule.h"
 
 #include <errno.h>
@@ -103,6 +104,8 @@ Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, Sta
         if (status == STATUS_OK)
             status = net_read(net, loss, &value, why);
         sum += (double)value;
+        if (!isfinite(value))               // the net's statistics are of this batch
+            break;
     }
     if (status == STATUS_OK)
         *out_loss = sum / (double)count;
@@ -321,6 +324,15 @@ static Status not_finite(Trainer *t, const char *what, double value, StatusText 
         (long long)(t->at.step - 1) * (t->spec->grad_accum > 1 ? t->spec->grad_accum : 1));
 }
 
+// A route that could not choose is named; else the step is.
+static Status broken_step(Trainer *t, const char *what, double value, StatusText *why)
+{
+    StatusText route = {0};
+    if (route_stats_check(t->job->train, t->net, &route) == STATUS_OK)
+        return not_finite(t, what, value, why);
+    return status_fail(why, STATUS_NUMERIC, "step %lld: %s", (long long)t->at.step, route.text);
+}
+
 static double read_scalar(Trainer *t, const Slot *slot)
 {
     float value = NAN;
@@ -352,9 +364,9 @@ static Status one_step(Trainer *t, StatusText *why)
     t->busy_s += clock_seconds() - begin;
     t->last_norm = read_scalar(t, t->norm);
     if (!isfinite(loss))
-        return not_finite(t, "loss", loss, why);
+        return broken_step(t, "loss", loss, why);
     if (t->norm && !isfinite(t->last_norm))
-        return not_finite(t, "gradient norm", t->last_norm, why);
+        return broken_step(t, "gradient norm", t->last_norm, why);
     t->last_good = loss;
     t->loss_sum += loss;
     t->aux_sum += aux;
@@ -370,13 +382,39 @@ static void read_watches(Trainer *t, LogRow *row)
     LogWatch *watch = NULL;
     for (size_t i = 0; i < n; i++) {
         const Slot *slot = &slots[i];
-        bool wanted = !strncmp(slot->name, "watch.", 6) || !strncmp(slot->name, "term.", 5);
+        bool wanted = (!strncmp(slot->name, "watch.", 6) || !strncmp(slot->name, "term.", 5)) && strncmp(slot->name, "watch.route.", 12);
         if (slot->kind != BUFFER_OUTPUT || slot->count != 1 || slot->dtype == DTYPE_I32 || !wanted || slot == t->norm)
             continue;
         watch = watch ? watch : arena_array(t->arena, LogWatch, n);
         watch[row->n_watches++] = (LogWatch){strchr(slot->name, '.') + 1, read_scalar(t, slot)};
     }
     row->watch = watch;
+}
+
+static const char *route_name(Trainer *t, const RouteStat *stat, size_t i)
+{
+    size_t use = 1;
+    for (size_t k = 0; k < i; k++)
+        use += !strcmp(stat[k].info->layer, stat[i].info->layer);
+    return use == 1 ? stat[i].info->layer : arena_printf(t->arena, "%s use %zu", stat[i].info->layer, use);
+}
+
+// What the routes did in the last step. Only here does the host read it.
+static void read_routes(Trainer *t, LogRow *row)
+{
+    RouteStat *stat;
+    row->n_routes = route_stats_read(t->arena, t->job->train, t->net, &stat);
+    LogRoute *route = arena_array(t->arena, LogRoute, row->n_routes + 1);
+    for (size_t i = 0; i < row->n_routes; i++) {
+        double *load = arena_array(t->arena, double, (size_t)stat[i].info->n_experts + 1);
+        const double even = stat[i].choices / (double)stat[i].info->n_experts;
+        for (int64_t e = 0; e < stat[i].info->n_experts; e++)
+            load[e] = even > 0 ? stat[i].load[e] / even : 0;
+        route[i] = (LogRoute){.name = route_name(t, stat, i), .load = load, .n_experts = (size_t)stat[i].info->n_experts,
+                              .dropped = stat[i].choices > 0 ? stat[i].dropped / stat[i].choices : 0,
+                              .entropy = stat[i].entropy, .n_dead = stat[i].n_dead};
+    }
+    row->route = route;
 }
 
 // The length of the first lines of a text.
@@ -403,6 +441,7 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
     row.lr = t->spec->lr * schedule_factor(t->spec, t->at.step);
     row.grad_norm = t->last_norm;
     read_watches(t, &row);
+    read_routes(t, &row);
     row.seconds = t->seconds;
     t->loss_sum = t->aux_sum = t->busy_s = 0;
     t->n_summed = 0;

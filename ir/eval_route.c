@@ -46,10 +46,10 @@ static Pools pools_of(const Eval *e, const Type *x, const AxisId *over, size_t n
     return p;
 }
 
-// Whether element a comes before b in descending order: larger, or equal and earlier. NaN counts as -inf.
+// Whether element a comes before b in descending order: larger, or equal and earlier. NaN counts as inf.
 static bool comes_first(double xa, int64_t a, double xb, int64_t b)
 {
-    double p = isnan(xa) ? -INFINITY : xa, q = isnan(xb) ? -INFINITY : xb;
+    double p = isnan(xa) ? INFINITY : xa, q = isnan(xb) ? INFINITY : xb;
     return p > q || (p == q && a < b);
 }
 

@@ -45,6 +45,7 @@ typedef struct Field {
 typedef struct RouteInfo {
     const char *layer;                      // path of the instance: GPT.l3.Switch
     Span        at;
+    const char *place;                      // "switch.mix:7:9"
     const char *experts;                    // name of the expert axis
     const char *pool;                       // "B*T": tokens that share places
     const char *choice_axis;                // name in the graph of the axis that counts choices (or an expert's places); NULL
@@ -52,6 +53,7 @@ typedef struct RouteInfo {
     int64_t     rows;                       // places of each expert in a pool; -1: dropless
     double      factor;                     // of `capacity F`; NaN: `rows(N)`
     bool        by_expert, by_number;       // experts choose; whole numbers name the experts
+    bool        fails;                      // overflow error
 } RouteInfo;
 
 typedef struct Module {

@@ -29,6 +29,14 @@ static RunLog some_log(Arena *arena)
         watch[1] = (LogWatch){"ent\"ropy", i % 3 ? NAN : 2};
         row.watch = watch;
         row.n_watches = 2;
+        LogRoute *route = arena_array(arena, LogRoute, 2);
+        double *load = arena_array(arena, double, 100);
+        for (int e = 0; e < 100; e++)
+            load[e] = e == 7 ? 0 : (e * i % 17) / 8.0;
+        route[0] = (LogRoute){"M.<l0>", load, 100, 0.25, 1.5 + i / 100.0, 7};
+        route[1] = (LogRoute){"M.l1", load, 4, 0, NAN, 0};
+        row.route = route;
+        row.n_routes = i == 5 ? 1 : 2;
         if (i % 10 == 0) {
             row.val_loss = 1.5 + 3.0 / i;
             row.sample = "To be <or> \"not\"\n& \x01";
@@ -65,6 +73,15 @@ static void rows_read_back(void **state)
     assert_int_equal(again.row[2].n_watches, 2);
     assert_string_equal(again.row[2].watch[1].name, "ent\"ropy");
     assert_true(again.row[2].watch[0].value == log.row[2].watch[0].value);
+    assert_int_equal(again.row[4].n_routes, 1);
+    assert_int_equal(again.row[3].n_routes, 2);
+    assert_string_equal(again.row[3].route[0].name, "M.<l0>");
+    assert_int_equal(again.row[3].route[0].n_experts, 100);
+    assert_int_equal(again.row[3].route[0].n_dead, 7);
+    assert_true(again.row[3].route[0].dropped == 0.25 && fabs(again.row[3].route[0].entropy - 1.54) < 1e-5);
+    assert_true(isnan(again.row[3].route[1].entropy));
+    for (int e = 0; e < 100; e++)           // written in percent
+        assert_true(fabs(again.row[3].route[0].load[e] - log.row[3].route[0].load[e]) <= 0.005 + 1e-9);
     FILE *out = fopen(path, "w");
     fputs("{\"step\": 1}\nnonsense\n{\"step\": 2}\n", out);
     fclose(out);
@@ -96,6 +113,9 @@ static void pages_stand_alone(void **state)
     html_text(&odd, "\x01 \xc3\xa9 \xd9 \xe2\x82");       // a control character, a letter, bytes that are not UTF-8
     assert_string_equal(text_str(&odd), "\xef\xbf\xbd \xc3\xa9 \xef\xbf\xbd \xef\xbf\xbd\xef\xbf\xbd");
     assert_non_null(strstr(text_str(&html), "2m 40s"));
+    assert_non_null(strstr(text_str(&html), "load of the experts of M.&lt;l0&gt;"));
+    assert_non_null(strstr(text_str(&html), "class=\"h9\" d=\"M"));    // nobody chose expert 7
+    assert_non_null(strstr(text_str(&html), "dropped 25.0%  entropy 1.90/4.61  dead 7/100"));
     assert_non_null(strstr(text_str(&html), "load &lt;1&gt;"));
     assert_non_null(strstr(text_str(&svg), "xmlns"));
     const char *keep = getenv("MIXC_KEEP_REPORT");
