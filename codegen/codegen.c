@@ -116,6 +116,32 @@ static uint32_t heap_pop(const Codegen *c, Order *o)
     }
 }
 
+// Whether what follows a product can write `v` over the leaf: whoever reads the leaf in the kernel of c->cone does so element
+// by element, for values with v's axes, which are computed together with it.
+static bool follows_product(Codegen *c, uint32_t kernel, ValueId v, ValueId leaf)
+{
+    enum { AT_ITS_PLACE = 1, ELSEWHERE = 2 };
+    const Graph *g = c->g;
+    const Type *type = &g->node[v].type;
+    uint8_t *reads = arena_array(&c->scratch, uint8_t, c->cone.n + 1);
+    for (size_t i = 0; i < c->cone.n; i++) {                // operands come first
+        const ValueId x = c->cone.value[i];
+        const Node *n = &g->node[x];
+        if (x == leaf)
+            reads[i] = AT_ITS_PLACE;
+        if (c->cone.is_read[i])
+            continue;
+        for (int k = 0; k < n->n_in; k++)
+            reads[i] |= reads[c->cones.local[n->in[k]]];
+        if (reads[i] && !(op_row[n->op].flags & OP_FLAG_POINTWISE))
+            reads[i] = ELSEWHERE;
+        if (n->kernel == kernel && reads[i]
+            && (reads[i] & ELSEWHERE || n->type.n_axes != type->n_axes || memcmp(n->type.axis, type->axis, type->n_axes * sizeof(AxisId))))
+            return false;
+    }
+    return true;
+}
+
 // A new value can overwrite the old one while it is computed when each element is made from the same element only:
 // every stored value of the kernel has the same axes, and all between it and what is read is element by element.
 static bool is_elementwise(Codegen *c, uint32_t kernel)
@@ -202,9 +228,12 @@ static bool order_kernels(Codegen *c, ValueId *old)
             continue;
         find_cone(c, k);
         bool fits = is_elementwise(c, k);
+        const bool after_product = (g->kernel[k] == FAMILY_GROUPED || g->kernel[k] == FAMILY_CONTRACT)
+            && c->first[k + 1] - c->first[k] <= LOOP_MAX_MEMBERS;
         for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
             ValueId v = c->member[m];
-            if (!fits || (old[v] && overwriter[old[v]]))
+            const bool good = fits || (after_product && old[v] && follows_product(c, k, v, old[v]));
+            if (!good || (old[v] && overwriter[old[v]]))
                 old[v] = 0;
             else if (old[v])
                 overwriter[old[v]] = k;

@@ -13,6 +13,7 @@
 #include "lower_product.h"
 
 #include "grouped.h"
+#include "lower_loop.h"
 
 #include <assert.h>
 #include <string.h>
@@ -33,6 +34,7 @@ typedef struct GroupedText {
     int64_t     start, block_group, block_first, block_end, n_blocks, n_ints;      // where they begin
     int64_t     most_blocks;
     const char *ints;                       // the workspace's name in the text at hand
+    LoopGroup **sum;                        // [P.n_totals]: where the work items' parts of each total go
     const char *next_group;                 // the group after the one at hand, or that if it is the last
 } GroupedText;
 
@@ -348,6 +350,48 @@ static void emit_rows(GroupedText *G, const Space *space)
     scope_close(E, work);
 }
 
+// Sums of all elements among what the kernel stores. Their parts are one for each work item.
+static void find_totals(Lower *L, GroupedText *G)
+{
+    const Graph *g = L->g;
+    ProductText *P = &G->P;
+    P->total = arena_array(L->arena, ProductTotal, L->n_members);
+    G->sum = arena_array(L->arena, LoopGroup *, L->n_members);
+    for (size_t m = 0; m < L->n_members; m++) {
+        const Node *n = &g->node[L->member[m]];
+        if (n->op != OP_REDUCE || n->type.n_axes != 0)
+            continue;
+        LoopGroup *sum = G->sum[P->n_totals] = arena_new(L->arena, LoopGroup);
+        int64_t count = 0;
+        type_count(g, &g->node[n->in[0]].type, &count);
+        *sum = (LoopGroup){.wish = {.shape = LOOP_TOTAL}, .member = {L->member[m]}, .n = 1, .is_column = {true}, .has_columns = true,
+                           .n_chunks = plan_work(&P->plan)};
+        sum->chunk = blocks_of(count, sum->n_chunks);
+        sum->part[0] = lower_workspace(L, "part", DTYPE_F32, sum->n_chunks);
+        P->total[P->n_totals++] = (ProductTotal){.value = L->member[m]};
+    }
+}
+
+static void open_totals(GroupedText *G, Scope *work)
+{
+    Emitter *E = G->P.E;
+    for (size_t t = 0; t < G->P.n_totals; t++) {
+        ProductTotal *total = &G->P.total[t];
+        total->lanes = val_name(emit_name(E, "total"), VAL_FLOAT, true);
+        total->rest = val_name(emit_name(E, "rest"), VAL_FLOAT, false);
+        scope_line(work, "vf %s = set_v(0.0f);", total->lanes.text);
+        scope_line(work, "float %s = 0.0f;", total->rest.text);
+    }
+}
+
+static void close_totals(GroupedText *G, Scope *work, const char *w)
+{
+    Emitter *E = G->P.E;
+    for (size_t t = 0; t < G->P.n_totals; t++)
+        scope_line(work, "%s[%s] = sum_v(%s) + %s;", emit_workspace(E, G->sum[t]->part[0], "part", DTYPE_F32, true), w,
+                   G->P.total[t].lanes.text, G->P.total[t].rest.text);
+}
+
 static void emit_sums(GroupedText *G, const Space *space)
 {
     ProductText *P = &G->P;
@@ -385,7 +429,9 @@ static void emit_sums(GroupedText *G, const Space *space)
                minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line), kn, k0, first, use.b);
     scope_close(E, loop);
     scope_close(E, terms);
+    open_totals(G, work);
     emit_epilogue(G, work, space, block, use.c, false);
+    close_totals(G, work, w);
     scope_close(E, work);
 }
 
@@ -430,6 +476,8 @@ bool lower_grouped(Lower *L)
     lower_launch(L, &text);
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
     if (G.of.is_sum)
+        find_totals(L, &G);
+    if (G.of.is_sum)
         emit_sums(&G, &space);
     else
         emit_rows(&G, &space);
@@ -438,5 +486,9 @@ bool lower_grouped(Lower *L)
     text.n_work = G.of.is_sum ? plan_work(plan) : G.most_blocks * plan->n_col_blocks;
     text.flops = 2 * (double)plan->rows * (double)plan->cols * (double)plan->sum;
     lower_launch(L, &text);
+    if (G.P.n_totals > 0)
+        lower_plain_cuda_totals(L, G.sum, G.P.n_totals);
+    for (size_t t = 0; t < G.P.n_totals; t++)
+        lower_finish(L, G.sum[t]);
     return true;
 }

@@ -28,6 +28,9 @@ LoopBody lanes_body, rows_body, total_body;
 // The launches that add up the chunks.
 void    lower_finish(Lower *L, LoopGroup *group);
 
+// lower_plain_cuda for a kernel with sums of all elements: chunks of each go into its workspaces; lower_finish adds them up.
+void    lower_plain_cuda_totals(Lower *L, LoopGroup *const *total, size_t n_totals);
+
 // Pieces for other families' loops, in both dialects.
 
 // The scope of one work item; *out_item is its number. In C a loop over the kernel's range, in CUDA the block.

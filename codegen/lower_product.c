@@ -10,6 +10,7 @@
 // bits are the same for any number of threads.
 #include "lower_product.h"
 
+#include "emit_parts.h"
 #include "grouped.h"
 
 #include <assert.h>
@@ -126,6 +127,11 @@ void product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix ro
     env_group(E, &anchor, &P->p.group[CLASS_COL], col);
     emit_bind(E, at, space->anchor, &anchor, acc);
     epilogue_store(E, at, space, &anchor);
+    for (size_t t = 0; t < P->n_totals; t++) {
+        const ValueId x = E->g->node[P->total[t].value].in[0];
+        const Env env = space_env(E, space, x, &anchor);
+        emit_accumulate(E, at, RED_SUM, false, acc.is_vector ? P->total[t].lanes : P->total[t].rest, emit_value(E, at, x, &env));
+    }
 }
 
 // One row: columns from j0 to j1 in vectors, then one by one. `acc` is the C text of column j0's address.

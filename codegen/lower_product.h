@@ -61,6 +61,12 @@ int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded 
 
 int64_t plan_packed_floats(const Plan *plan);               // of the workspace
 
+// The sum of all elements of a value of the epilogue. Each work item adds up its own, in vectors and what is left of them.
+typedef struct ProductTotal {
+    ValueId value;                          // the reduction
+    Val     lanes, rest;
+} ProductTotal;
+
 // One kernel while it is written.
 typedef struct ProductText {
     Emitter *E;
@@ -70,6 +76,7 @@ typedef struct ProductText {
     const char *scratch;                    // a place of its own for an unpacked strip
     const char *gather;                     // an array of ints: row x of operand 0 (gather_sum: term k) is number gather[x]
     bool        gather_sum;
+    ProductTotal *total; size_t n_totals;
 } ProductText;
 
 // Packs rows (operand 0) or columns (operand 1) x0 <= x < x1 of terms k0 <= k < k0 + kn into panels of the tile's rows

@@ -8,6 +8,8 @@
 //   - along a chain: while the value at hand has one user, that user joins and the value itself is not stored; or
 //   - for a goal: it must be stored in any case (a product, a gather or an output wants it), and then everything
 //     between the anchor and the goal joins.
+// The sum of all elements of such a value (a gradient's norm wants it) is a goal of a grouped gradient: with it and with the
+// update of the weights in its kernel, the gradient itself need not be stored.
 // What somebody outside the kernel reads is stored; a view is not, because its reader sees through it.
 //
 // `ready` gives each value a time at which it may be there, where a contract or reduction runs after everything it needs. A
@@ -38,7 +40,7 @@ typedef struct Fuse {
     KernelOrder *order;
 } Fuse;
 
-enum { JOINED = 1, KEPT = 2, SEEN = 4, OUTSIDE = 8 };
+enum { JOINED = 1, KEPT = 2, SEEN = 4, OUTSIDE = 8, TOTAL = 16 };
 
 static bool is_heavy(const Node *n)
 {
@@ -103,6 +105,14 @@ static void list_users(Fuse *f, ValueId v, ValueId *seen, size_t *n_seen)
     }
 }
 
+// The sum of all elements of a joined value, behind a grouped gradient.
+static bool is_total(const Fuse *f, const Space *space, ValueId v)
+{
+    const Node *n = &f->g->node[v];
+    return f->g->node[space->anchor].op == OP_PUT_ADD && n->op == OP_REDUCE && n->attr[0].red == RED_SUM && n->type.n_axes == 0
+        && n->type.dtype == DTYPE_F32 && (f->state[n->in[0]] & JOINED);
+}
+
 // All values that may join, by increasing id. Returns their number.
 static size_t find_joinable(Fuse *f, Space *space, ValueId *joined, ValueId *seen)
 {
@@ -121,7 +131,10 @@ static size_t find_joinable(Fuse *f, Space *space, ValueId *joined, ValueId *see
         bool fits = node->kernel == 0 && node->op != OP_STOP;      // behind a stop: what recompute makes again later
         for (size_t k = 0; k < node->n_in && fits; k++)
             fits = (f->state[node->in[k]] & JOINED) || f->ready[node->in[k]] < time;
-        if (fits && space_add(space, f->g, v)) {
+        if (fits && is_total(f, space, v)) {
+            f->state[v] = TOTAL;
+            joined[n++] = v;
+        } else if (fits && space_add(space, f->g, v)) {
             f->state[v] = JOINED;
             joined[n++] = v;
         }
@@ -155,7 +168,7 @@ static void keep_goals(Fuse *f, const ValueId *joined, size_t n)
     const Graph *g = f->g;
     for (size_t i = n; i-- > 0;) {
         const ValueId v = joined[i];
-        if (is_goal(f, v, 0))
+        if ((f->state[v] & TOTAL) || is_goal(f, v, 0))
             f->state[v] |= KEPT;
         for (size_t k = 0; (f->state[v] & KEPT) && k < g->node[v].n_in; k++)
             if (f->state[g->node[v].in[k]] & JOINED)
@@ -257,10 +270,6 @@ static Graph *fuse(PassContext *ctx, const Graph *in)
         const KernelFamily family = live[v] && !inside[v] ? anchor_family(&f, v) : FAMILY_LOOP;
         if (family == FAMILY_LOOP)
             continue;
-        if (g->node[v].op == OP_PUT_ADD) {
-            g->node[v].kernel = graph_add_kernel(g, family);
-            continue;
-        }
         Space space = space_make(&scratch, g, v);
         const size_t n = find_joinable(&f, &space, joined, seen);
         const uint32_t kernel = graph_add_kernel(g, family);

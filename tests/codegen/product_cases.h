@@ -30,6 +30,15 @@ static const LoopCase product_case[] = {
      "  %10.dp = contract %4, %3 {over = [K]}\n  %11 = mul %10, %8\n  %12.d = reduce %11 {f = sum, over = [T']}\n"
      "  %13 = sub %10, %12\n  %14.ds = mul %13, %8\n  %15.dq = contract %14, %2 {over = [T']}\n"
      "  %16.dk = contract %14, %1 {over = [T]}\n  grad \"input.q\" = %15\n  grad \"input.k\" = %16\n  grad \"input.v\" = %9\n}\n"},
+    {"routed_update", 5e-6, {"T = 20, K = 2, E : expert = 3, D = 36, F = 50"},
+     "graph @step\naxis @\n{\n"
+     "  %1.i = arg \"i\" : int[T,K]\n  %2 = const {value = 1} : int[]\n  %3 = sub %1, %2\n"
+     "  %4.x = arg \"x\" : f32[T,D]\n  %5.du = arg \"du\" : f32[T,K,F]\n  %6.W = param \"W\" : f32[E,D,F]\n"
+     "  %7.m = state \"m\" : f32[E,D,F]\n  %8 = mul %4, %5\n  %9.dW = put_add %8, %3 {over = [T,K], to = E}\n"
+     "  %10 = mul %9, %9\n  %11.norm = reduce %10 {f = sum, over = [E,D,F]}\n  %12 = const {value = 0.9} : f32[]\n"
+     "  %13 = mul %7, %12\n  %14.m = add %13, %9\n  %15 = mul %14, %12\n  %16 = sub %6, %15\n"
+     "  %17 = take %6, %3 {axis = E}\n  %18.y = contract %4, %17 {over = [D]}\n"
+     "  watch \"norm\" = %11\n  next \"W\" = %16\n  next \"m\" = %14\n  result \"y\" = %18\n}\n"},
 };
 enum { N_PRODUCT_CASES = sizeof product_case / sizeof *product_case };
 

@@ -77,12 +77,38 @@ static void paired(void **state)
                 "  result \"y\" = %5\n  result \"z\" = %7\n}\n", 5e-6);
 }
 
+// Adam's update and the sum of squares follow the gradient in its kernel: it is not stored, and states are overwritten in place.
+static const char *const update_text =
+    "graph @step\naxis T : time = 50, K = 2, E : expert = 6, D = 36, F = 50\n{\n"
+    "  %1.i = arg \"i\" : int[T,K]\n  %2 = const {value = 1} : int[]\n  %3 = sub %1, %2\n"
+    "  %4.x = arg \"x\" : f32[T,D]\n  %5.du = arg \"du\" : f32[T,K,F]\n  %6.W = param \"W\" : f32[E,D,F]\n"
+    "  %7.m = state \"m\" : f32[E,D,F]\n  %8.v = state \"positive v\" : f32[E,D,F]\n  %9.lr = arg \"lr\" : f32[]\n"
+    "  %10 = mul %4, %5\n  %11.dW = put_add %10, %3 {over = [T,K], to = E}\n  %12 = mul %11, %11\n"
+    "  %13.norm = reduce %12 {f = sum, over = [E,D,F]}\n  %14 = const {value = 0.9} : f32[]\n  %15 = const {value = 0.1} : f32[]\n"
+    "  %16 = mul %7, %14\n  %17 = mul %11, %15\n  %18.m = add %16, %17\n  %19 = mul %8, %14\n  %20 = mul %12, %15\n"
+    "  %21.v = add %19, %20\n  %22 = map %21 {f = sqrt}\n  %23 = add %22, %15\n  %24 = div %18, %23\n  %25 = mul %24, %9\n"
+    "  %26 = sub %6, %25\n  %27 = take %6, %3 {axis = E}\n  %28.dx = contract %5, %27 {over = [F]}\n"
+    "  watch \"norm\" = %13\n  next \"W\" = %26\n  next \"m\" = %18\n  next \"positive v\" = %21\n  result \"dx\" = %28\n}\n";
+
+static void update(void **state)
+{
+    (void)state;
+    Ran r;
+    compile_graph(&r, update_text, 8);
+    assert_int_equal(r.fused->node[11].kernel, 0);
+    for (size_t k = 1; k < r.program->n_kernels; k++)
+        assert_null(strstr(r.program->kernel[k].name, "copy"));
+    arena_free(&r.arena);
+    check_graph(update_text, 5e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes),
         cmocka_unit_test(family),
         cmocka_unit_test(paired),
+        cmocka_unit_test(update),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
