@@ -392,6 +392,19 @@ static void close_totals(GroupedText *G, Scope *work, const char *w)
                    G->P.total[t].lanes.text, G->P.total[t].rest.text);
 }
 
+// What the bands of a sum fetch: the first array that the epilogue writes (and, in an update, reads) at the tile.
+static const char *result_next(GroupedText *G, const Space *space, const char *i0, const char *j, const char *nothing)
+{
+    Emitter *E = G->P.E;
+    const char *from;
+    int64_t row;
+    for (size_t m = 0; m < space->n_maps; m++)
+        if (E->g->node[space->map[m].value].kernel == E->kernel && type_equal(&E->g->node[space->map[m].value].type, &E->g->node[space->anchor].type)
+            && pack_result_place(&G->P, space->map[m].value, &from, &row))
+            return arena_printf(E->arena, "%s + %s*%lld + %s, %lld", from, i0, N(row), j, N(row));
+    return arena_printf(E->arena, "%s, 0", nothing);
+}
+
 static void emit_sums(GroupedText *G, const Space *space)
 {
     ProductText *P = &G->P;
@@ -425,8 +438,9 @@ static void emit_sums(GroupedText *G, const Space *space)
     Scope *loop = scope_block(E, terms, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, block.j0, j, block.j1, j,
                                                      tile_width(plan->tile)));
     const char *at = minus(E, j, block.j0);
-    scope_line(loop, "%s(%s, %s, %lld, %s + %s, %lld, %s + %s, %lld, %s, %s > %s, %s, 0);", band_name(E->arena, band_tile(G)),
-               minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line), kn, k0, first, use.b);
+    scope_line(loop, "%s(%s, %s, %lld, %s + %s, %lld, %s + %s, %lld, %s, %s > %s, %s);", band_name(E->arena, band_tile(G)),
+               minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line), kn, k0, first,
+               result_next(G, space, block.i0, j, use.b));
     scope_close(E, loop);
     scope_close(E, terms);
     open_totals(G, work);

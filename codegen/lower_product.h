@@ -94,6 +94,10 @@ void   pack_lines(ProductText *P, Scope *at, int operand, PackRange range, int64
 // and from one term to the next. False: it has to be computed, gathered or rounded.
 bool   pack_place(ProductText *P, int operand, const char **out_from, int64_t *out_row, int64_t *out_step);
 
+// The same for a value that the kernel stores and that has the axes of the product: row 0, column 0, and the floats from one
+// row to the next. False where its columns do not follow each other.
+bool   pack_result_place(ProductText *P, ValueId v, const char **out_from, int64_t *out_row);
+
 // One panel: rows of `from` at `stride`, turned; or copied with a stride for rows and one for terms. C texts.
 void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
                        const char *rows, const char *kn);

@@ -1,8 +1,9 @@
 // The micro-kernel of grouped products, as C text: a band of rows times a panel of columns that nobody packed. Rows of
 // operand 0 lie a fixed number of floats apart (or its terms a given number); rows of operand 1 are read where they are.
 //
-// A band is cut into tiles of even heights, about equal, so that at most one row of it is wasted. The rows of operand 1
-// come from memory once; what the next panel will need is asked for while this one is multiplied.
+// A band is cut into tiles of even heights, about equal, so that at most one row of it is wasted. What comes from memory is
+// asked for while tiles are multiplied: by rows of operand 0 that follow each other, the next panel of operand 1; by terms
+// that follow each other, for each tile what the epilogue will read or write there.
 #include "lower_product.h"
 
 const char *band_name(Arena *arena, Tile tile)
@@ -68,7 +69,8 @@ void band_text(Arena *arena, Tile tile, Text *out)
     tile.rows = most;
     const char *term = tile.row_step ? arena_printf(arena, "i*%d + k", tile.row_step) : "i + k*lda";
     text_printf(out, "// c[i*ldc + j] = (add: +=) sum over k < n of a[%s] * b[k*ldb + j], for i < rows and j < %d; an odd last row\n"
-                "// takes a row of rubbish along. Fetches %d floats from each next + k*step on.\n", term, tile_width(tile), tile_width(tile));
+                "// takes a row of rubbish along. Fetches %d floats from each next + %s*step on.\n", term, tile_width(tile),
+                tile_width(tile), tile.row_step ? "k" : "i");
     text_printf(out, "static __attribute__((noinline, unused)) void %s(long rows, const float *a, %sconst float *b, long ldb, float *c,\n"
                 "    long ldc, long n, int add, const float *next, long step)\n{\n", band_name(arena, tile), terms_of_a(tile));
     text_printf(out, "    while (rows > 0) {\n        const long tiles = (rows + %d)/%d, height = ((rows + tiles - 1)/tiles + 1)/2*2;\n"
@@ -76,6 +78,7 @@ void band_text(Arena *arena, Tile tile, Text *out)
     for (tile.rows = most; tile.rows > 0; tile.rows -= 2)
         text_printf(out, "        case %d: %s(a, %sb, ldb, c, ldc, n, add, next, step); break;\n", tile.rows, part_name(arena, tile), lda);
     tile.rows = most;
-    text_printf(out, "        }\n        rows -= height;\n        a += height*%d;\n        c += height*ldc;\n        next = b;\n"
-                "        step = 0;\n    }\n}\n", tile.row_step ? tile.row_step : 1);
+    text_printf(out, "        }\n        rows -= height;\n        a += height*%d;\n        c += height*ldc;\n%s    }\n}\n",
+                tile.row_step ? tile.row_step : 1,
+                tile.row_step ? "        next = b;\n        step = 0;\n" : "        next += height*step;\n");
 }

@@ -49,24 +49,40 @@ static bool find_raw(const ProductText *P, int operand, Raw *out)
     return true;
 }
 
-// The first element of the batch at hand.
-static const char *raw_base(ProductText *P, int operand, const Raw *raw)
+// The first element of the batch at hand of the stored numbers behind v.
+static const char *affine_base(ProductText *P, ValueId v, const Affine *affine, const char *buffer)
 {
     Emitter *E = P->E;
-    const ValueId v = P->p.operand[operand];
     Env env = env_of(E, v);
     env_group(E, &env, &P->p.group[CLASS_BATCH], P->batch);
-    Ix at = ix_const(E->ix, raw->affine.offset);
+    Ix at = ix_const(E->ix, affine->offset);
     for (int i = 0; i < env.n; i++)
-        at = ix_add(E->ix, at, ix_scale(E->ix, env_get(&env, E->g->node[v].type.axis[i]), raw->affine.stride[i]));
+        at = ix_add(E->ix, at, ix_scale(E->ix, env_get(&env, E->g->node[v].type.axis[i]), affine->stride[i]));
     Text text = text_make(E->arena);
     int64_t constant;
-    text_add(&text, emit_param(E, raw->root, false));
+    text_add(&text, buffer);
     if (!ix_is_const(E->ix, at, &constant) || constant != 0) {
         text_add(&text, " + ");
         ix_print(E->ix, at, false, 0, NULL, &text);
     }
     return text_str(&text);
+}
+
+static const char *raw_base(ProductText *P, int operand, const Raw *raw)
+{
+    return affine_base(P, P->p.operand[operand], &raw->affine, emit_param(P->E, raw->root, false));
+}
+
+bool pack_result_place(ProductText *P, ValueId v, const char **out_from, int64_t *out_row)
+{
+    const Graph *g = P->E->g;
+    Affine affine;
+    int64_t col;
+    if (!value_affine(g, v, &affine) || affine.root != v || !affine_collapse(g, v, &affine, &P->p.group[CLASS_ROW], out_row)
+        || !affine_collapse(g, v, &affine, &P->p.group[CLASS_COL], &col) || col != 1 || g->node[v].type.dtype != DTYPE_F32)
+        return false;
+    *out_from = affine_base(P, v, &affine, emit_param(P->E, v, true));
+    return true;
 }
 
 // Turns `width` rows of `from` at `stride` into one panel. Groups of lanes go from the last to the first, because each
