@@ -1,6 +1,7 @@
 // mixc plan: the memory of a program, and what takes it at its fullest moment.
 #include "cli_engine.h"
 #include "plan_memory.h"
+#include "route_plan.h"
 
 #include <string.h>
 
@@ -17,11 +18,14 @@ int cli_plan(Cli *cli)
     cli_model_close(&model);
     if (!p)
         return code;
-    Text text = text_make(&cli->arena);
-    if (cli_has(cli, OPT_JSON))
-        plan_print_json(p, &cli->sources, &text);
-    else
+    Text text = text_make(&cli->arena), routes = text_make(&cli->arena);
+    if (cli_has(cli, OPT_JSON)) {
+        route_plan_json(model.module, p, &routes);
+        plan_print_json(p, &cli->sources, text_str(&routes), &text);
+    } else {
         plan_print(p, &cli->sources, &text);
+        route_plan_print(model.module, p, &text);
+    }
     fputs(text_str(&text), stdout);
     size_t budget = 0;
     if (cli_bytes(cli, OPT_MAX_MEM, &budget) && budget && p->arena_bytes > budget)

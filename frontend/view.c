@@ -282,7 +282,7 @@ void view_html(const ViewPage *page, Text *out)
     text_printf(&json, ",\n\"measured\":%s,\n", page->seconds ? "true" : "false");
     put_memory(page, &arena, &json);
     text_add(&json, ",\n\"plan\":");
-    plan_print_json(page->program, page->sources, &json);
+    plan_print_json(page->program, page->sources, NULL, &json);
     text_add(&json, "}\n");
     put_template(page, &json, &arena, out);
     arena_free(&arena);

@@ -156,7 +156,7 @@ void plan_print(const Program *p, const Sources *sources, Text *out)
     arena_free(&scratch);
 }
 
-void plan_print_json(const Program *p, const Sources *sources, Text *out)
+void plan_print_json(const Program *p, const Sources *sources, const char *routes, Text *out)
 {
     Arena scratch = scratch_arena(out->arena);
     Peak peak = find_peak(p, &scratch);
@@ -179,6 +179,6 @@ void plan_print_json(const Program *p, const Sources *sources, Text *out)
         text_printf(out, ", \"kind\": \"%s\", \"bytes\": %zu, \"offset\": %zu, \"first\": %u, \"last\": %u}",
                     kind_text[b->kind], b->bytes, b->offset, peak.first[peak.alive[k]], peak.last[peak.alive[k]]);
     }
-    text_add(out, "], \"routes\": []}\n");
+    text_printf(out, "], \"routes\": %s}\n", routes ? routes : "[]");
     arena_free(&scratch);
 }

@@ -91,4 +91,24 @@ sed 's/STD/1e38/; s/OVERFLOW//' lm.mix >m.mix
 expect 5 "$MIXC" train m.mix --out run3 --progress plain
 says err 'not finite'
 says err 'm.mix:5:9'
+
+# The plan says what places cost and what other capacities would drop: 4 sequences of 16 tokens, 2 choices of 4 experts.
+sed 's/STD/1/; s/OVERFLOW//' lm.mix >m.mix
+expect 0 "$MIXC" plan m.mix B=4
+says out 'routes: 2'
+grep -qE '^Lm.l1.Moe +m.mix:5:9 +4 +2 +B\*T = 64 +1 +32 +128 +[0-9.]+ KiB +4.9 %$' out || { complain "the capacity table"; cat out; }
+says out 'what if: 4 experts, top 2, pools of 64 tokens'
+says out '  capacity 1.25          40 rows an expert   drops 0.'
+says out '  dropless               64 rows an expert   drops 0'
+expect 0 "$MIXC" plan m.mix B=4 --json
+says out '{"layer": "Lm.l0.Moe", "rows": 32, "bytes": '
+says out '"experts": 4, "choices": 2, "pool": "B*T", "pool_tokens": 64, "pools": 1, "total_rows": 128, "dropless": false'
+says_not out '"bytes": 0, "place"'
+expect 0 "$MIXC" plan m.mix B=4 --mode generate --json
+says out '"rows": 64, "bytes": '
+says out '"dropless": true'
+sed 's/capacity 1.0 over B\*T OVERFLOW/capacity 1.5 over T assign experts_choose/; s/STD/1/' lm.mix >m.mix
+expect 0 "$MIXC" plan m.mix B=4 --mode train
+says out 'T = 16 x 4'
+says out '(experts choose)'
 finish

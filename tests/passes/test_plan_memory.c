@@ -254,7 +254,7 @@ static void the_plan_is_printed(void **state)
         "   4.0 KiB  temp   h                        f32[F=1024]  launches 1..2\n"
         "   2.0 KiB  input  x                        f32[B=2,D=256]\n"
         "      64 B  output output.y                 f32[]\n");
-    plan_print_json(p, NULL, &json);
+    plan_print_json(p, NULL, NULL, &json);
     assert_non_null(strstr(text_str(&json), "{\"peak_bytes\": 6208, \"lower_bound_bytes\": 6208, "));
     assert_non_null(strstr(text_str(&json), "\"routes\": []}"));
     arena_free(&arena);
