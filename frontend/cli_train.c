@@ -142,6 +142,7 @@ static RunConfig config_of(Cli *cli, const char *path, const TrainJob *job)
     RunConfig config = {.file = path,
                         .size = cli->value[OPT_SIZE],
                         .data = absolute(cli, cli->value[OPT_DATA]),
+                        .dtype = cli->value[OPT_DTYPE],
                         .base = job->data_base,
                         .seed = job->seed,
                         .n_bindings = cli->n_bindings};
@@ -257,6 +258,9 @@ int cli_train(Cli *cli)
         Status status = run_config_load(&cli->arena, run_path(&cli->arena, job.folder, "run.json"), &config, &why);
         if (status != STATUS_OK)
             return cli_fail(cli, status, &why);
+        code = cli_resume_check(cli, job.folder, &config, &cli->sources.file[ast->file], absolute(cli, cli->value[OPT_DATA]));
+        if (code)
+            return code;
         cli_adopt(cli, &config);
         if (!cli_has(cli, OPT_SEED))
             job.seed = config.seed;

@@ -120,6 +120,8 @@ void cli_adopt(Cli *cli, const RunConfig *config)
         cli->value[OPT_SIZE] = config->size;
     if (!cli_has(cli, OPT_DATA) && config->data)
         cli->value[OPT_DATA] = config->data;
+    if (!cli_has(cli, OPT_DTYPE) && config->dtype)
+        cli->value[OPT_DTYPE] = config->dtype;
     for (size_t i = 0; i < config->n_bindings; i++) {
         if (is_bound(cli, config->name[i]))
             continue;

@@ -12,6 +12,10 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
 // Makes the command line's size, bindings, data and seed those of a run, where it does not give its own.
 void cli_adopt(Cli *cli, const RunConfig *config);
 
+// Is what the command asks for the run that is in `folder`? Model text, size, data (`data`: its full path), seed, element type
+// and bindings; what only says how long and how often may change. Returns 0, or an exit code after naming every difference.
+int cli_resume_check(Cli *cli, const char *folder, const RunConfig *run, const SourceFile *source, const char *data);
+
 const char *cli_folder_of(Arena *arena, const char *path);
 
 #endif

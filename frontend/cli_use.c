@@ -63,11 +63,27 @@ static Net *load_trained(Cli *cli, const Trained *trained, ModeName mode, int64_
     return NULL;
 }
 
+// What fits the data: the share of right labels, or the perplexity of tokens.
+static void print_score(Cli *cli, const EvalScore *score, double seconds, int64_t step)
+{
+    bool labels = isfinite(score->accuracy);
+    const char *name = labels ? "accuracy" : "perplexity";
+    double value = labels ? score->accuracy : exp(score->loss);
+    if (cli_has(cli, OPT_JSON))
+        printf("{\"loss\": %.9g, \"%s\": %.9g, \"batches\": %lld, \"seconds\": %.6f, \"step\": %lld}\n", score->loss, name,
+               value, (long long)score->batches, seconds, (long long)step);
+    else
+        printf(labels ? "loss %.5f   %s %.2f%%   %lld batches%s\n" : "loss %.5f   %s %.4g   %lld batches%s\n", score->loss, name,
+               labels ? 100 * value : value, (long long)score->batches,
+               step ? arena_printf(&cli->arena, "   after step %lld", (long long)step) : "");
+}
+
 static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, const Checkpoint *about)
 {
     StatusText why = {0};
     Dataset *data = NULL;
-    double loss = 0, begin = 0, seconds = 0;
+    EvalScore score = {0};
+    double begin = 0, seconds = 0;
     int64_t batches = 0;
     if (!cli_int(cli, OPT_STEPS, 1, INT64_MAX, &batches))
         return status_exit_code(STATUS_BAD_USAGE);
@@ -82,23 +98,16 @@ static int measure(Cli *cli, const Trained *trained, Net *net, const Module *m, 
         status = data_check_ranges(data, module_graph(m, "main"), &why);
     if (status == STATUS_OK) {
         begin = clock_seconds();
-        status = eval_loss(net, data, batches, &loss, &why);
+        status = eval_score(net, data, batches, &score, &why);
         seconds = clock_seconds() - begin;
     }
-    if (status == STATUS_OK) {
-        int64_t all = data_batches(data, DATA_VAL), used = batches && batches < all ? batches : all;
-        if (cli_has(cli, OPT_JSON))
-            printf("{\"loss\": %.9g, \"perplexity\": %.9g, \"batches\": %lld, \"seconds\": %.6f, \"step\": %lld}\n",
-                   loss, exp(loss), (long long)used, seconds, (long long)about->step);
-        else
-            printf("loss %.5f   perplexity %.4g   %lld batches%s\n", loss, exp(loss), (long long)used,
-                   about->step ? arena_printf(&cli->arena, "   after step %lld", (long long)about->step) : "");
-    }
+    if (status == STATUS_OK)
+        print_score(cli, &score, seconds, about->step);
     if (data)
         data_close(data);
-    if (status == STATUS_OK && !isfinite(loss) && route_stats_check(m, net, &why) != STATUS_OK)
+    if (status == STATUS_OK && !isfinite(score.loss) && route_stats_check(m, net, &why) != STATUS_OK)
         return cli_fail(cli, STATUS_NUMERIC, &why);
-    if (status == STATUS_OK && !isfinite(loss))
+    if (status == STATUS_OK && !isfinite(score.loss))
         return cli_failf(cli, STATUS_NUMERIC, "the loss is not a number");
     return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
 }

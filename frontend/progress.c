@@ -25,7 +25,7 @@ static bool terminal_is_utf8(void)
 
 Progress progress_make(ProgressKind kind, FILE *out, const char *unit, const RunLog *log)
 {
-    return (Progress){.kind = kind, .out = out, .utf8 = terminal_is_utf8(), .unit = unit, .log = log, .last_val = NAN,
+    return (Progress){.kind = kind, .out = out, .utf8 = terminal_is_utf8(), .unit = unit, .log = log, .last_val = NAN, .last_accuracy = NAN,
                       .last_shown_s = -1e9};
 }
 
@@ -104,6 +104,9 @@ void progress_line(const Progress *p, const LogRow *row, Text *out)
     double val = isfinite(row->val_loss) ? row->val_loss : p->last_val;
     if (isfinite(val))
         text_printf(out, "  val %.4g", val);
+    double accuracy = isfinite(row->val_accuracy) ? row->val_accuracy : p->last_accuracy;
+    if (isfinite(accuracy))
+        text_printf(out, "  acc %.1f%%", 100 * accuracy);
     if (isfinite(row->lr))
         text_printf(out, "  lr %.2g", row->lr);
     if (isfinite(row->grad_norm))
@@ -181,6 +184,8 @@ void progress_row(Progress *p, const LogRow *row, double now_s, bool last)
     fflush(p->out);
     if (evaluated)
         p->last_val = row->val_loss;
+    if (isfinite(row->val_accuracy))
+        p->last_accuracy = row->val_accuracy;
     arena_free(&scratch);
 }
 

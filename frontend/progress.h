@@ -15,7 +15,7 @@ typedef struct Progress {
     bool         utf8;                      // the terminal shows block characters
     const char  *unit;                      // "tok/s", "img/s"
     const RunLog *log;                      // for the curve
-    double       last_val, last_shown_s;
+    double       last_val, last_accuracy, last_shown_s;
     bool         line_open;                 // a line without its newline is on the terminal
 } Progress;
 

@@ -133,7 +133,7 @@ static void duration(Text *out, double seconds)
 
 static void summary_tiles(const RunLog *log, Text *out)
 {
-    double val = NAN, best = NAN, seconds = NAN, loss = NAN, rate = 0;
+    double val = NAN, best = NAN, accuracy = NAN, seconds = NAN, loss = NAN, rate = 0;
     size_t n_rates = 0;
     for (size_t i = 0; i < log->n_rows; i++) {
         const LogRow *row = &log->row[i];
@@ -143,6 +143,8 @@ static void summary_tiles(const RunLog *log, Text *out)
             val = row->val_loss;
             best = isfinite(best) ? fmin(best, val) : val;
         }
+        if (isfinite(row->val_accuracy))
+            accuracy = row->val_accuracy;
         if (isfinite(row->seconds))
             seconds = row->seconds;
         if (isfinite(row->tokens_per_s) && row->tokens_per_s > 0) {
@@ -156,6 +158,7 @@ static void summary_tiles(const RunLog *log, Text *out)
     tile(out, "training loss", "%.4f", loss);
     tile(out, "validation loss", "%.4f", val);
     tile(out, "best validation", "%.4f", best);
+    tile(out, "validation accuracy", "%.1f %%", 100 * accuracy);
     tile(out, "tokens per second", "%.0f", n_rates ? (double)n_rates / rate : NAN);
     if (isfinite(seconds)) {
         text_add(out, "<div class=\"tile\"><b>");

@@ -13,8 +13,9 @@ Status run_config_save(const char *path, const RunConfig *config, StatusText *wh
     json_t *bindings = json_array();
     for (size_t i = 0; i < config->n_bindings; i++)
         json_array_append_new(bindings, json_pack("{s:s, s:s}", "name", config->name[i], "value", config->value[i]));
-    json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size",
-                             config->size, "data", config->data, "base", config->base, "seed",
+    json_t *json = json_pack("{s:i, s:s, s:s?, s:s?, s:s?, s:s?, s:I, s:o}", "schema", 1, "file", config->file, "size",
+                             config->size, "data", config->data, "base", config->base, "dtype",
+                             config->dtype, "seed",
                              (json_int_t)config->seed, "bindings", bindings);
     if (json && config->memory.peak_bytes)
         json_object_set_new(json, "memory", json_pack("{s:I, s:I}", "planned_bytes", (json_int_t)config->memory.planned_bytes,
@@ -43,6 +44,7 @@ Status run_config_load(Arena *arena, const char *path, RunConfig *out_config, St
                            errno ? strerror(errno) : error.text);
     RunConfig c = {.file = copy_string(arena, json, "file"), .size = copy_string(arena, json, "size"),
                    .data = copy_string(arena, json, "data"), .base = copy_string(arena, json, "base"),
+                   .dtype = copy_string(arena, json, "dtype"),
                    .seed = (uint32_t)json_integer_value(json_object_get(json, "seed"))};
     const json_t *bindings = json_object_get(json, "bindings"), *memory = json_object_get(json, "memory");
     c.memory = (TrainMemory){(size_t)json_integer_value(json_object_get(memory, "planned_bytes")),

@@ -15,7 +15,8 @@ RunLog run_log_make(Arena *arena)
 LogRow log_row_make(void)
 {
     return (LogRow){
-        .loss = NAN, .aux = NAN, .lr = NAN, .grad_norm = NAN, .tokens_per_s = NAN, .seconds = NAN, .val_loss = NAN};
+        .loss = NAN, .aux = NAN, .lr = NAN, .grad_norm = NAN, .tokens_per_s = NAN, .seconds = NAN, .val_loss = NAN,
+        .val_accuracy = NAN};
 }
 
 void run_log_add(RunLog *log, LogRow row)
@@ -29,7 +30,7 @@ typedef struct NumberField { const char *name; size_t offset; } NumberField;
 static const NumberField number_field[] = {
     {"loss", offsetof(LogRow, loss)}, {"tokens_per_s", offsetof(LogRow, tokens_per_s)}, {"lr", offsetof(LogRow, lr)},
     {"grad_norm", offsetof(LogRow, grad_norm)}, {"aux", offsetof(LogRow, aux)}, {"seconds", offsetof(LogRow, seconds)},
-    {"val_loss", offsetof(LogRow, val_loss)},
+    {"val_loss", offsetof(LogRow, val_loss)}, {"val_accuracy", offsetof(LogRow, val_accuracy)},
 };
 enum { N_NUMBER_FIELDS = sizeof number_field / sizeof *number_field };
 

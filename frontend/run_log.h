@@ -29,7 +29,7 @@ typedef struct LogRow {                     // what is not known is NaN or NULL
     double  aux;                            // its part in balance terms and penalties
     double  lr, grad_norm;
     double  tokens_per_s, seconds;          // seconds of training so far, over all sessions
-    double  val_loss;
+    double  val_loss, val_accuracy;         // accuracy: of data with labels
     const char *sample;                     // generated text
     const LogWatch *watch; size_t n_watches;
     const LogRoute *route; size_t n_routes;

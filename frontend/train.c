@@ -57,62 +57,6 @@ double run_number(const Module *m, const char *key, double otherwise)
     return otherwise;
 }
 
-DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n)
-{
-    const Slot *slots;
-    size_t n = net_slots(net, &slots), k = 0;
-    DataSlot *out = arena_array(arena, DataSlot, n + 1);
-    for (size_t i = 0; i < n; i++) {
-        if (slots[i].kind != BUFFER_INPUT || slots[i].n_axes == 0)
-            continue;
-        DataSlot *s = &out[k++];
-        *s = (DataSlot){.name = slots[i].name,
-                        .dtype = slots[i].dtype == DTYPE_I32 ? DTYPE_I32 : DTYPE_F32,
-                        .n_dims = slots[i].n_axes};
-        memcpy(s->size, slots[i].size, sizeof s->size);
-        s->data = arena_alloc(arena, (size_t)slots[i].count + 1, 4);
-    }
-    *out_n = k;
-    return out;
-}
-
-static Status load_batch(Net *net, Dataset *data, DataSplit split, int64_t number, DataSlot *slot, size_t n,
-                         StatusText *why)
-{
-    Status status = data_batch(data, split, (uint64_t)number, slot, n, why);
-    for (size_t i = 0; i < n && status == STATUS_OK; i++)
-        status = net_write(net, net_slot(net, BUFFER_INPUT, slot[i].name), slot[i].data, why);
-    return status;
-}
-
-Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, StatusText *why)
-{
-    Arena scratch = {0};
-    size_t n;
-    DataSlot *slot = data_slots_of(&scratch, net, &n);
-    const Slot *loss = net_slot(net, BUFFER_OUTPUT, "loss.train");
-    Status status = loss ? data_bind(data, slot, n, why)
-                         : status_fail(why, STATUS_BAD_MODEL, "the model has no loss to evaluate");
-    int64_t all = status == STATUS_OK ? data_batches(data, DATA_VAL) : 0;
-    int64_t count = batches > 0 && batches < all ? batches : all;
-    double sum = 0;
-    for (int64_t i = 0; i < count && status == STATUS_OK; i++) {
-        float value = 0;
-        status = load_batch(net, data, DATA_VAL, i, slot, n, why);
-        if (status == STATUS_OK)
-            status = net_run(net, why);
-        if (status == STATUS_OK)
-            status = net_read(net, loss, &value, why);
-        sum += (double)value;
-        if (!isfinite(value))               // the net's statistics are of this batch
-            break;
-    }
-    if (status == STATUS_OK)
-        *out_loss = sum / (double)count;
-    arena_free(&scratch);
-    return status;
-}
-
 // Data, nets, first values. What is opened here train_close gives back.
 static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
 {
@@ -231,6 +175,8 @@ static Status open_log(Trainer *t, StatusText *why)
             t->seconds = t->log.row[i].seconds;
         if (isfinite(t->log.row[i].val_loss))
             t->progress.last_val = t->log.row[i].val_loss;
+        if (isfinite(t->log.row[i].val_accuracy))
+            t->progress.last_accuracy = t->log.row[i].val_accuracy;
     }
     Status status = file_replace(path, text_str(&kept), kept.n, why);
     if (status != STATUS_OK)
@@ -348,7 +294,7 @@ static Status one_step(Trainer *t, StatusText *why)
     Status status = net_write_float(t->net, "lr", t->spec->lr * schedule_factor(t->spec, t->at.step + 1), why);
     for (int64_t k = 0; k < parts && status == STATUS_OK; k++) {
         int64_t number = t->at.step * parts + k;
-        status = load_batch(t->net, t->data, DATA_TRAIN, number, t->slot, t->n_slots, why);
+        status = net_load_batch(t->net, t->data, DATA_TRAIN, number, t->slot, t->n_slots, why);
         if (status == STATUS_OK)
             status = net_write_int(t->net, "step", number, why);
         if (status == STATUS_OK)
@@ -429,6 +375,7 @@ static size_t first_lines(const char *text, int lines)
 static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
 {
     LogRow row = log_row_make();
+    EvalScore score = {.loss = NAN, .accuracy = NAN};
     Status status = STATUS_OK;
     row.step = t->at.step;
     row.steps = t->stop;
@@ -448,7 +395,9 @@ static Status add_row(Trainer *t, bool evaluate, bool last, StatusText *why)
     if (evaluate && t->eval_net) {
         status = net_copy_weights(t->net, t->eval_net, t->spec->ema > 0, why);
         if (status == STATUS_OK)
-            status = eval_loss(t->eval_net, t->data, t->eval_batches, &row.val_loss, why);
+            status = eval_score(t->eval_net, t->data, t->eval_batches, &score, why);
+        row.val_loss = score.loss;
+        row.val_accuracy = score.accuracy;
     }
     if (evaluate && t->eval_net && status == STATUS_OK && !isfinite(row.val_loss))
         status = not_finite(t, "validation loss", row.val_loss, why);

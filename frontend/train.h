@@ -42,8 +42,15 @@ typedef struct TrainMemory {                // 0: not known
 // checkpoint stays as it was).
 Status train_run(Arena *arena, Diag *diag, const TrainJob *job, TrainMemory *out_memory, StatusText *why);
 
-// Mean loss over `batches` validation batches (0: all).
-Status eval_loss(Net *net, Dataset *data, int64_t batches, double *out_loss, StatusText *why);
+typedef struct EvalScore {
+    double  loss;                           // mean over the batches
+    double  accuracy;                       // share of rows whose label has the highest score; NaN: the data has no labels
+    int64_t batches;
+} EvalScore;
+
+// Over `batches` validation batches (0: all).
+Status eval_score(Net *net, Dataset *data, int64_t batches, EvalScore *out_score, StatusText *why);
+Status net_load_batch(Net *net, Dataset *data, DataSplit split, int64_t number, DataSlot *slot, size_t n, StatusText *why);
 // The inputs of a net that a data set fills.
 DataSlot *data_slots_of(Arena *arena, const Net *net, size_t *out_n);
 
@@ -71,7 +78,7 @@ Status checkpoint_load(Arena *arena, const char *path, Net *net, bool with_state
 // run.json: what a run was started with. Bindings are those of the command line, in order.
 typedef struct RunConfig {
     const char *file;                       // the model file, for messages
-    const char *size, *data, *base;         // NULL: none
+    const char *size, *data, *base, *dtype; // NULL: none
     uint32_t    seed;
     const char **name, **value; size_t n_bindings;
     TrainMemory memory;                     // of the last session that ended

@@ -29,6 +29,21 @@ expect 0 train --out other --steps 24 --seed 6 -q
 ! cmp -s whole/last.safetensors other/last.safetensors || complain "the seed changes nothing"
 expect 6 train --out nowhere --resume; says err "no checkpoint"
 
+# resume goes on with the same run: what would make it another one is named, and refused without --force
+expect 0 train --out same --steps 2 --seed 5 -q train.lr=1e-3
+for other in "train.lr=2e-3" "train.batch=2" "dropout=0" "--seed 6" "--dtype bf16" "--data prompt.txt" "--weights whole"; do
+    cp text.txt prompt.txt
+    expect 2 train --out same --steps 4 --resume $other -q; says err "${other%%[= ]*}"
+done
+says err "--resume"
+expect 2 train --out same --steps 4 --resume train.lr=2e-3 --seed 6 -q
+says err "train.lr: it was 1e-3, now it is 2e-3"; says err "--seed: it was 5, now it is 6"; says err "--force"
+{ cat "$model"; echo '# another line'; } >changed.mix
+expect 2 "$MIXC" train changed.mix --data text.txt --out same --steps 4 --resume -q; says err "same/model.mix"
+[ "$(readlink same/last.safetensors)" = step-000000002.safetensors ] || complain "a refused run went on"
+expect 0 train --out same --steps 3 --resume -q train.lr=1e-3 train.log=1 train.eval=5 train.save=2 generate.temperature=0.5
+expect 0 train --out same --steps 4 --resume --force train.lr=2e-3; says err "train.lr: it was 1e-3"
+
 # accumulation: two halves of a batch are a step
 expect 0 train --out halves --steps 3 -q train.grad_accum=2
 
@@ -65,7 +80,7 @@ says out "step $((step + 1))/"
 # a loss that is not finite: exit 5, and the checkpoint stays
 expect 0 train --out nan --steps 2 -q
 cp "$(realpath nan/last.safetensors)" before.st
-expect 5 train --out nan --steps 60 --resume train.lr=1e30 -q; says err "train.lr"
+expect 5 train --out nan --steps 60 --resume --force train.lr=1e30 -q; says err "train.lr"
 cmp -s nan/last.safetensors before.st || complain "the checkpoint was overwritten with numbers that are not finite"
 
 # a kill loses nothing that was saved
@@ -83,6 +98,35 @@ expect 0 "$MIXC" eval "$model" --weights whole --data text.txt --json
 grep -o '"loss": [^,]*' out | cmp -s - eval.out || complain "eval DIR and eval FILE differ"
 expect 2 "$MIXC" eval "$model"; says err "--weights"
 expect 6 "$MIXC" eval whole --data missing.txt
+
+# data with labels: how many are right, not a perplexity. Pictures of two by two pixels; the bright one is the label.
+mkdir pictures
+for set in train t10k; do
+    printf '\x00\x00\x08\x03\x00\x00\x00\x50\x00\x00\x00\x02\x00\x00\x00\x02' >pictures/$set-images-idx3-ubyte
+    printf '\x00\x00\x08\x01\x00\x00\x00\x50' >pictures/$set-labels-idx1-ubyte
+    for i in $(seq 20); do
+        printf '\xff\x10\x00\x09\x00\xf0\x11\x00\x13\x00\xff\x00\x00\x08\x10\xfe' >>pictures/$set-images-idx3-ubyte
+        printf '\x00\x01\x02\x03' >>pictures/$set-labels-idx1-ubyte
+    done
+done
+cat >bright.mix <<'EOF'
+mix 1
+axis B : batch in 1..64, Y = 2, X = 2, C = 1, N = 4
+model Bright(image: [B,Y,X,C]) -> logits: [B,N] {
+  param W[Y,X,C,N] = zeros
+  logits = image @[Y,X,C] W
+}
+data pictures { source = "pictures" }
+train Bright on pictures {
+  loss = cross_entropy(logits, labels, over=N)
+  optimizer = adam(lr=0.1)  batch = 20  steps = 20
+}
+EOF
+expect 0 "$MIXC" train bright.mix --out bright --steps 20; says out "acc 100.0%"; says_not out "acc 100.0%  acc"
+tail -1 bright/log.jsonl | grep -q '"val_accuracy": 1' || complain "the log lacks the accuracy"
+expect 0 "$MIXC" eval bright; says out "accuracy 100.00%"; says_not out "perplexity"
+expect 0 "$MIXC" eval bright --json; says out '"accuracy": 1,'; says_not out "perplexity"
+expect 0 "$MIXC" eval whole --json; says out '"perplexity": '; says_not out "accuracy"
 
 # generate
 expect 0 "$MIXC" generate whole -p "the " -n 20 --seed 3; cp out one.out
