@@ -72,6 +72,29 @@ static bool reads_all(const Graph *g, const Claim *c, const Reads *r)
 // How a record breaks the claim: 0 if it does not.
 typedef enum Breach { KEPT, READS_ALL, READS_FIXED, READS_AHEAD } Breach;
 
+static bool steps_over(const Claim *c, const Bound *b)
+{
+    for (size_t i = 0; i < b->n_terms; i++)
+        if (b->term[i].axis == c->axis && b->term[i].stride > 1)
+            return true;
+    return false;
+}
+
+// A value without the claim's axis is judged by the axis that stands for it.
+static bool is_ahead(const Graph *g, const Claim *c, const Bound *b, bool has_axis)
+{
+    int64_t shift = b->shift;
+    bool own = false;
+    for (size_t i = 0; i < b->n_terms; i++)
+        if (b->term[i].stride == 1 && (b->term[i].axis == c->axis || (!has_axis && b->n_terms == 1)))
+            own = true;
+        else if (b->term[i].axis != c->axis && b->n_terms > 1 && shift < INT64_MAX / 2)
+            shift += b->term[i].stride * (graph_size(g, b->term[i].axis) - 1);
+        else
+            return true;
+    return !own || shift > 0;
+}
+
 static Breach judge(const Graph *g, const Claim *c, const Reads *r, const Type *type)
 {
     bool has_time = false;
@@ -82,7 +105,7 @@ static Breach judge(const Graph *g, const Claim *c, const Reads *r, const Type *
     if (r->all || (r->fixed != NOWHERE && r->fixed > 0 && r->fixed >= c->after))
         return reads_all(g, c, r) ? READS_ALL : READS_FIXED;
     for (size_t i = 0; i < r->n_bounds; i++)
-        if (r->bound[i].shift > 0 || (r->bound[i].axis != c->axis && type_has(type, c->axis)))
+        if (is_ahead(g, c, &r->bound[i], type_has(type, c->axis)))
             return READS_AHEAD;
     return KEPT;
 }
@@ -97,7 +120,7 @@ static ValueId find_culprit(const Proof *p, const Claim *c, ValueId id, Breach b
             const Reads *r = p->reads[n->in[i]];
             bool ahead = false;
             for (size_t k = 0; k < r->n_bounds; k++)
-                ahead |= r->bound[k].shift > 0;
+                ahead |= r->bound[k].shift > 0 || steps_over(c, &r->bound[k]);
             if (is_reached(p, n->in[i]) &&
                 (breach == READS_ALL ? reads_all(p->g, c, r) : breach == READS_FIXED ? r->fixed >= c->after && r->fixed > 0 : ahead))
                 worse = n->in[i];
@@ -130,7 +153,7 @@ static const char *summed_axis(const Proof *p, const Node *n)
     const Attr *over = n->op == OP_REDUCE ? &n->attr[1] : &n->attr[0];
     for (size_t i = 0; i < over->axes.n; i++)
         for (size_t k = 0; k < n->n_in; k++)
-            if (reads_shift(p->reads[n->in[k]], over->axes.id[i]) != NOWHERE)
+            if (reads_along(p->reads[n->in[k]], over->axes.id[i]))
                 return p->g->axis[over->axes.id[i]].name;
     return over->axes.n ? p->g->axis[over->axes.id[0]].name : "?";
 }

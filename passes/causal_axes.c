@@ -21,6 +21,22 @@ static void chain_facts(Reads *out, const Reads *x, AxisId middle)
         }
 }
 
+// The place along an axis is at most that where a region begins: max(i_b + shift, floor).
+static void reads_up_to(Reads *r, AxisId axis, const Region *where)
+{
+    Reads first = *r;
+    reads_forget(r, axis);
+    if (where->b) {
+        Reads x = first;
+        reads_replace(&x, axis, where->b, where->shift);
+        reads_add(r, &x);
+    }
+    if (where->floor != NOWHERE) {
+        reads_replace(&first, axis, 0, where->floor);
+        reads_add(r, &first);
+    }
+}
+
 // Sums (or takes the largest or smallest) along one axis. Elements that are zero, or the same whatever the inputs are,
 // tell the result nothing of them.
 static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
@@ -34,7 +50,6 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
     if (f == RED_SUM && out.most > ORDINARY)
         out.most = INFINITY;
     unsigned silent = f == RED_MAX ? KNOWN_SAME | KNOWN_LOW : KNOWN_SAME;
-    int64_t shift = reads_take_bound(&out, axis);
     const Region *best = NULL;
     for (size_t i = 0; i < x->n_facts; i++) {
         const Fact *fact = &x->fact[i];
@@ -52,15 +67,10 @@ static Reads reads_reduced(const Graph *g, const Reads *x, AxisId axis, Red f)
     }
     if (f == RED_SUM)
         chain_facts(&out, x, axis);
-    if (shift == NOWHERE)
-        return out;
-    if (!best) {                            // up to the last place of the axis
-        out.fixed = max_place(out.fixed, place_moved(shift, graph_size(g, axis) - 1));
-        return out;
-    }
-    if (best->b)
-        reads_add_bound(&out, best->b, place_moved(shift, best->shift));
-    out.fixed = max_place(out.fixed, place_moved(best->floor, shift));
+    if (!best)                              // up to the last place of the axis
+        reads_replace(&out, axis, 0, graph_size(g, axis) - 1);
+    else
+        reads_up_to(&out, axis, best);
     return out;
 }
 
@@ -95,21 +105,21 @@ static Reads reads_put_add(const Graph *g, const Node *n, const Reads *const *in
 // The place o reads x up to o + left and the filter's taps up to there too, since x begins at 0; a circular one reads all.
 static Reads reads_fftconv(const Graph *g, const Node *n, const Reads *const *in)
 {
-    Reads x = reads_nothing, k = reads_nothing;
-    reads_add(&x, in[0]);
-    reads_add(&k, in[1]);
+    Reads out = reads_nothing;
     const Attr *over = &n->attr[4];
-    int64_t along = reads_take_bound(&x, n->attr[0].axis), tap = reads_take_bound(&k, n->attr[1].axis);
-    reads_add(&x, &k);
-    for (size_t i = 0; i < over->axes.n; i++)
-        x.fixed = max_place(x.fixed, place_moved(reads_take_bound(&x, over->axes.id[i]), graph_size(g, over->axes.id[i]) - 1));
-    if (n->attr[5].i) {
-        x.fixed = max_place(x.fixed, place_moved(along, graph_size(g, n->attr[0].axis) - 1));
-        x.fixed = max_place(x.fixed, place_moved(tap, graph_size(g, n->attr[1].axis) - 1));
-        return x;
+    for (size_t k = 0; k < 2; k++) {
+        AxisId along = n->attr[k].axis;
+        Reads x = reads_nothing;
+        reads_add(&x, in[k]);
+        for (size_t i = 0; i < over->axes.n; i++)
+            reads_replace(&x, over->axes.id[i], 0, graph_size(g, over->axes.id[i]) - 1);
+        if (n->attr[5].i)
+            reads_replace(&x, along, 0, graph_size(g, along) - 1);
+        else
+            reads_replace(&x, along, n->attr[2].axis, n->attr[3].i);
+        reads_add(&out, &x);
     }
-    reads_add_bound(&x, n->attr[2].axis, place_moved(max_place(along, tap), n->attr[3].i));
-    return x;
+    return out;
 }
 
 // Views
@@ -121,7 +131,7 @@ static Reads reads_shifted(const Reads *x, AxisId axis, AxisId to, int64_t by_lo
     Reads out = *x;
     out.n_facts = 0;
     out.is_linear = out.is_const = false;
-    reads_add_bound(&out, to, place_moved(reads_take_bound(&out, axis), by_high));
+    reads_replace(&out, axis, to, by_high);
     for (size_t i = 0; i < x->n_facts; i++) {
         Region where = x->fact[i].where;
         if (where.on_diagonal && (where.a == axis || where.b == axis))
@@ -148,12 +158,20 @@ static AxisId renamed(const Node *n, AxisId axis)
     return axis;
 }
 
+// Ids that no graph reaches.
+static AxisId nobodys(size_t i)
+{
+    return (AxisId)(UINT16_MAX - i);
+}
+
 static Reads reads_rename(const Node *n, const Reads *x)
 {
     Reads out = *x;
     out.n_facts = 0;
-    for (size_t i = 0; i < x->n_bounds; i++)
-        out.bound[i].axis = renamed(n, x->bound[i].axis);
+    for (size_t i = 0; i < n->attr[0].axes.n; i++)      // by way of axes that nobody has, as names may be exchanged
+        reads_replace(&out, n->attr[0].axes.id[i], nobodys(i), 0);
+    for (size_t i = 0; i < n->attr[0].axes.n; i++)
+        reads_replace(&out, nobodys(i), n->attr[1].axes.id[i], 0);
     for (size_t i = 0; i < x->n_facts; i++) {
         Region where = x->fact[i].where;
         where.a = renamed(n, where.a);
@@ -171,7 +189,7 @@ static Reads reads_at(const Reads *x, AxisId axis, int64_t index)
     Reads out = *x;
     out.n_facts = 0;
     out.is_linear = out.is_const = false;
-    out.fixed = max_place(out.fixed, place_moved(reads_take_bound(&out, axis), index));
+    reads_replace(&out, axis, 0, index);
     for (size_t i = 0; i < x->n_facts; i++) {
         Region where = x->fact[i].where;
         if (where.a == axis || (where.on_diagonal && where.b == axis))
@@ -193,7 +211,7 @@ static Reads reads_scrambled(const Reads *x, const AxisId *axes, size_t n)
     out.n_facts = 0;
     out.is_linear = out.is_const = false;
     for (size_t i = 0; i < n; i++)
-        out.all |= reads_take_bound(&out, axes[i]) != NOWHERE;
+        out.all |= reads_forget(&out, axes[i]);
     for (size_t k = 0; k < x->n_facts; k++) {
         bool touched = false;
         for (size_t i = 0; i < n; i++)
@@ -208,14 +226,11 @@ static Reads reads_scrambled(const Reads *x, const AxisId *axes, size_t n)
 static Reads reads_take(const Node *n, const Reads *const *in)
 {
     AxisId axis = n->attr[0].axis;
-    int64_t shift = reads_shift(in[0], axis);
-    Reads out = reads_scrambled(in[0], &axis, 1);
-    if (shift != NOWHERE && in[1]->is_linear && !in[1]->minus) {
+    Reads out = reads_scrambled(in[0], &axis, 1), moved = *in[0];
+    if (in[1]->is_linear && !in[1]->minus) {
         out.all = in[0]->all;
-        if (in[1]->plus)
-            reads_add_bound(&out, in[1]->plus, place_moved(shift, in[1]->offset));
-        else
-            out.fixed = max_place(out.fixed, place_moved(shift, in[1]->offset));
+        reads_replace(&moved, axis, in[1]->plus, in[1]->offset);
+        reads_add(&out, &moved);
     }
     reads_add(&out, in[1]);
     for (size_t i = 0; i < out.n_facts; i++)    // an index of none gives 0
@@ -223,24 +238,62 @@ static Reads reads_take(const Node *n, const Reads *const *in)
     return out;
 }
 
+// y[o, j] = x[o*stride + j - left]
 static Reads reads_window(const Graph *g, const Node *n, const Reads *x)
 {
     AxisId axis = n->attr[0].axis;
     const AxisId *to = n->attr[1].axes.id;
-    int64_t stride = n->attr[2].i, left = n->attr[3].i;
-    if (stride != 1)
-        return reads_scrambled(x, &axis, 1);
-    return reads_shifted(x, axis, to[0], -left, graph_size(g, to[1]) - 1 - left, KNOWN_LOW | KNOWN_ONE);
+    int64_t stride = n->attr[2].i, left = n->attr[3].i, last = graph_size(g, to[1]) - 1 - left;
+    if (stride == 1)
+        return reads_shifted(x, axis, to[0], -left, last, KNOWN_LOW | KNOWN_ONE);
+    Reads out = reads_scrambled(x, &axis, 1), moved = *x;
+    out.all = x->all;
+    reads_replace_all(&moved, axis, to, &stride, 1, last);
+    reads_add(&out, &moved);
+    return out;
+}
+
+// Time counted by digits, the slowest first: i = sum of i_k times the sizes after k.
+static Reads reads_split(const Graph *g, const Node *n, const Reads *x)
+{
+    AxisId axis = n->attr[0].axis;
+    const Attr *to = &n->attr[1];
+    int64_t stride[MAX_AXES], after = 1;
+    for (size_t k = to->axes.n; k-- > 0; after *= graph_size(g, to->axes.id[k]))
+        stride[k] = after;
+    Reads out = reads_scrambled(x, &axis, 1), moved = *x;
+    out.all = x->all;
+    reads_replace_all(&moved, axis, to->axes.id, stride, to->axes.n, 0);
+    reads_add(&out, &moved);
+    return out;
+}
+
+// And back: the sum of c_k i_k is at most s*i for the least s with c_k <= s times the sizes after k.
+static Reads reads_merge(const Graph *g, const Node *n, const Reads *x)
+{
+    const Attr *from = &n->attr[0];
+    Reads out = reads_scrambled(x, from->axes.id, from->axes.n);
+    out.all = x->all;
+    for (size_t i = 0; i < x->n_bounds; i++) {
+        Bound b = x->bound[i];
+        int64_t after = 1, least = 0;
+        for (size_t k = from->axes.n; k-- > 0; after *= graph_size(g, from->axes.id[k]))
+            least = max_place(least, (bound_take(&b, from->axes.id[k]) + after - 1) / after);
+        if (least)
+            bound_add(&b, n->attr[1].axis, least);
+        reads_add_bound(&out, &b);
+    }
+    return out;
 }
 
 // y[i, j] = x[(i + left - j)/stride, j], at most x[i + left, j]
 static Reads reads_unwindow(const Node *n, const Reads *x)
 {
     AxisId o = n->attr[0].axes.id[0];
-    int64_t shift = reads_shift(x, o);
-    Reads out = reads_scrambled(x, &o, 1);
+    Reads out = reads_scrambled(x, &o, 1), moved = *x;
     out.all = x->all;
-    reads_add_bound(&out, n->attr[1].axis, place_moved(shift, n->attr[3].i));
+    reads_replace(&moved, o, n->attr[1].axis, n->attr[3].i);
+    reads_add(&out, &moved);
     for (size_t i = 0; i < out.n_facts; i++)
         out.fact[i].known &= KNOWN_SAME | KNOWN_ZERO;
     return out;
@@ -253,7 +306,7 @@ static Reads reads_pooled(const Graph *g, const Reads *x, const AxisId *axes, si
     Reads out = reads_nothing;
     reads_add(&out, x);
     for (size_t i = 0; i < n; i++)
-        out.fixed = max_place(out.fixed, place_moved(reads_take_bound(&out, axes[i]), graph_size(g, axes[i]) - 1));
+        reads_replace(&out, axes[i], 0, graph_size(g, axes[i]) - 1);
     for (size_t k = 0; k < x->n_facts; k++) {
         bool touched = false;
         for (size_t i = 0; i < n; i++)
@@ -293,7 +346,7 @@ Reads reads_input(const Graph *g, const Type *type, AxisId axis)
     for (size_t i = 0; i < type->n_axes; i++) {
         AxisId a = type->axis[i];
         if (a == axis || g->axis[a].twin_of == axis || (g->axis[axis].twin_of && g->axis[axis].twin_of == a))
-            reads_add_bound(&r, a, 0);
+            reads_add_bound(&r, &(Bound){.term = {{a, 1}}, .n_terms = 1});
     }
     return r;
 }
@@ -314,8 +367,8 @@ static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
     case OP_FFTCONV:  return reads_fftconv(g, n, in);
     case OP_REDUCE:   return reads_reduce(g, in[0], &n->attr[1], n->attr[0].red);
     case OP_RENAME:   return reads_rename(n, in[0]);
-    case OP_SPLIT:    return reads_scrambled(in[0], &n->attr[0].axis, 1);
-    case OP_MERGE:    return reads_scrambled(in[0], n->attr[0].axes.id, n->attr[0].axes.n);
+    case OP_SPLIT:    return reads_split(g, n, in[0]);
+    case OP_MERGE:    return reads_merge(g, n, in[0]);
     case OP_AT:       return reads_at(in[0], n->attr[0].axis, n->attr[1].i);
     case OP_SLICE:    return reads_shifted(in[0], n->attr[0].axis, n->attr[2].axis, n->attr[1].i, n->attr[1].i, 0);
     case OP_PAD:

@@ -15,12 +15,20 @@ bool reads_depend(const Reads *r)
     return r->all || r->n_bounds || r->fixed != NOWHERE;
 }
 
-int64_t reads_shift(const Reads *r, AxisId axis)
+static int64_t stride_along(const Bound *b, AxisId axis)
+{
+    for (size_t i = 0; i < b->n_terms; i++)
+        if (b->term[i].axis == axis)
+            return b->term[i].stride;
+    return 0;
+}
+
+bool reads_along(const Reads *r, AxisId axis)
 {
     for (size_t i = 0; i < r->n_bounds; i++)
-        if (r->bound[i].axis == axis)
-            return r->bound[i].shift;
-    return NOWHERE;
+        if (stride_along(&r->bound[i], axis))
+            return true;
+    return false;
 }
 
 int64_t max_place(int64_t a, int64_t b)
@@ -37,39 +45,107 @@ int64_t place_moved(int64_t place, int64_t by)
     return __builtin_add_overflow(place, by, &sum) ? INT64_MAX : sum;
 }
 
-void reads_add_bound(Reads *r, AxisId axis, int64_t shift)
+static bool same_terms(const Bound *a, const Bound *b)
 {
-    if (shift == NOWHERE)
-        return;
-    for (size_t i = 0; i < r->n_bounds; i++)
-        if (r->bound[i].axis == axis) {
-            r->bound[i].shift = max_place(r->bound[i].shift, shift);
-            return;
-        }
-    if (r->n_bounds == MAX_BOUNDS || shift == INT64_MAX) {
+    bool same = a->n_terms == b->n_terms;
+    for (size_t i = 0; same && i < a->n_terms; i++)
+        same = a->term[i].axis == b->term[i].axis && a->term[i].stride == b->term[i].stride;
+    return same;
+}
+
+void reads_add_bound(Reads *r, const Bound *b)
+{
+    if (b->shift == INT64_MAX) {
         r->all = true;
         return;
     }
-    r->bound[r->n_bounds].axis = axis;
-    r->bound[r->n_bounds++].shift = shift;
+    if (b->n_terms == 0) {
+        r->fixed = max_place(r->fixed, b->shift);
+        return;
+    }
+    for (size_t i = 0; i < r->n_bounds; i++)
+        if (same_terms(&r->bound[i], b)) {
+            r->bound[i].shift = max_place(r->bound[i].shift, b->shift);
+            return;
+        }
+    if (r->n_bounds == MAX_BOUNDS)
+        r->all = true;
+    else
+        r->bound[r->n_bounds++] = *b;
 }
 
-// Takes the bound along an axis away and returns it.
-int64_t reads_take_bound(Reads *r, AxisId axis)
+// Takes the term along an axis out and returns its stride, or 0.
+int64_t bound_take(Bound *b, AxisId axis)
 {
-    for (size_t i = 0; i < r->n_bounds; i++)
-        if (r->bound[i].axis == axis) {
-            int64_t shift = r->bound[i].shift;
-            r->bound[i] = r->bound[--r->n_bounds];
-            return shift;
+    for (size_t i = 0; i < b->n_terms; i++)
+        if (b->term[i].axis == axis) {
+            int64_t stride = b->term[i].stride;
+            memmove(&b->term[i], &b->term[i + 1], (--b->n_terms - i) * sizeof b->term[0]);
+            return stride;
         }
-    return NOWHERE;
+    return 0;
+}
+
+// Adds stride * i_axis. What does not fit becomes a bound on nothing: everything may be read.
+void bound_add(Bound *b, AxisId axis, int64_t stride)
+{
+    stride += bound_take(b, axis);
+    size_t at = b->n_terms;
+    while (at && b->term[at - 1].axis > axis)
+        at--;
+    if (b->n_terms == MAX_TERMS) {
+        b->shift = INT64_MAX;
+        return;
+    }
+    memmove(&b->term[at + 1], &b->term[at], (b->n_terms++ - at) * sizeof b->term[0]);
+    b->term[at].axis = axis;
+    b->term[at].stride = stride;
+}
+
+static int64_t product_or_all(int64_t a, int64_t b)
+{
+    int64_t out;
+    return __builtin_mul_overflow(a, b, &out) ? INT64_MAX : out;
+}
+
+void reads_replace_all(Reads *r, AxisId axis, const AxisId *to, const int64_t *stride, size_t n, int64_t by)
+{
+    Reads old = *r;
+    r->n_bounds = 0;
+    for (size_t i = 0; i < old.n_bounds; i++) {
+        Bound b = old.bound[i];
+        int64_t along = bound_take(&b, axis), moved = along ? product_or_all(along, by) : 0;
+        for (size_t k = 0; along && k < n; k++) {
+            int64_t step = product_or_all(along, stride[k]);
+            if (step == INT64_MAX)
+                moved = INT64_MAX;
+            else
+                bound_add(&b, to[k], step);
+        }
+        b.shift = b.shift == INT64_MAX || moved == INT64_MAX ? INT64_MAX : place_moved(b.shift, moved);
+        reads_add_bound(r, &b);
+    }
+}
+
+void reads_replace(Reads *r, AxisId axis, AxisId to, int64_t by)
+{
+    reads_replace_all(r, axis, &to, (const int64_t[]){1}, to != 0, by);
+}
+
+bool reads_forget(Reads *r, AxisId axis)
+{
+    size_t n = 0, had = r->n_bounds;
+    for (size_t i = 0; i < had; i++)
+        if (!stride_along(&r->bound[i], axis))
+            r->bound[n++] = r->bound[i];
+    r->n_bounds = n;
+    return n < had;
 }
 
 void reads_add(Reads *r, const Reads *x)
 {
     for (size_t i = 0; i < x->n_bounds; i++)
-        reads_add_bound(r, x->bound[i].axis, x->bound[i].shift);
+        reads_add_bound(r, &x->bound[i]);
     r->fixed = max_place(r->fixed, x->fixed);
     r->all |= x->all;
 }

@@ -5,7 +5,7 @@
 
 #include "graph.h"
 
-enum { MAX_BOUNDS = 6, MAX_FACTS = 8 };
+enum { MAX_BOUNDS = 6, MAX_TERMS = 4, MAX_FACTS = 8 };
 #define NOWHERE INT64_MIN                   // before every position
 #define ORDINARY 1e8                        // scores, weights and sums stay between -ORDINARY and ORDINARY
 #define LOW_ENOUGH (-1e9)                   // exp of it is 0 in every element type, also next to usual numbers
@@ -31,10 +31,18 @@ typedef struct Fact {
     unsigned known;
 } Fact;
 
+// Positions up to the sum of stride * i_axis over the terms, plus shift. A value that still counts time by one axis has
+// one term of stride 1; where time is split into digits there is a term for each. Terms are in order of their axes.
+typedef struct Bound {
+    struct { AxisId axis; int64_t stride; } term[MAX_TERMS];
+    size_t  n_terms;
+    int64_t shift;
+} Bound;
+
 typedef struct Reads {
-    // The element at (.., i_axis, ..) reads inputs at positions <= the largest of i_axis + shift over the bounds, and
-    // `fixed`; with `all`, it may read any. No bounds, fixed = NOWHERE and not all: it does not depend on the inputs.
-    struct { AxisId axis; int64_t shift; } bound[MAX_BOUNDS];
+    // An element reads inputs at positions up to the largest of its bounds and of `fixed`; with `all`, it may read any.
+    // No bounds, fixed = NOWHERE and not all: it does not depend on the inputs.
+    Bound   bound[MAX_BOUNDS];
     size_t  n_bounds;
     int64_t fixed;
     bool    all;
@@ -51,7 +59,7 @@ typedef struct Reads {
 } Reads;
 
 bool    reads_depend(const Reads *r);
-int64_t reads_shift(const Reads *r, AxisId axis);       // NOWHERE: no bound along it
+bool    reads_along(const Reads *r, AxisId axis);       // a bound has a term along it
 // A claim's input: position t along `axis` (or a twin of it) reads position t.
 Reads   reads_input(const Graph *g, const Type *type, AxisId axis);
 // From the operands of n; `reads` holds what is known of each, by id.

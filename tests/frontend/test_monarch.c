@@ -263,6 +263,47 @@ static void the_abstract_mixer(void **state)
     finish(&r);
 }
 
+// The polynomials' coefficients: 1 for the own power, the rule's above it, 0 below. The layer keeps rows for results.
+static void coefficients(double *out, int blocks, int n, int row, double seed)
+{
+    for (int block = 0; block < blocks; block++)
+        for (int own = 0; own < n; own++)
+            for (int power = 0; power < n; power++)
+                out[(block * n + power) * n + own] =
+                    power < own ? 0 : power == own ? 1 : 0.5 * sin(0.37 * ((block * row + own) * row + power) + seed);
+}
+
+// A convolution of polynomials in two bases of a Monarch form, for 8 positions in blocks of 4.
+static void the_causal_form(void **state)
+{
+    (void)state;
+    double l1[16], r1[16], l2[16], r2[16];
+    coefficients(l1, 1, 4, 4, 1);
+    coefficients(r1, 4, 2, 2, 2);
+    coefficients(l2, 1, 4, 4, 3);
+    coefficients(r2, 4, 2, 2, 4);
+    const Fill fill[] = {{"u", "T", 0, 1, 6, 0, NULL}, {"k", "T", 0, 1, 5, 0, NULL},
+                         {"CausalMonarch.Cl", "J,J'", 0, 0, 0, 0, l2}, {"CausalMonarch.Cr", "J,I,I'", 0, 0, 0, 0, r2},
+                         {"CausalMonarch.2.Cl", "J,J'", 0, 0, 0, 0, l1}, {"CausalMonarch.2.Cr", "J,I,I'", 0, 0, 0, 0, r1}, {0}};
+    const double want[] = {0.267938, 0.238944, -0.343556, -1.61285, -2.697347, -3.406287, -2.888842, -1.819216};
+    static const char text[] = "mix 1\nuse std.monarch\naxis T : time = 8\n"
+                               "model X(u: [T], k: [T]) -> y: [T] causal over T { y = MonarchConv[b=4](u, k) }\n";
+    Run r;
+    build_text(&r, text, &(BuildOptions){.mode = MODE_EVAL});
+    must_build(&r);
+    near(filled_result(&r, "y", fill), want, 8, 1e-6);
+    // With first values, the convolution itself.
+    const Fill first[] = {fill[0], fill[1], {.name = "Cl"}, {.name = "Cr"}, {0}};
+    const double *y = filled_result(&r, "y", first);
+    for (int t = 0; t < 8; t++) {
+        double sum = 0;
+        for (int s = 0; s <= t; s++)
+            sum += sin(0.37 * s + 5) * sin(0.37 * (t - s) + 6);
+        near(&y[t], &sum, 1, 1e-12);
+    }
+    finish(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +315,7 @@ int main(void)
         cmocka_unit_test(fourier_factors_make_the_transform),
         cmocka_unit_test(order_three_is_the_product_of_its_factors),
         cmocka_unit_test(the_abstract_mixer),
+        cmocka_unit_test(the_causal_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

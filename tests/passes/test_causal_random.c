@@ -1,5 +1,5 @@
 // The causality proof on random programs of what it knows about: masks from positions, selects, exps, sums over twins,
-// windows, slices. Whatever it accepts must be causal in numbers: no position moves when the future of the input does.
+// windows, slices, time counted by digits. Whatever it accepts must be causal in numbers: no position moves when the future of the input does.
 #include "eval.h"
 #include "pass.h"
 #include "shape.h"
@@ -13,12 +13,12 @@
 
 PassRun pass_causal;
 
-enum { N_PROGRAMS = 3000, N_NODES = 30, T = 5, D = 2, N_X = T * D };
+enum { N_PROGRAMS = 3000, N_NODES = 30, T = 6, D = 2, N_X = T * D };
 
 typedef struct Draw {
     Graph   *g;
     uint64_t state;
-    AxisId   time[3], D, J, U;
+    AxisId   time[3], digit[4], D, J, U;    // the digits H, H', J, J' have 2, 2, 3, 3 places
 } Draw;
 
 static uint32_t draw(Draw *d, size_t n)
@@ -45,7 +45,7 @@ static ValueId any_float(Draw *d)
 
 static AxisId any_time(Draw *d)
 {
-    return d->time[draw(d, 3)];
+    return draw(d, 8) ? d->time[draw(d, 3)] : d->digit[draw(d, 4)];
 }
 
 static double number(Draw *d)
@@ -122,7 +122,8 @@ static void add_view(Draw *d)
     ValueId x = any_float(d);
     AxisId a = any_time(d), b = any_time(d), pair[] = {draw(d, 2) ? a : b, d->J};
     Attr rename[] = {axes(&a, 1), axes(&b, 1)}, at[] = {axis(a), whole(draw(d, T))};
-    Attr window[] = {axis(a), axes(pair, 2), whole(1), whole((int64_t)draw(d, 4))};
+    int64_t stride = draw(d, 4) ? 1 : 3;
+    Attr window[] = {axis(a), axes(pair, 2), whole(stride), whole((int64_t)draw(d, 4))};
     Attr slice[] = {axis(a), whole(draw(d, 2)), axis(d->U)}, pad[] = {axis(d->U), whole(draw(d, 2)), axis(a)};
     Attr reverse = axis(a);
     switch (draw(d, 9)) {
@@ -133,6 +134,37 @@ static void add_view(Draw *d)
     case 7: add_checked(d, OP_PAD, &x, 1, pad, 3); break;
     default: add_checked(d, OP_REVERSE, &x, 1, &reverse, 1); break;
     }
+}
+
+// Time as two digits, a product along one of them with weights that some comparison of places leaves, and back.
+static void add_digits(Draw *d)
+{
+    ValueId x = any_float(d), in[2];
+    bool fast = draw(d, 2), turned = draw(d, 6) == 0;
+    AxisId h = d->digit[0], j = d->digit[2], time = d->time[0];
+    AxisId pair[] = {turned ? j : h, turned ? h : j}, from = fast ? j : h, to = d->digit[fast ? 3 : 1];
+    Attr split[] = {axis(time), axes(pair, 2)}, rename[] = {axes(&from, 1), axes(&to, 1)}, over = axes(&to, 1);
+    Attr merge[] = {axes(pair, 2), axis(time)};
+    Graph *g = d->g;
+    if (draw(d, 3)) {
+        if (!add_checked(d, OP_SPLIT, &x, 1, split, 2))
+            return;
+        in[0] = (ValueId)(g->n_nodes - 1);
+    } else {
+        in[0] = any_float(d);
+    }
+    if (draw(d, 3)) {
+        if (!add_checked(d, OP_RENAME, in, 1, rename, 2))
+            return;
+        in[0] = (ValueId)(g->n_nodes - 1);
+        ValueId a = graph_index(g, to), b = graph_index(g, from);
+        in[1] = graph_cast(g, DTYPE_F32, graph_binary(g, draw(d, 4) ? OP_LE : OP_LT, draw(d, 8) ? a : b, draw(d, 8) ? b : a));
+        if (!add_checked(d, OP_CONTRACT, in, 2, &over, 1))
+            return;
+        in[0] = (ValueId)(g->n_nodes - 1);
+    }
+    if (draw(d, 3))
+        add_checked(d, OP_MERGE, in, 1, merge, 2);
 }
 
 static ValueId position_mask(Draw *d, AxisId a, AxisId b)
@@ -204,6 +236,10 @@ static Graph *make_program(Arena *arena, Diag *diag, uint64_t seed)
     d.time[2] = graph_axis(g, "T''", AXIS_TIME, T, d.time[0]);
     d.D = graph_axis(g, "D", AXIS_FEATURE, D, 0);
     d.J = graph_axis(g, "J", AXIS_FEATURE, 3, 0);
+    d.digit[0] = graph_axis(g, "H", AXIS_FEATURE, 2, 0);
+    d.digit[1] = graph_axis(g, "H'", AXIS_FEATURE, 2, d.digit[0]);
+    d.digit[2] = d.J;
+    d.digit[3] = graph_axis(g, "J'", AXIS_FEATURE, 3, d.J);
     d.U = graph_axis(g, "U", AXIS_FEATURE, T - 1, 0);
     ValueId x = graph_leaf(g, OP_ARG, "x", type_make(DTYPE_F32, (AxisId[]){d.time[0], d.D}, 2));
     ValueId k = graph_rename(g, x, d.time[0], d.time[1]);
@@ -211,7 +247,8 @@ static Graph *make_program(Arena *arena, Diag *diag, uint64_t seed)
     if (draw(&d, 2))
         graph_contract(g, x, k, &d.D, 1);
     for (int tries = 0; g->n_nodes < N_NODES && tries < 300; tries++)
-        switch (draw(&d, 11)) {
+        switch (draw(&d, 13)) {
+        case 11: case 12: add_digits(&d); break;
         case 10: add_route(&d); break;
         case 0: graph_const(g, DTYPE_F32, number(&d)); break;
         case 1: case 2: add_mask(&d); break;
@@ -226,8 +263,9 @@ static Graph *make_program(Arena *arena, Diag *diag, uint64_t seed)
 static const double *leaf(void *user, const Graph *g, const Node *n)
 {
     (void)g;
-    static const double w[T * T] = {0.3, -1.2, 0.7, 2.1, -0.4, 1.1, 0.2, -0.9, 0.5, 1.7, -2.2, 0.8, 0.1,
-                                    -0.6, 1.3, 0.9, -1.5, 0.4, 1.9, -0.2, 0.6, 1.4, -0.8, 0.3, -1.1};
+    static const double w[T * T] = {0.3, -1.2, 0.7, 2.1, -0.4, 1.1, 0.2, -0.9, 0.5, 1.7, -2.2, 0.8,
+                                    0.1, -0.6, 1.3, 0.9, -1.5, 0.4, 1.9, -0.2, 0.6, 1.4, -0.8, 0.3,
+                                    -1.1, 0.7, 1.2, -0.3, 0.9, -1.7, 0.5, 2.3, -0.7, 1.6, -1.4, 0.2};
     return n->op == OP_ARG ? user : w;
 }
 
