@@ -12,6 +12,7 @@ typedef struct Stats {
     const Routing *r;
     AxisList       pool, rest;              // token axes in the pool and outside it
     ValueId        w;                       // [pool] (and rest, with `where`)
+    ValueId        weight;                  // as `where` says, before they are made to sum to 1; 0: all the same
 } Stats;
 
 static ValueId mul(Build *b, ValueId x, ValueId y)
@@ -52,6 +53,11 @@ static ValueId one_hot(Build *b, const Routing *r)
     return graph_binary(b->g, OP_EQ, graph_index(b->g, r->experts), r->chosen);
 }
 
+static ValueId over_total(Build *b, ValueId x, ValueId total)
+{
+    return graph_binary(b->g, OP_DIV, x, graph_binary(b->g, OP_MAX, total, scalar(b, 1e-30)));
+}
+
 static bool make_stats(Build *b, const Routing *r, const Expr *over, Stats *out)
 {
     *out = (Stats){.r = r, .pool = r->token};
@@ -64,8 +70,8 @@ static bool make_stats(Build *b, const Routing *r, const Expr *over, Stats *out)
     out->w = scalar(b, n > 0 ? 1 / n : 0);
     if (r->where) {
         Type type = type_make(DTYPE_F32, r->token.id, r->token.n);
-        ValueId w = graph_unary(b->g, OP_STOP, spread(b, r->where, type.axis, type.n_axes));
-        out->w = graph_binary(b->g, OP_DIV, w, graph_binary(b->g, OP_MAX, sum(b, w, &out->pool), scalar(b, 1e-30)));
+        out->weight = spread(b, r->where, type.axis, type.n_axes);
+        out->w = over_total(b, out->weight, sum(b, out->weight, &out->pool));
     }
     return true;
 }
@@ -133,26 +139,30 @@ static ValueId z_loss(Build *b, const Stats *s)
     return mean_rest(b, s, sum(b, mul(b, mul(b, lse, lse), s->w), &s->pool));
 }
 
+// The mean of x over the pool's tokens; with a key over those of all uses of the instance, each token by its weight.
+static ValueId pool_mean(Build *b, const Stats *s, ValueId x, const char *key)
+{
+    if (!key)
+        return sum(b, mul(b, x, s->w), &s->pool);
+    if (!s->weight)
+        return pooled_value(b, sum(b, mul(b, x, s->w), &s->pool), key);
+    ValueId total = pooled_value(b, sum(b, s->weight, &s->pool), arena_printf(b->arena, "%s:total", key));
+    return over_total(b, pooled_value(b, sum(b, mul(b, x, s->weight), &s->pool), key), total);
+}
+
 // sum over e of P log P, which is minus the entropy of the mean (Csordas et al. 2023 and 2024).
 static ValueId entropy_loss(Build *b, const Stats *s, const char *pool_key)
 {
     AxisList experts = one_axis(s->r->experts);
-    ValueId p = mean_prob(b, s);
-    if (pool_key)
-        p = pooled_value(b, p, pool_key);
-    return mean_rest(b, s, sum(b, x_log_x(b, p), &experts));
+    return mean_rest(b, s, sum(b, x_log_x(b, pool_mean(b, s, s->r->prob, pool_key)), &experts));
 }
 
 // Minus the mutual information of token and expert: sum P log P minus the mean of sum p log p (Tan et al. 2023).
 static ValueId mi_loss(Build *b, const Stats *s, const char *pool_key)
 {
     AxisList experts = one_axis(s->r->experts);
-    ValueId p = mean_prob(b, s);
-    ValueId own = sum(b, mul(b, sum(b, x_log_x(b, s->r->prob), &experts), s->w), &s->pool);
-    if (pool_key) {
-        p = pooled_value(b, p, pool_key);
-        own = pooled_value(b, own, arena_printf(b->arena, "%s:own", pool_key));
-    }
+    ValueId p = pool_mean(b, s, s->r->prob, pool_key), each = sum(b, x_log_x(b, s->r->prob), &experts);
+    ValueId own = pool_mean(b, s, each, pool_key ? arena_printf(b->arena, "%s:own", pool_key) : NULL);
     return mean_rest(b, s, graph_binary(b->g, OP_SUB, sum(b, x_log_x(b, p), &experts), own));
 }
 

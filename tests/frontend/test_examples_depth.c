@@ -105,12 +105,60 @@ static void router_of_sut(void **state)
     }
 }
 
+// Two uses of one router, with weights that grow small: `pooled` counts every token by its weight, in whichever use it
+// comes. The clauses are what is written out beside them.
+static const char pooled[] =
+    "mix 1\naxis B : batch = 2, T : time = 3, E : expert = 4, D = 2, U = 2\n"
+    "layer Route(x: [B,T,D], w: [B,T]) -> [B,T,D] {\n"
+    "  param Wr[D,E], W1[E,D,D']\n"
+    "  r = route by x @[D] Wr to E experts top 2 gate softmax where w\n"
+    "      balance mi(1) over T pooled, entropy(1) over B*T pooled each t\n"
+    "  n = pooled(sum(w, over=B*T))\n  p = pooled(sum(w * r.prob, over=B*T)) / n\n"
+    "  penalty all = sum(p * log(p), over=E)\n"
+    "  nt = pooled(sum(w, over=T))\n  pt = pooled(sum(w * r.prob, over=T)) / nt\n"
+    "  own = pooled(sum(w * r.prob * log(r.prob), over=T*E)) / nt\n"
+    "  penalty both = mean(sum(pt * log(pt), over=E) - own, over=B)\n"
+    "  yield route x by r each t { yield (t @[D] W1).rename(D' -> D) }\n}\n"
+    "model M(x: [B,T,D], w: [B,T,U]) -> y: [B,T,D] {\n"
+    "  layer route1 = Route\n  y = x\n  repeat i in U { y = y + route1(y, w[U = i]) }\n}\n";
+
+static void pooled_statistics(void **state)
+{
+    (void)state;
+    for (size_t d = 0; d < 2; d++) {
+        Example e;
+        example_open(&e, device[d], pooled, &(ExampleOptions){.build = {.mode = MODE_TRAIN}});
+        double x[12], w[12] = {1, 1, .7, .2, 1, 0, .9, .1, .4, 0, 1, .3}, Wr[8], W1[16];
+        for (int i = 0; i < 16; i++) {
+            W1[i] = sin(3 * i) / 2;
+            if (i < 12)
+                x[i] = sin(5 * i);
+            if (i < 8)
+                Wr[i] = cos(2 * i);
+        }
+        example_set(&e, BUFFER_INPUT, "x", x, 12);
+        example_set(&e, BUFFER_INPUT, "w", w, 12);
+        example_set(&e, BUFFER_PARAM, "M.route1.Wr", Wr, 8);
+        example_set(&e, BUFFER_PARAM, "M.route1.W1", W1, 16);
+        example_run(&e);
+        static const char *const pair[][2] = {{"entropy", "all"}, {"mi", "both"}};
+        for (size_t i = 0; i < sizeof pair / sizeof *pair; i++) {
+            const double *clause = example_get(&e, BUFFER_OUTPUT, arena_printf(&e.arena, "term.M.route1.%s", pair[i][0]));
+            const double *written = example_get(&e, BUFFER_OUTPUT, arena_printf(&e.arena, "term.M.route1.%s", pair[i][1]));
+            assert_true(fabs(written[0]) > 0.01);
+            example_near(pair[i][0], clause, written, 1, 1e-6);
+        }
+        example_close(&e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(computation_time),
         cmocka_unit_test(stick_breaking),
         cmocka_unit_test(router_of_sut),
+        cmocka_unit_test(pooled_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
