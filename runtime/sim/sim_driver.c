@@ -55,7 +55,7 @@ struct SimDriver {
     size_t      in_use;
     SimCounters counters;
     CudaContext context;
-    uint64_t    seed, n_launches;
+    uint64_t    seed, limit, n_launches;
     int         capability;
     StatusText  why;
     bool        has_complaint;
@@ -410,7 +410,7 @@ static int do_launch(SimDriver *s, const WorkNode *n)
         const SimLaunch launch = {.module = n->function->module->ptx, .kernel = n->function->kernel->name, .line = n->line,
                                   .grid = {n->grid[0], n->grid[1], n->grid[2]}, .block = {n->block[0], n->block[1], n->block[2]},
                                   .arg = n->arg, .n_args = n->n_args, .shared_bytes = n->shared_bytes, .region = region,
-                                  .n_regions = n_regions, .seed = s->seed ? s->seed + 0x9e3779b97f4a7c15u * ++s->n_launches : 0};
+                                  .n_regions = n_regions, .max_instructions = s->limit, .seed = s->seed ? s->seed + 0x9e3779b97f4a7c15u * ++s->n_launches : 0};
         s->why = (StatusText){0};
         error = sim_launch(&launch, &s->counters, &s->why) == STATUS_OK ? 0 : complain(s, FAILED);
     }
@@ -539,10 +539,12 @@ static Status read_number(const char *variable, uint64_t otherwise, uint64_t *ou
 
 Status sim_driver_open(SimDriver **out_driver, StatusText *why)
 {
-    uint64_t seed = 0, arch = 0;
+    uint64_t seed = 0, arch = 0, limit = 0;
     Status status = read_number("MIXC_SIM_SEED", 0, &seed, why);
     if (status == STATUS_OK)
         status = read_number("MIXC_SIM_ARCH", 80, &arch, why);
+    if (status == STATUS_OK)
+        status = read_number("MIXC_SIM_LIMIT", 0, &limit, why);
     SimDriver *s = status == STATUS_OK ? calloc(1, sizeof *s) : NULL;
     if (status == STATUS_OK && !s)
         status = status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the simulator");
@@ -554,6 +556,7 @@ Status sim_driver_open(SimDriver **out_driver, StatusText *why)
     }
     s->next = FIRST_ADDRESS;
     s->seed = seed;
+    s->limit = limit;
     s->capability = arch < 1000 ? (int)arch : 0;
     s->api = (DriverApi){.self = s, .expect = sim_expect, .demand = sim_demand, .complaint = sim_complaint,
                          .counters = sim_counters, .wants_ptx = true, .launch = sim_launch_kernel,
