@@ -437,6 +437,32 @@ static double touched_bytes(const Program *p, const Launch *launch, uint32_t n)
     return bytes;
 }
 
+// Whether an earlier launch has done the same with the same values: then its workspaces are those of `l`. Parameters and
+// states may have been overwritten since.
+static bool find_launch(Codegen *c, const LowerLaunch *l, uint32_t *workspace)
+{
+    const Program *p = c->program;
+    for (size_t i = p->n_launches; i-- > 0;) {
+        const Launch *before = &p->launch[i];
+        bool same = before->kernel == l->kernel && before->n_work == l->n_work;
+        for (uint32_t a = 0; a < l->n_args && same; a++) {
+            if (l->workspace[a] && l->workspace[a] != EMIT_KEY)
+                continue;
+            const ValueId v = c->cone.value[l->value[a]];
+            const uint32_t buffer = l->workspace[a] == EMIT_KEY ? c->key_of[v] : c->buffer_of[v];
+            const BufferKind kind = p->buffer[buffer].kind;
+            same = before->buffer[a] == buffer && kind != BUFFER_PARAM && kind != BUFFER_STATE;
+        }
+        if (!same)
+            continue;
+        for (uint32_t a = 0; a < l->n_args; a++)
+            if (l->workspace[a] && l->workspace[a] != EMIT_KEY)
+                workspace[l->workspace[a]] = before->buffer[a];
+        return true;
+    }
+    return false;
+}
+
 static bool add_launches(Codegen *c, uint32_t kernel)
 {
     find_cone(c, kernel);
@@ -444,15 +470,21 @@ static bool add_launches(Codegen *c, uint32_t kernel)
     if (!known)
         return false;
     uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
+    bool *is_there = arena_array(&c->scratch, bool, known->n_launches + 1);
+    for (size_t i = 0; i < known->n_launches; i++)
+        is_there[i] = known->launch[i].is_shared && find_launch(c, &known->launch[i], workspace);
     for (size_t i = 1; i < known->n_workspaces; i++) {
         const LowerWorkspace *w = &known->workspace[i];
         size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
-        workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
-                                                               .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
+        if (!workspace[i])
+            workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
+                                                                   .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
     }
     const Node *n = &c->g->node[c->member[c->first[kernel + 1] - 1]];
     for (size_t i = 0; i < known->n_launches; i++) {
         const LowerLaunch *l = &known->launch[i];
+        if (is_there[i])
+            continue;
         Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
                          .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
         launch.buffer = arena_array(c->program->arena, uint32_t, l->n_args + 1);

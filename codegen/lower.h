@@ -18,6 +18,7 @@ typedef struct LowerLaunch {
     uint32_t  *workspace;                   // [n_args]; EMIT_KEY: the key of the value's random stream
     int64_t    n_work, grain, cuda_blocks;
     double     flops, bytes;
+    bool       is_shared;                   // writes workspaces only, out of values: kernels that need the same have it once
 } LowerLaunch;
 
 typedef struct LowerWorkspace {
@@ -69,6 +70,7 @@ typedef struct LowerText {
     int64_t     cuda_shared_floats;         // of the block's array `shared`; 0: one for each thread, if it is used
     double      flops, bytes;
     bool        uses_scratch;
+    bool        is_shared;                  // LowerLaunch.is_shared; kernels with the same text become one
 } LowerText;
 
 // Adds the kernel and its launch. The C function is

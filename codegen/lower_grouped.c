@@ -1,6 +1,7 @@
 // lower_grouped: grouped products (ir/grouped.h), whose rows choose their own matrix.
 //
-//   sort    one work item: the rows in order of their group, stably; where each group starts; blocks of rows
+//   order   one work item: the rows in order of their group, stably; where each group starts; blocks of rows. All products
+//           by one index share it
 //   rows    for each block of rows of one group, for each block of columns (a work item):
 //               copy the rows through the order; for each panel of the group's columns: a band; epilogue, through the order
 //   sums    for each group, for each block of c (a work item):
@@ -32,7 +33,7 @@ typedef struct GroupedText {
     Grouped     of;
     uint32_t    order;                      // workspace of ints: rows, then the parts below
     int64_t     start, block_group, block_first, block_end, n_blocks, n_ints;      // where they begin
-    int64_t     most_blocks;
+    int64_t     block, most_blocks;         // rows of a block
     const char *ints;                       // the workspace's name in the text at hand
     LoopGroup **sum;                        // [P.n_totals]: where the work items' parts of each total go
     const char *next_group;                 // the group after the one at hand, or that if it is the last
@@ -61,23 +62,28 @@ static void cut_columns(Plan *plan, int64_t most)
     plan->n_col_blocks = blocks_of(plan->cols, plan->block_cols);
 }
 
-// The blocks of rows follow from the index alone, so that all products by one index can share their order.
+// Rows of a block. They follow from the index alone, so that all products by one index can share its order.
+static int64_t rows_of_block(const Grouped *of)
+{
+    const int64_t even = round_to(2 * (of->n_rows / of->n_groups + 1), 28);
+    return at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
+}
+
 static Plan plan_grouped(const Grouped *of, const Target *target)
 {
     const AxisGroup *group = of->p.group;
     Plan plan = {.batch = of->n_groups, .rows = group[CLASS_ROW].size, .cols = group[CLASS_COL].size,
                  .sum = group[CLASS_SUM].size, .tile = tile_for(target), .n_sum_blocks = 1};
-    const int64_t each = of->n_rows / of->n_groups + 1;     // rows of a group, if they are even
     if (of->is_sum) {
+        const int64_t each = of->n_rows / of->n_groups + 1; // rows of a group, if they are even
         plan.block_sum = at_most(round_to(2 * each, 32), MOST_TERMS / 2);
         plan.block_rows = round_to(blocks_of(plan.rows, blocks_of(plan.rows, 224)), 16);
         cut_columns(&plan, 256);
     } else {
-        const int64_t even = round_to(2 * each, 28);
         plan.n_sum_blocks = blocks_of(plan.sum, MOST_TERMS);
         plan.block_sum = round_to(blocks_of(plan.sum, plan.n_sum_blocks), plan.tile.lanes);
         plan.n_sum_blocks = blocks_of(plan.sum, plan.block_sum);
-        plan.block_rows = at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
+        plan.block_rows = rows_of_block(of);
         cut_columns(&plan, MOST_FLOATS / plan.block_rows);
     }
     plan.n_row_blocks = blocks_of(plan.rows, plan.block_rows);
@@ -88,7 +94,8 @@ static void place_parts(GroupedText *G)
 {
     const Grouped *of = &G->of;
     const int64_t touched = at_most(of->n_rows, of->n_groups + 1);
-    G->most_blocks = of->is_sum ? 0 : of->n_rows / G->P.plan.block_rows + touched;
+    G->block = rows_of_block(of);
+    G->most_blocks = of->n_rows / G->block + touched;
     G->start = of->n_rows;
     G->block_group = G->start + of->n_groups + 3;
     G->block_first = G->block_group + G->most_blocks;
@@ -136,7 +143,7 @@ static void emit_blocks(GroupedText *G, Scope *once, const char *ints, const cha
     Emitter *E = G->P.E;
     const char *n = emit_name(E, "n"), *first = emit_name(E, "first"), *g = emit_name(E, "g"), *rows = emit_name(E, "rows");
     const char *blocks = emit_name(E, "blocks"), *step = emit_name(E, "step");
-    const int64_t most = G->P.plan.block_rows, height = 2;
+    const int64_t most = G->block, height = 2;
     scope_line(once, "int %s = 0;", n);
     Scope *each = scope_block(E, once, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s++) {", g, g, N(G->of.n_groups + 1), g));
     scope_line(each, "const int %s = %s[%s + 1] - %s[%s], %s = (%s + %lld) / %lld;", rows, start, g, start, g, blocks, rows,
@@ -171,8 +178,7 @@ static void emit_sort(GroupedText *G)
     Scope *place = open_rows(G, once, &r, &group);
     scope_line(place, "%s[%s[%s + 1]++] = (int)%s;", ints, start, group, r);
     scope_close(E, place);
-    if (!G->of.is_sum)
-        emit_blocks(G, once, ints, start);
+    emit_blocks(G, once, ints, start);
     scope_close(E, once);
 }
 
@@ -484,8 +490,9 @@ bool lower_grouped(Lower *L)
     const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
     emit_sort(&G);
-    LowerText text = launch_text(&G, arena_printf(L->arena, "%s_sort", hint), "the rows of the next product by what they chose");
+    LowerText text = launch_text(&G, "order", "rows in the order of what they chose");
     text.n_work = 1;
+    text.is_shared = true;
     text.bytes = 8.0 * (double)G.of.n_rows;
     lower_launch(L, &text);
     G.P.E = lower_emitter(L, DIALECT_C, NULL);

@@ -47,7 +47,7 @@ static void sizes(void **state)
     arena_free(&arena);
 }
 
-// Both products of the layer, and the gradients of their rows and weights, are grouped kernels.
+// Both products of the layer, and the gradients of their rows and weights, are grouped kernels, and share one order of rows.
 static void family(void **state)
 {
     (void)state;
@@ -55,6 +55,10 @@ static void family(void **state)
     Ran r;
     compile_graph(&r, layer_text(&arena, (Size){40, 2, 5, 24, 48}, some_dropped), 8);
     assert_int_equal(count_grouped(r.fused), 6);
+    size_t n_orders = 0;
+    for (size_t i = 0; i < r.program->n_launches; i++)
+        n_orders += strstr(r.program->kernel[r.program->launch[i].kernel].name, "order") != NULL;
+    assert_int_equal(n_orders, 1);
     arena_free(&r.arena);
     arena_free(&arena);
 }
