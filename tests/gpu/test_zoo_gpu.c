@@ -5,7 +5,7 @@
 #include "codegen.h"
 #include "cuda_api.h"
 #include "engine.h"
-#include "index_limit.h"
+#include "index_range.h"
 #include "nvrtc.h"
 #include "pool.h"
 #include "proc.h"
