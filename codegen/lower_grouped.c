@@ -489,6 +489,7 @@ bool lower_grouped(Lower *L)
     G.order = lower_workspace(L, "order", DTYPE_I32, G.n_ints);
     const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
+    G.P.E->n_uses = NULL;                   // what else this kernel reads must not show in a text that others share
     emit_sort(&G);
     LowerText text = launch_text(&G, "order", "rows in the order of what they chose");
     text.n_work = 1;
