@@ -27,4 +27,7 @@ Program *cli_model_program(Cli *cli, CliModel *model, const PassHooks *hooks, co
 // Loads the model (its `main`, or `step` when model->train). NULL as above.
 Net *cli_model_load(Cli *cli, CliModel *model, int *out_exit);
 
+// profile on the device sim: what kernels do, instead of how long they take. Returns the exit code.
+int cli_profile_sim(Cli *cli, Net *net);
+
 #endif

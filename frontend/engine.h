@@ -95,6 +95,9 @@ Status net_write_int(Net *net, const char *name, int64_t value, StatusText *why)
 Status net_run(Net *net, StatusText *why);
 // The same, and out_seconds[i] is the time of launch i of net_program(net). NO_DEVICE on the device "eval".
 Status net_run_timed(Net *net, double *out_seconds, StatusText *why);
+// The same, and out_counters[i] (sim/sim_counters.h) is what launch i did. NO_DEVICE where nobody counts: all but the device "sim".
+struct SimCounters;
+Status net_run_counted(Net *net, struct SimCounters *out_counters, StatusText *why);
 const Program *net_program(const Net *net);  // NULL on the device "eval"
 void   net_stats(const Net *net, LoadStats *out_stats);
 

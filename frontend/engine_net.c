@@ -164,6 +164,12 @@ Status net_run_timed(Net *net, double *out_seconds, StatusText *why)
                     : status_fail(why, STATUS_NO_DEVICE, "the evaluator has no launches to time");
 }
 
+Status net_run_counted(Net *net, struct SimCounters *out_counters, StatusText *why)
+{
+    return net->ops && net->ops->run_counted ? net->ops->run_counted(net->loaded, out_counters, why)
+                                             : status_fail(why, STATUS_NO_DEVICE, "only the device sim counts what kernels do");
+}
+
 const Program *net_program(const Net *net)
 {
     return net->program;

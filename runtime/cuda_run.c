@@ -3,7 +3,7 @@
 #include "cuda_program.h"
 
 #include "check.h"
-#include "sim/sim.h"
+#include "sim/sim_counters.h"
 
 #include <stdio.h>
 #include <stdlib.h>

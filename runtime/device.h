@@ -63,7 +63,7 @@ typedef struct DeviceOps {
     Status (*run)(LoadedProgram *loaded, StatusText *why);
     // The same, and out_seconds[i] is the time of launch i (n_launches long).
     Status (*run_timed)(LoadedProgram *loaded, double *out_seconds, StatusText *why);
-    // The same, and out_counters[i] (sim/sim.h) is what launch i did. NULL, or NO_DEVICE: not offered.
+    // The same, and out_counters[i] (sim/sim_counters.h) is what launch i did. NULL, or NO_DEVICE: not offered.
     Status (*run_counted)(LoadedProgram *loaded, struct SimCounters *out_counters, StatusText *why);
     void   (*stats)(const LoadedProgram *loaded, LoadStats *out_stats);
 } DeviceOps;

@@ -5,6 +5,7 @@
 #define MIXC_SIM_H
 
 #include "ptx.h"
+#include "sim_counters.h"
 #include "status.h"
 
 // A piece of global memory that a launch may touch. Regions may lie over one another (a state updated in place).
@@ -30,30 +31,6 @@ typedef struct SimLaunch {
     uint64_t         max_instructions;      // of a warp, then it is said to hang; 0: 2^36
     uint64_t         seed;                  // of the order of blocks and warps; 0: ascending
 } SimLaunch;
-
-// COUNTER(name): what a launch did.
-#define SIM_COUNTERS \
-    COUNTER(launches) COUNTER(blocks) \
-    COUNTER(instructions)                   /* of warps: issue slots */ \
-    COUNTER(thread_instructions)            /* of lanes that took part */ \
-    COUNTER(divergent_branches) \
-    COUNTER(barriers)                       /* of blocks */ \
-    COUNTER(global_requests) COUNTER(global_sectors)        /* of warps: sectors of 32 bytes between L1 and L2 */ \
-    COUNTER(global_bytes)                   /* that lanes ask for */ \
-    COUNTER(first_read_sectors) COUNTER(first_written_sectors)      /* each once in a launch: what memory has to move */ \
-    COUNTER(shared_requests) COUNTER(shared_bytes) \
-    COUNTER(bank_conflicts)                 /* further passes that a request to shared memory needs */ \
-    COUNTER(copy_bytes)                     /* by cp.async */ \
-    COUNTER(flops)                          /* of float32 additions, products and fused ones, without tensor cores */ \
-    COUNTER(tensor_flops)
-
-typedef struct SimCounters {                // added to by every launch
-#define COUNTER(name) uint64_t name;
-    SIM_COUNTERS
-#undef COUNTER
-} SimCounters;
-
-void sim_counters_subtract(SimCounters *from, const SimCounters *what);
 
 // Fails with INTERNAL when the kernel does what it must not: the message begins with NAME:LINE of the PTX.
 Status sim_launch(const SimLaunch *launch, SimCounters *counters, StatusText *why);

@@ -515,13 +515,6 @@ static void set_up(Sim *s)
     }
 }
 
-void sim_counters_subtract(SimCounters *from, const SimCounters *what)
-{
-#define COUNTER(name) from->name -= what->name;
-    SIM_COUNTERS
-#undef COUNTER
-}
-
 Status sim_launch(const SimLaunch *launch, SimCounters *counters, StatusText *why)
 {
     const PtxKernel *k = ptx_find(launch->module, launch->kernel);
