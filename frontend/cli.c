@@ -276,13 +276,6 @@ static int unknown_verb(Cli *cli, const char *name)
     return cli_usage(cli, "there is no verb `%s`, and no file of that name", name);
 }
 
-static void out_of_memory(void *user, size_t wanted_bytes)
-{
-    (void)user;
-    fprintf(stderr, "mixc: not enough memory (%zu more bytes were wanted)\n", wanted_bytes);
-    _exit(status_exit_code(STATUS_OUT_OF_MEMORY));
-}
-
 // `mixc FILE` is check and show.
 static int check_and_show(Cli *cli)
 {
@@ -352,7 +345,6 @@ int cli_main(int argc, char **argv)
 {
     Cli cli = {.device = "cpu"};
     arena_init(&cli.arena);
-    cli.arena.out_of_memory = out_of_memory;
     cli.sources = sources_make(&cli.arena);
     cli.diag = diag_make(&cli.arena, &cli.sources);
     cli.tty_out = isatty(STDOUT_FILENO);

@@ -40,7 +40,7 @@ Status run_config_load(Arena *arena, const char *path, RunConfig *out_config, St
     errno = 0;
     json_t *json = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!json)
-        return status_fail(why, errno ? STATUS_IO : STATUS_DAMAGED, "%s: %s", path,
+        return status_fail(why, errno == ENOMEM ? STATUS_OUT_OF_MEMORY : errno ? STATUS_IO : STATUS_DAMAGED, "%s: %s", path,
                            errno ? strerror(errno) : error.text);
     RunConfig c = {.file = copy_string(arena, json, "file"), .size = copy_string(arena, json, "size"),
                    .data = copy_string(arena, json, "data"), .base = copy_string(arena, json, "base"),

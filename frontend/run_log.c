@@ -122,8 +122,10 @@ static void parse_routes(Arena *arena, json_t *json, LogRow *out)
     out->route = route;
 }
 
+// False with errno ENOMEM: nothing is known of the line.
 static bool parse_row(Arena *arena, const char *line, size_t n, LogRow *out)
 {
+    errno = 0;
     json_t *json = json_loadb(line, n, 0, NULL);
     json_t *step = json_object_get(json, "step");
     bool ok = json_is_object(json) && json_is_integer(step);
@@ -160,6 +162,9 @@ Status run_log_read(RunLog *log, const char *path, int64_t last, StatusText *why
         if (parse_row(log->arena, line, (size_t)n, &row)) {
             if (row.step <= last)
                 run_log_add(log, row);
+        } else if (errno == ENOMEM) {
+            status = status_fail(why, STATUS_OUT_OF_MEMORY, "%s: no memory to read line %zu", path, number);
+            break;
         } else if (whole) {
             status = status_fail(why, STATUS_DAMAGED, "%s: line %zu is not a log entry", path, number);
             break;

@@ -3,10 +3,10 @@
 #include "compile.h"
 
 #include "proc.h"
+#include "temp_folder.h"
 #include "text.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -206,18 +206,6 @@ static bool read_whole(Arena *arena, const char *path, void **out_data, size_t *
     return ok && n == size;
 }
 
-static void remove_folder(const char *path)
-{
-    DIR *dir = opendir(path);
-    if (!dir)
-        return;
-    for (struct dirent *e = readdir(dir); e; e = readdir(dir))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            unlinkat(dirfd(dir), e->d_name, 0);
-    closedir(dir);
-    rmdir(path);
-}
-
 // The first few lines of what the compiler said, on one line.
 static const char *first_lines(Arena *arena, const char *output)
 {
@@ -282,15 +270,12 @@ static Status compile_in(Compiler *c, Arena *arena, const char *folder, Compiled
 static Status in_new_folder(Compiler *c, Arena *arena, CompiledUnit *unit, const bool *take, int n, bool *out_refused,
                             StatusText *why)
 {
-    const char *tmp = getenv("TMPDIR");
-    if (!tmp || tmp[0] != '/')              // a relative one could look like an option of the compiler
-        tmp = "/tmp";
-    char *folder = arena_printf(arena, "%s/mixc-XXXXXX", tmp);
-    if (!mkdtemp(folder))
-        return status_fail(why, STATUS_IO, "no folder for temporary files can be made in '%s': %s", tmp,
-                           strerror(errno));
-    Status s = compile_in(c, arena, folder, unit, take, n, out_refused, why);
-    remove_folder(folder);
+    TempFolder folder;
+    Status s = temp_folder_make(arena, &folder, why);
+    if (s != STATUS_OK)
+        return s;
+    s = compile_in(c, arena, folder.path, unit, take, n, out_refused, why);
+    temp_folder_remove(&folder);
     return s;
 }
 

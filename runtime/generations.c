@@ -104,7 +104,7 @@ Status generation_publish(const char *folder, int64_t step, int keep, StatusText
     return s;
 }
 
-static bool opens(const char *path, StatusText *why)
+static Status try_open(const char *path, StatusText *why)
 {
     Arena scratch = {0};
     Safetensors st;
@@ -112,7 +112,7 @@ static bool opens(const char *path, StatusText *why)
     if (s == STATUS_OK)
         st_close(&st);
     arena_free(&scratch);
-    return s == STATUS_OK;
+    return s;
 }
 
 Status generation_newest(Arena *arena, const char *folder, const char **out_path, int *out_skipped, StatusText *why)
@@ -123,21 +123,27 @@ Status generation_newest(Arena *arena, const char *folder, const char **out_path
     size_t n;
     int skipped = 0;
     const char *last = arena_printf(arena, "%s/%s", folder, last_name);
-    if (opens(last, &first)) {
+    Status s = try_open(last, &first);
+    if (s == STATUS_OK) {
         *out_path = last;
         *out_skipped = 0;
         return STATUS_OK;
     }
+    if (s == STATUS_OUT_OF_MEMORY)          // says nothing about the file
+        return status_fail(why, s, "%s", first.text);
     skipped += lstat(last, &st) == 0;
-    Status s = list_steps(arena, folder, &steps, &n, why);
+    s = list_steps(arena, folder, &steps, &n, why);
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         const char *path = generation_path(arena, folder, steps[i]);
-        StatusText ignored = {0};
-        if (opens(path, &ignored)) {
+        StatusText text = {0};
+        Status opened = try_open(path, &text);
+        if (opened == STATUS_OK) {
             *out_path = path;
             *out_skipped = skipped;
             return STATUS_OK;
         }
+        if (opened == STATUS_OUT_OF_MEMORY)
+            return status_fail(why, opened, "%s", text.text);
         skipped += skipped == 0 || i > 0;   // what last.safetensors names is counted once
     }
     if (s == STATUS_OK)

@@ -229,8 +229,11 @@ static Status read_header(Arena *arena, Safetensors *st, const char *header, siz
         return damaged(st, why, "the header is not UTF-8");
     if (count_objects(header, n) > (size_t)MAX_ENTRIES + 2)
         return status_fail(why, STATUS_DAMAGED, "%s: the header has more than %d tensors", st->path, MAX_ENTRIES);
+    errno = 0;
     json_t *root = json_loadb(header, n, JSON_REJECT_DUPLICATES, &error);
     if (!root) {
+        if (errno == ENOMEM)                // the parser blames the text
+            return status_fail(why, STATUS_OUT_OF_MEMORY, "%s: no memory to read the header", st->path);
         if (json_error_code(&error) == json_error_duplicate_key)
             return status_fail(why, STATUS_DAMAGED, "%s: the header names something twice (%.160s)", st->path, error.text);
         return status_fail(why, STATUS_DAMAGED, "%s: the header is not JSON (byte %d: %.160s)", st->path, error.position,

@@ -208,7 +208,10 @@ Status bpe_read(Arena *arena, const char *vocab_path, const char *merges_path, B
     json_error_t error;
     Bpe *bpe = arena_new(arena, Bpe);
     TokenTable table;
+    errno = 0;
     json_t *root = json_load_file(vocab_path, JSON_REJECT_DUPLICATES, &error);
+    if (!root && errno == ENOMEM)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "%s: no memory to read the vocabulary", vocab_path);
     if (!root && json_error_code(&error) == json_error_cannot_open_file)
         return status_fail(why, STATUS_IO, "the vocabulary '%s' cannot be opened: %s", vocab_path, strerror(errno));
     if (!root || !json_is_object(root) || json_object_size(root) > INT32_MAX / 4) {

@@ -30,11 +30,16 @@ void arena_free(Arena *arena)
     arena->used_bytes = 0;
 }
 
+__attribute__((weak)) void arena_exhausted(size_t wanted_bytes)
+{
+    fprintf(stderr, "error: out of memory (%zu bytes wanted)\n", wanted_bytes);
+}
+
 static void out_of_memory(Arena *arena, size_t wanted)
 {
     if (arena->out_of_memory)
         arena->out_of_memory(arena->user, wanted);
-    fprintf(stderr, "error: out of memory (%zu bytes wanted)\n", wanted);
+    arena_exhausted(wanted);
     abort();
 }
 

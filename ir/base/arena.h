@@ -1,8 +1,8 @@
 // Bump allocator: the only allocator in the compiler. Everything in an arena dies with it.
 //
 // Sizes are checked: `count * size` that overflows, or memory that the system refuses, calls the
-// arena's `out_of_memory` handler, which must not return (the command line prints and leaves with 4;
-// an embedding longjmps out).
+// arena's `out_of_memory` handler, which must not return (an embedding longjmps out). An arena without one calls
+// arena_exhausted.
 #ifndef MIXC_ARENA_H
 #define MIXC_ARENA_H
 
@@ -14,7 +14,7 @@ typedef struct ArenaBlock ArenaBlock;
 typedef struct Arena {
     ArenaBlock *head;                       // newest block; owned
     size_t      used_bytes;                 // handed out so far, for reports
-    void      (*out_of_memory)(void *user, size_t wanted_bytes);   // must not return; NULL: abort
+    void      (*out_of_memory)(void *user, size_t wanted_bytes);   // must not return; NULL: arena_exhausted
     void       *user;
 } Arena;
 
@@ -22,6 +22,10 @@ typedef struct Arena {
 void arena_init(Arena *arena);
 // Gives all memory back. The arena is empty and usable afterwards.
 void arena_free(Arena *arena);
+
+// What an arena without a handler calls when there is no memory; the process aborts when it returns. A program that links
+// the library may define it: `mixc` says what happened and leaves with exit code 4.
+void arena_exhausted(size_t wanted_bytes);
 
 // Returns zeroed memory for `count` items of `size` bytes each, aligned to 16. Never NULL.
 void *arena_alloc(Arena *arena, size_t count, size_t size);
