@@ -14,8 +14,6 @@ typedef struct CliModel {
 } CliModel;
 
 bool cli_has_section(const Ast *ast, SectionKind kind);
-// The first axis of kind batch that the file declares; NULL: none. It is what `..` stands for in an entry's inputs.
-const char *cli_batch_axis(const Ast *ast);
 // Opens the device of --device. Returns 0 or an exit code.
 int  cli_engine_open(Cli *cli, Engine **out_engine);
 // Parses, builds and opens the device: in --mode, else train when the file has a train section, else eval; with as many

@@ -73,6 +73,73 @@ static void help_markdown(void)
 #undef KEY
 }
 
+// Text for a manual page: a backslash is an escape there, a hyphen-minus must say so, and a dot begins a request.
+static void man_text(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if ((*c == '.' || *c == '\'') && (c == text || c[-1] == '\n'))
+            printf("\\&");
+        if (*c == '\\')
+            printf("\\e");
+        else if (*c == '-')
+            printf("\\-");
+        else
+            putchar(*c);
+    }
+}
+
+static void man_options(uint64_t mask)
+{
+    for (size_t o = 0; o < OPT_COUNT; o++) {
+        const OptionRow *row = &option_row[o];
+        if (!(mask >> o & 1))
+            continue;
+        printf(".TP\n\\fB");
+        if (row->letter)
+            printf("\\-%c\\fR, \\fB", row->letter);
+        printf("\\-\\-");
+        man_text(row->name);
+        printf("\\fR%s%s%s\n", row->argument ? " \\fI" : "", row->argument ? row->argument : "", row->argument ? "\\fR" : "");
+        man_text(row->what);
+        putchar('\n');
+    }
+}
+
+// mixc-VERB.1
+static void man_verb(const VerbRow *verb)
+{
+    printf(".TH MIXC-%s 1 \"\" \"mixc %s\"\n.SH NAME\nmixc\\-%s \\- ", verb->name, MIXC_VERSION, verb->name);
+    man_text(verb->summary);
+    printf("\n.SH SYNOPSIS\n\\fBmixc %s\\fR ", verb->name);
+    man_text(verb->usage);
+    printf("\n.SH EXAMPLES\n.nf\n");
+    man_text(verb->examples);
+    printf("\n.fi\n");
+    if (verb->options) {
+        printf(".SH OPTIONS\n");
+        man_options(verb->options);
+    }
+    printf(".SH EVERYWHERE\n");
+    man_options(OPTIONS_COMMON);
+    printf(".SH SEE ALSO\n.BR mixc (1)\n");
+}
+
+// mixc.1
+static void man_all(void)
+{
+    printf(".TH MIXC 1 \"\" \"mixc %s\"\n.SH NAME\nmixc \\- compiles and trains sparse and structured neural networks\n"
+           ".SH SYNOPSIS\n\\fBmixc\\fR \\fIVERB\\fR ...\n.br\n\\fBmixc\\fR \\fIFILE\\fR\n.SH VERBS\n", MIXC_VERSION);
+    for (size_t i = 0; i < verb_count; i++) {
+        printf(".TP\n.BR mixc\\-%s (1)\n", verb_row[i].name);
+        man_text(verb_row[i].summary);
+        putchar('\n');
+    }
+    printf(".SH EXIT STATUS\n0 ok, 1 the model or the data is wrong, 2 usage, 3 no compiler or device, 4 memory, 5 a number is not\n"
+           "finite or differs, 6 files, 70 a mistake of the program, 130 interrupted after saving.\n"
+           ".SH ENVIRONMENT\n.TP\n.B MIXC_CACHE_DIR\ncompiled kernels and measured times\n.TP\n.B CC\nthe C compiler\n.TP\n"
+           ".B NO_COLOR\nno colours\n");
+}
+
 int cli_print_help(const Cli *cli, const VerbRow *verb)
 {
     if (!verb || !strcmp(verb->name, "help")) {
@@ -80,9 +147,13 @@ int cli_print_help(const Cli *cli, const VerbRow *verb)
         Nearest near = {0};
         if (wanted && !strcmp(wanted, "markdown"))
             return help_markdown(), 0;
+        if (wanted && !strcmp(wanted, "man") && cli->n_files == 1)
+            return man_all(), 0;
+        const bool man = wanted && !strcmp(wanted, "man");
+        wanted = man ? cli->file[1] : wanted;
         for (size_t i = 0; wanted && i < verb_count; i++) {
             if (!strcmp(verb_row[i].name, wanted))
-                return help_verb(cli, &verb_row[i]), 0;
+                return man ? man_verb(&verb_row[i]) : help_verb(cli, &verb_row[i]), 0;
             nearest_offer(&near, wanted, verb_row[i].name);
         }
         if (wanted)

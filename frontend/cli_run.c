@@ -1,8 +1,8 @@
 // mixc run: a model or layer on given tensors, with losses and gradients; and mixc import.
+#include "batch.h"
 #include "cli_engine.h"
 #include "grad.h"
 #include "index_check.h"
-#include "index_range.h"
 #include "route_stats.h"
 #include "tensor_bind.h"
 
@@ -100,7 +100,7 @@ static void bind_from_inputs(Cli *cli, const Ast *ast, const TensorBind *bind)
     for (const Formal *f = entry ? entry->inputs : NULL; f; f = f->next) {
         MapAxes axes = {0};
         for (const Name *dim = f->type.dims; dim && axes.n < MAX_AXES; dim = dim->next) {
-            const char *name = strcmp(dim->text, "..") ? dim->text : cli_batch_axis(ast);
+            const char *name = strcmp(dim->text, "..") ? dim->text : batch_axis(ast);
             if (name) {
                 axes.name[axes.n] = name;
                 axes.size[axes.n++] = -1;
@@ -142,21 +142,6 @@ static bool is_host_scalar(const Slot *slot)
 {
     return slot->n_axes == 0 && (!strcmp(slot->name, "seed") || !strcmp(slot->name, "step") || !strcmp(slot->name, "lr")
                                  || !strcmp(slot->name, "apply"));
-}
-
-// Kernels do not check indices: the whole numbers of the files are held against the axes that they index.
-static Status check_indices(const Graph *g, const Slot *slot, const int32_t *value, StatusText *why)
-{
-    const char *axis;
-    int64_t least, limit = slot->dtype == DTYPE_I32 ? index_limit(g, slot->name, &least, &axis) : INT64_MAX;
-    if (limit == INT64_MAX)
-        return STATUS_OK;
-    for (int64_t i = 0; i < slot->count; i++)
-        if (value[i] < least || value[i] >= limit)
-            return status_fail(why, STATUS_BAD_MODEL, "`%s` has the number %d (element %lld), but it indexes axis `%s`, which "
-                               "has the positions 0 to %lld", slot->name, value[i], (long long)i, axis,
-                               (long long)limit - 1);
-    return STATUS_OK;
 }
 
 typedef struct GivenLeaf { Cli *cli; TensorBind *bind; } GivenLeaf;
@@ -204,7 +189,7 @@ static int fill_net(Cli *cli, const Graph *g, Net *net, TensorBind *bind)
             return cli_failf(cli, STATUS_OUT_OF_MEMORY, "no memory for `%s`", slot->name);
         status = tensor_bind_read(bind, kind, slot->name + (cotangent ? 10 : 0), slot->dtype, &axes, data, &why);
         if (status == STATUS_OK)
-            status = check_indices(g, slot, data, &why);
+            status = net_check_input(g, slot, data, &why);
         if (status == STATUS_OK)
             status = net_write(net, slot, data, &why);
         free(data);

@@ -1,6 +1,7 @@
 // See cli_trained.h.
 #include "cli_trained.h"
 
+#include "batch.h"
 #include "generations.h"
 #include "section_keys.h"
 
@@ -29,34 +30,12 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
     return code;
 }
 
-const char *cli_batch_axis(const Ast *ast)
-{
-    for (const Item *item = ast->items; item; item = item->next)
-        for (const AxisDecl *a = item->axes; a; a = a->next)
-            if (a->kind && !strcmp(a->kind->text, "batch"))
-                return a->name->text;
-    return NULL;
-}
-
 static bool is_bound(const Cli *cli, const char *name)
 {
     for (size_t i = 0; i < cli->n_bindings; i++)
         if (!strcmp(cli->binding[i].name, name))
             return true;
     return false;
-}
-
-// The bindings of the command line and one more, which replaces one of the same name.
-static void bind_also(Cli *cli, BuildOptions *options, const char *name, int64_t value)
-{
-    Binding *all = arena_array(&cli->arena, Binding, cli->n_bindings + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < cli->n_bindings; i++)
-        if (strcmp(cli->binding[i].name, name))
-            all[n++] = cli->binding[i];
-    all[n++] = (Binding){name, arena_printf(&cli->arena, "%lld", (long long)value), false};
-    options->binding = all;
-    options->n_bindings = n;
 }
 
 // The build hands on every key that it does not read itself; here the rest is known.
@@ -92,24 +71,24 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     options.mode = mode;
     options.with_routing_stats = cli->with_routing_stats;
     options.with_loss = mode != MODE_GENERATE && !options.entry && cli_has_section(ast, SECTION_TRAIN);
-    const char *axis = cli_batch_axis(ast);
+    const char *axis = batch_axis(ast);
     if (rows && axis)
-        bind_also(cli, &options, axis, rows);
+        batch_bind(&cli->arena, &options, axis, rows);
     Module *m = build(cli, ast, &options, out_exit);
     if (!m || rows || !axis || is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
         return m;
-    int64_t parts = m->train.grad_accum > 1 ? m->train.grad_accum : 1;
-    if (m->train.batch % parts) {
-        *out_exit = cli_failf(cli, STATUS_BAD_MODEL,
-                              "train.batch = %lld cannot be cut into train.grad_accum = %lld equal parts",
-                              (long long)m->train.batch, (long long)parts);
+    StatusText why = {0};
+    int64_t wanted;
+    Status status = batch_rows(m, &wanted, &why);
+    if (status != STATUS_OK) {
+        *out_exit = cli_fail(cli, status, &why);
         return NULL;
     }
     const Graph *g = module_graph(m, "main");
     AxisId id = graph_find_axis(g, axis);
-    if (id && graph_size(g, id) == m->train.batch / parts)
+    if (id && graph_size(g, id) == wanted)
         return m;
-    bind_also(cli, &options, axis, m->train.batch / parts);
+    batch_bind(&cli->arena, &options, axis, wanted);
     cli->diag = diag_make(&cli->arena, &cli->sources);    // the first build's warnings come again
     return build(cli, ast, &options, out_exit);
 }

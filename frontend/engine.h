@@ -89,6 +89,9 @@ Status net_read(Net *net, const Slot *slot, void *data, StatusText *why);
 // Elements first .. first+n-1 of a slot, row-major: a large one in pieces.
 Status net_write_part(Net *net, const Slot *slot, int64_t first, int64_t n, const void *data, StatusText *why);
 Status net_read_part(Net *net, const Slot *slot, int64_t first, int64_t n, void *data, StatusText *why);
+// Whole numbers for an input, held against the axis that graph `g` indexes with them as they are: BAD_MODEL, with the
+// number and the axis. `value` has slot->count numbers; other types pass.
+Status net_check_input(const Graph *g, const Slot *slot, const int32_t *value, StatusText *why);
 // Scalars of the host: "lr", "step", "seed". Does nothing when the graph has no such input.
 Status net_write_float(Net *net, const char *name, double value, StatusText *why);
 Status net_write_int(Net *net, const char *name, int64_t value, StatusText *why);

@@ -1,6 +1,7 @@
 // See engine.h: nets that are programs on a device, and what both kinds share.
 #include "engine_net.h"
 
+#include "index_range.h"
 #include "safetensors.h"
 
 #include <stdlib.h>
@@ -134,6 +135,20 @@ Status net_read_part(Net *net, const Slot *slot, int64_t first, int64_t n, void 
 Status net_write(Net *net, const Slot *slot, const void *data, StatusText *why)
 {
     return slot ? net_write_part(net, slot, 0, slot->count, data, why) : STATUS_OK;
+}
+
+Status net_check_input(const Graph *g, const Slot *slot, const int32_t *value, StatusText *why)
+{
+    const char *axis;
+    int64_t least, limit = slot->dtype == DTYPE_I32 ? index_limit(g, slot->name, &least, &axis) : INT64_MAX;
+    if (limit == INT64_MAX)
+        return STATUS_OK;
+    for (int64_t i = 0; i < slot->count; i++)
+        if (value[i] < least || value[i] >= limit)
+            return status_fail(why, STATUS_BAD_MODEL, "`%s` has the number %d (element %lld), but it indexes axis `%s`, which "
+                               "has the positions 0 to %lld", slot->name, value[i], (long long)i, axis,
+                               (long long)limit - 1);
+    return STATUS_OK;
 }
 
 Status net_read(Net *net, const Slot *slot, void *data, StatusText *why)

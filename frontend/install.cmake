@@ -1,0 +1,35 @@
+# cmake --install, and a Debian package by CPack. Manual pages and completions come out of the program itself.
+include(GNUInstallDirs)
+
+file(RELATIVE_PATH to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
+configure_file(${CMAKE_CURRENT_LIST_DIR}/mixc.pc.in ${gen}/mixc.pc @ONLY)
+install(TARGETS mixc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS mixc_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/mixc.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(FILES ${gen}/mixc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/python/mixc.py DESTINATION lib/python3/dist-packages)
+install(DIRECTORY ${CMAKE_SOURCE_DIR}/models DESTINATION ${CMAKE_INSTALL_DATADIR}/mixc FILES_MATCHING PATTERN "*.mix")
+install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+
+set(pages ${gen}/pages)
+add_custom_command(OUTPUT ${pages}/stamp
+    COMMAND sh ${CMAKE_CURRENT_LIST_DIR}/pages.sh $<TARGET_FILE:mixc> ${pages}
+    DEPENDS mixc ${CMAKE_CURRENT_LIST_DIR}/pages.sh VERBATIM)
+add_custom_target(mixc_pages ALL DEPENDS ${pages}/stamp)
+install(DIRECTORY ${pages}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR})
+install(FILES ${pages}/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME mixc)
+install(FILES ${pages}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions RENAME _mixc)
+install(FILES ${pages}/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME mixc.fish)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME mixc)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_PACKAGE_CONTACT "the mixc authors <mixc@users.noreply.example>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "compiler and engine for sparse and structured neural networks")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "gcc | clang, libc6-dev")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3-numpy")
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_STRIP_FILES ON)
+include(CPack)
