@@ -164,6 +164,8 @@ static bool choose_entry(Build *b)
     }
     if (b->entry)
         return true;
+    if (b->diag->n_errors)                  // it may be one that was refused
+        return false;
     Span top = b->ast->items ? b->ast->items->at : (Span){.file = b->ast->file};
     if (name)
         diag_error(b->diag, (Span){0}, "E0504", "the file has no layer or model `%s`", name);

@@ -54,6 +54,7 @@ for model in switch gshard base hash smlp moeut moeut_dense sigma_moe switchhead
     compare $model "$work/text.txt" T=8 train.batch=2
 done
 compare smlp_partial "$work/text.txt" T=16 train.batch=2
+compare structured "$work/text.txt"
 compare looks "$work/text.txt" T=7
 compare functions "$work/text.txt" T=7
 if [ -f "$shared/data/digits-train-images.idx3-ubyte" ]; then

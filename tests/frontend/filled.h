@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-// Rows are tried in order; `name` is the leaf's, or its end. A row without an order keeps the first value; a leaf without
+// Rows are tried in order; `name` is the leaf's, or its end, or "*" for any. A row without an order keeps the first value; a leaf without
 // a row is a mistake.
 typedef struct Fill {
     const char   *name;
@@ -81,7 +81,7 @@ static inline const double *filled_leaf(void *user, const Graph *g, const Node *
     Filled *filled = user;
     const char *name = n->attr[0].name;
     const Fill *f = filled->fill;
-    while (f->name && !ends_with(name, f->name))
+    while (f->name && strcmp(f->name, "*") && !ends_with(name, f->name))
         f++;
     if (!f->name)
         print_message("no row for %s\n", name);

@@ -37,6 +37,20 @@ static void short_convolution(void **state)
     finish(&r);
 }
 
+// Windows with a number of zeros on each side, as in networks for pictures; `same` pads for as many places as entries.
+static void zeros_on_each_side(void **state)
+{
+    (void)state;
+    static const char text[] = "mix 1\nconst p = 1\naxis T : time = 4, O = 2, J = 3\nmodel X(x: [T]) -> y: [O,J], z: [O,J] {\n"
+                               "  y = x.window(T -> O*J, stride=2, pad=p)\n  z = x.window(T -> O*J, stride=2, pad=same)\n}\n";
+    const double x[] = {1, 2, 3, 4};
+    const Fill fill[] = {{"x", "T", 0, 0, 0, 0, x}, {0}};
+    Run r;
+    near(result_of(&r, text, "y", fill), (double[]){0, 1, 2, 2, 3, 4}, 6, 0);
+    near(filled_result(&r, "z", fill), (double[]){1, 2, 3, 3, 4, 0}, 6, 0);
+    finish(&r);
+}
+
 static void features_and_window(void **state)
 {
     (void)state;
@@ -191,17 +205,51 @@ static void a_hyena_operator(void **state)
     finish(&r);
 }
 
+// Logits of 8 tokens, of which the fifth and all after it are other ones in the second row.
+static bool past_moves(const char *model, const char *const *more)
+{
+    const double tokens[] = {1, 4, 2, 8, 5, 7, 3, 6, 1, 4, 2, 8, 0, 9, 9, 2}, places[] = {0, 1, 2, 3, 0, 1, 2, 3};
+    const Fill fill[] = {{"tokens", "B,T", 0, 0, 0, 0, tokens}, {"places", "B,R", 0, 0, 0, 0, places}, {.name = "*"}, {0}};
+    Binding binding[12] = {{"B", "2", false}, {"T", "8", false}, {"N", "8", false}, {"V", "10", false}, {"D", "8", false},
+                           {"L", "2", false}};
+    size_t n = 6;
+    for (size_t i = 0; more[i]; i += 2)
+        binding[n++] = (Binding){more[i], more[i + 1], false};
+    Run r;
+    build_model(&r, model, &(BuildOptions){.mode = MODE_EVAL, .binding = binding, .n_bindings = n});
+    must_build(&r);
+    const double *y = filled_result(&r, "logits", fill);
+    size_t all = !strcmp(model, "m2bert.mix") ? 40 : 80;
+    bool same = !memcmp(y, y + all, 40 * sizeof *y);
+    if (all == 80)                          // the test can see a change at all
+        assert_memory_not_equal(y + 40, y + all + 40, 40 * sizeof *y);
+    finish(&r);
+    return !same;
+}
+
+static void the_future_does_not_move_the_past(void **state)
+{
+    (void)state;
+    assert_false(past_moves("hyena.mix", (const char *const[]){NULL}));
+    assert_false(past_moves("m2gpt.mix", (const char *const[]){"P", "4", NULL}));
+    assert_false(past_moves("h3.mix", (const char *const[]){"a1", "0", "A", "2", NULL}));
+    assert_false(past_moves("flashfftconv.mix", (const char *const[]){"K", "5", NULL}));
+    assert_true(past_moves("m2bert.mix", (const char *const[]){"R", "4", "O", "8", NULL}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(directions_are_aligned),
         cmocka_unit_test(short_convolution),
+        cmocka_unit_test(zeros_on_each_side),
         cmocka_unit_test(features_and_window),
         cmocka_unit_test(the_mixer_of_m2bert),
         cmocka_unit_test(the_filter_of_m2bert),
         cmocka_unit_test(the_gated_network_of_m2bert),
         cmocka_unit_test(the_whole_of_m2bert),
         cmocka_unit_test(a_hyena_operator),
+        cmocka_unit_test(the_future_does_not_move_the_past),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
