@@ -4,6 +4,7 @@
 #include "cli_engine.h"
 #include "codegen.h"
 #include "nearest.h"
+#include "replace_file.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -68,8 +69,10 @@ int cli_dump(Cli *cli)
     int code = check_pass_name(cli, dump.after, true);
     if (code)
         return code;
-    if (mkdir(dump.folder, 0777) != 0 && errno != EEXIST)
-        return cli_failf(cli, STATUS_IO, "%s: %s", dump.folder, strerror(errno));
+    StatusText why = {0};
+    const Status status = folder_make(dump.folder, &why);
+    if (status != STATUS_OK)
+        return cli_fail(cli, status, &why);
     PassHooks hooks = {.after = dump_after, .user = &dump};
     CliModel model;
     code = cli_model_open(cli, path, &model);

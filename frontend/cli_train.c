@@ -1,6 +1,8 @@
 // mixc train.
 #include "cli_trained.h"
 
+#include "replace_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -125,8 +127,10 @@ static int prepare_folder(Cli *cli, const char *folder, bool *out_resume)
 {
     const char *checkpoint = run_path(&cli->arena, folder, "last.safetensors");
     bool there = access(checkpoint, F_OK) == 0;
-    if (mkdir(folder, 0777) != 0 && errno != EEXIST)
-        return cli_failf(cli, STATUS_IO, "%s: %s", folder, strerror(errno));
+    StatusText why = {0};
+    const Status status = folder_make(folder, &why);
+    if (status != STATUS_OK)
+        return cli_fail(cli, status, &why);
     *out_resume = cli_has(cli, OPT_RESUME) && there;
     if (cli_has(cli, OPT_RESUME) && !there)
         return cli_failf(cli, STATUS_IO, "%s: there is no checkpoint to go on from", checkpoint);

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,4 +132,22 @@ Status file_replace(const char *path, const void *data, size_t n, StatusText *wh
     s = file_add(w, data, n, why);
     Status end = file_end(w, s == STATUS_OK, why);
     return s == STATUS_OK ? end : s;
+}
+
+Status folder_make(const char *path, StatusText *why)
+{
+    char part[PATH_MAX];
+    const size_t n = strlen(path);
+    if (n >= sizeof part)
+        return status_fail(why, STATUS_IO, "%s: %s", path, strerror(ENAMETOOLONG));
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != 0)
+            continue;
+        part[i] = 0;
+        if (mkdir(part, 0777) != 0 && errno != EEXIST)
+            return status_fail(why, STATUS_IO, "%s: %s", part, strerror(errno));
+        part[i] = path[i];
+    }
+    return STATUS_OK;
 }

@@ -22,4 +22,7 @@ Status file_begin(const char *path, FileWriter **out_writer, StatusText *why);
 Status file_add(FileWriter *writer, const void *data, size_t n, StatusText *why);
 Status file_end(FileWriter *writer, bool keep, StatusText *why);
 
+// Makes a folder, and the folders that it stands in; one that is there is fine. Errors: IO.
+Status folder_make(const char *path, StatusText *why);
+
 #endif
