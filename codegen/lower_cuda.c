@@ -105,11 +105,11 @@ void lower_plain_cuda_totals(Lower *L, LoopGroup *const *total, size_t n_totals)
     KernelFamily family = L->g->kernel[L->kernel];
     if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS && family != FAMILY_GROUPED))
         return;
-    for (size_t i = 0; i < L->n_launches; i++)
-        if (L->program->kernel[L->launch[i].kernel].cuda)
-            return;
+    if (L->program->kernel[L->launch[L->n_launches - 1].kernel].cuda)
+        return;
     for (size_t i = 0; i + 1 < L->n_launches; i++)
-        write_nothing(L, &L->launch[i]);
+        if (!L->program->kernel[L->launch[i].kernel].cuda)      // one that others share may have its text already
+            write_nothing(L, &L->launch[i]);
     write_loops(L, &L->launch[L->n_launches - 1], total, n_totals);
 }
 
