@@ -95,7 +95,7 @@ static void write_nothing(Lower *L, LowerLaunch *launch)
     Kernel *kernel = &L->program->kernel[launch->kernel];
     Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
     adopt_params(L, launch, kernel->writes, E);
-    launch->cuda_blocks = 1;
+    launch->cuda_blocks = 0;                // so it is not launched
     kernel->cuda_threads = 32;
     kernel->cuda = lower_cuda_function(L, E, "nothing: the plain loops of the next kernel read the operands as they are", kernel->name, 32);
 }
