@@ -7,6 +7,7 @@
 
 typedef struct Watch {                      // the stages as they come by
     Cli       *cli;
+    uint32_t   file;                        // the model's own source
     ViewStage *stage; size_t n, capacity;
     double     last;
 } Watch;
@@ -18,9 +19,11 @@ static void keep_stage(void *user, size_t index, const Pass *pass, const Module 
     const Graph *g = module_graph(m, "step");
     const double now = proc_now_s();
     w->stage = arena_grow(&w->cli->arena, w->stage, w->n, &w->capacity, sizeof *w->stage);
-    w->stage[w->n++] = (ViewStage){.name = pass ? pass->name : "build", .g = g ? g : module_graph(m, "main"),
-                                   .summary = pass ? pass->summary : "the model as the front end builds it",
-                                   .seconds = pass ? now - w->last : 0};
+    ViewStage *s = &w->stage[w->n++];
+    *s = view_stage(&w->cli->arena, g ? g : module_graph(m, "main"), &w->cli->sources, w->file);
+    s->name = pass ? pass->name : "build";
+    s->summary = pass ? pass->summary : "the model as the front end builds it";
+    s->seconds = pass ? now - w->last : 0;
     w->last = proc_now_s();
 }
 
@@ -58,6 +61,9 @@ static int64_t steps_wanted(const Program *p)
 static int view_model(Cli *cli, CliModel *model, const char *path)
 {
     Watch watch = {.cli = cli, .last = proc_now_s()};
+    for (uint32_t f = 1; f < cli->sources.n_files; f++)
+        if (!strcmp(cli->sources.file[f].name, path))
+            watch.file = f;
     const PassHooks hooks = {.after = keep_stage, .user = &watch};
     int code = 0;
     const Program *p = cli_model_program(cli, model, &hooks, NULL, &code);
@@ -68,13 +74,10 @@ static int view_model(Cli *cli, CliModel *model, const char *path)
     int64_t steps = steps_wanted(p);
     if (!cli_int(cli, OPT_STEPS, 0, 1000000, &steps))
         return status_exit_code(STATUS_BAD_USAGE);
-    ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p,
+    ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p, .file = watch.file,
                      .title = arena_printf(&cli->arena, "%s%s%s", path, size ? ", size " : "", size ? size : ""),
                      .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], cli->device,
                                            engine_target(model->engine)->threads)};
-    for (uint32_t f = 1; f < cli->sources.n_files; f++)
-        if (!strcmp(cli->sources.file[f].name, path))
-            page.file = f;
     page.seconds = measure(cli, model, p, steps, &code);
     if (code)
         return code;

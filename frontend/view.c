@@ -51,10 +51,15 @@ static size_t line_index(LineTable *t, View v)
     return t->slot[s] - 1;
 }
 
-// The line of the model's own file that a place stands for; 0: none.
+// The line of the file that a place stands for; 0: none.
+static uint32_t line_in(const Sources *sources, uint32_t file, Span at)
+{
+    return at.file == file && file ? sources_line_col(sources, at.file, at.begin).line : 0;
+}
+
 static uint32_t own_line(const ViewPage *page, Span at)
 {
-    return at.file == page->file && at.file ? sources_line_col(page->sources, at.file, at.begin).line : 0;
+    return line_in(page->sources, page->file, at);
 }
 
 // "  %12.name = ..": 12. 0: not the line of a node.
@@ -71,40 +76,54 @@ static ValueId node_of(View line)
     return id;
 }
 
-static double stage_bytes(const Graph *g, size_t *out_stored)
+static void count_stored(const Graph *g, ViewStage *s)
 {
-    double bytes = 0;
     const bool fused = g->n_kernels > 1;
-    *out_stored = 0;
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
         size_t own = 0;
         if (n->op == OP_ARG || n->op == OP_PARAM || n->op == OP_STATE || (fused && !n->kernel) || !type_bytes(g, &n->type, &own))
             continue;
-        bytes += (double)own;
-        ++*out_stored;
+        s->bytes += (double)own;
+        s->n_stored++;
     }
-    return bytes;
 }
 
-static void put_stage(const ViewPage *page, const ViewStage *s, LineTable *lines, Text *out)
+ViewStage view_stage(Arena *arena, const Graph *g, const Sources *sources, uint32_t file)
 {
-    Text ir = text_make(lines->arena), at = text_make(lines->arena);
-    size_t stored;
-    graph_print(s->g, &ir);
-    const double bytes = stage_bytes(s->g, &stored);
+    ViewStage s = {.n_values = g->n_nodes - 1, .n_kernels = g->n_kernels ? g->n_kernels - 1 : 0};
+    Text ir = text_make(arena);
+    graph_print(g, &ir);
+    s.text = text_str(&ir);
+    count_stored(g, &s);
+    size_t n = 0;
+    for (const char *c = s.text; *c; c++)
+        n += *c == '\n';
+    s.at = arena_array(arena, uint32_t, n + 1);
+    const char *text = s.text;
+    for (size_t i = 0; *text; i++) {
+        const View line = {text, strcspn(text, "\n")};
+        const ValueId v = node_of(line);
+        s.at[i] = v && v < g->n_nodes ? line_in(sources, file, g->node[v].at) : 0;
+        text += line.n + (text[line.n] == '\n');
+    }
+    return s;
+}
+
+static void put_stage(const ViewStage *s, LineTable *lines, Text *out)
+{
+    Text at = text_make(lines->arena);
     text_add(out, "{\"name\":");
     text_json(out, s->name);
     text_add(out, ",\"summary\":");
     text_json(out, s->summary);
     text_printf(out, ",\"ms\":%.4g,\"nodes\":%zu,\"stored\":%zu,\"bytes\":%.0f,\"kernels\":%zu,\"lines\":[", s->seconds * 1e3,
-                s->g->n_nodes - 1, stored, bytes, s->g->n_kernels ? s->g->n_kernels - 1 : 0);
-    const char *text = text_str(&ir);
-    for (size_t first = 1; *text; first = 0) {
+                s->n_values, s->n_stored, s->bytes, s->n_kernels);
+    const char *text = s->text;
+    for (size_t i = 0; *text; i++) {
         const View line = {text, strcspn(text, "\n")};
-        const ValueId v = node_of(line);
-        text_printf(out, "%s%zu", first ? "" : ",", line_index(lines, line));
-        text_printf(&at, "%s%u", first ? "" : ",", v && v < s->g->n_nodes ? own_line(page, s->g->node[v].at) : 0);
+        text_printf(out, "%s%zu", i ? "," : "", line_index(lines, line));
+        text_printf(&at, "%s%u", i ? "," : "", s->at[i]);
         text += line.n + (text[line.n] == '\n');
     }
     text_printf(out, "],\"at\":[%s]}", text_str(&at));
@@ -116,7 +135,7 @@ static void put_stages(const ViewPage *page, Arena *arena, Text *out)
     LineTable lines = {.arena = arena, .out = &texts};
     for (size_t i = 0; i < page->n_stages; i++) {
         text_add(&stages, i ? ",\n" : "");
-        put_stage(page, &page->stage[i], &lines, &stages);
+        put_stage(&page->stage[i], &lines, &stages);
     }
     text_printf(out, "\"lines\":[%s],\n\"stages\":[%s]", text_str(&texts), text_str(&stages));
 }
@@ -226,15 +245,13 @@ static void put_plain(const ViewPage *page, Text *out)
     text_add(out, "</pre><h2>Passes</h2><table><tr><th>pass</th><th>what it does</th><th>ms</th><th>values</th><th>stored</th>"
                   "<th>MiB</th></tr>");
     for (size_t i = 0; i < page->n_stages; i++) {
-        size_t stored;
         const ViewStage *s = &page->stage[i];
-        const double bytes = stage_bytes(s->g, &stored);
         text_add(out, "<tr><td>");
         put_escaped(out, s->name);
         text_add(out, "</td><td>");
         put_escaped(out, s->summary);
-        text_printf(out, "</td><td>%.2f</td><td>%zu</td><td>%zu</td><td>%.2f</td></tr>", s->seconds * 1e3, s->g->n_nodes - 1, stored,
-                    bytes / 1048576);
+        text_printf(out, "</td><td>%.2f</td><td>%zu</td><td>%zu</td><td>%.2f</td></tr>", s->seconds * 1e3, s->n_values, s->n_stored,
+                    s->bytes / 1048576);
     }
     text_printf(out, "</table><p>%zu kernels, %zu launches, %.2f MiB of memory (largest live set %.2f MiB).</p>",
                 p->n_kernels - 1, p->n_launches, (double)p->arena_bytes / 1048576, (double)p->live_peak_bytes / 1048576);

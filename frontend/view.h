@@ -8,8 +8,14 @@
 typedef struct ViewStage {                  // the graph after a pass
     const char *name, *summary;
     double      seconds;                    // that the pass took
-    const Graph *g;
+    const char *text;                       // the graph as text
+    uint32_t   *at;                         // the model's line that each line of the text stands for; 0: none
+    size_t      n_values, n_stored, n_kernels;
+    double      bytes;                      // of the stored values; before fusion of all
 } ViewStage;
+
+// What is kept of a graph, which may go away afterwards. `file`: the model's own source.
+ViewStage view_stage(Arena *arena, const Graph *g, const Sources *sources, uint32_t file);
 
 typedef struct ViewPage {
     const char   *title;                    // "models/gpt.mix, size tiny"
