@@ -14,6 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export MIXC_CACHE_DIR=$work/cache MIXC_LIBRARY=$(dirname "$mixc")/libmixc.so PYTHONPATH=$repo/frontend/python PYTHONDONTWRITEBYTECODE=1
 python=${PYTHON:-/usr/bin/python3}
+export PATH=$(dirname "$python"):$PATH
 "$python" -c 'import mixc' 2>/dev/null || python=
 bad=0 ran=0
 
