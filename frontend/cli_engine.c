@@ -11,13 +11,18 @@ bool cli_has_section(const Ast *ast, SectionKind kind)
     return false;
 }
 
+bool cli_wants_bf16(const Cli *cli)
+{
+    return cli->value[OPT_DTYPE] && strcmp(cli->value[OPT_DTYPE], "bf16") == 0;
+}
+
 int cli_engine_open(Cli *cli, Engine **out_engine)
 {
     EngineOptions options = {.device = cli->device,
                              .on_device.threads = cli->threads,
                              .verify = cli_has(cli, OPT_VERIFY),
                              .untuned = cli_has(cli, OPT_DETERMINISTIC),
-                             .bf16 = cli->value[OPT_DTYPE] && strcmp(cli->value[OPT_DTYPE], "bf16") == 0};
+                             .bf16 = cli_wants_bf16(cli)};
     if (!cli_bytes(cli, OPT_MAX_MEM, &options.max_bytes))
         return status_exit_code(STATUS_BAD_USAGE);
     StatusText why = {0};

@@ -14,6 +14,7 @@ typedef struct CliModel {
 } CliModel;
 
 bool cli_has_section(const Ast *ast, SectionKind kind);
+bool cli_wants_bf16(const Cli *cli);        // --dtype bf16
 // Opens the device of --device. Returns 0 or an exit code.
 int  cli_engine_open(Cli *cli, Engine **out_engine);
 // Parses, builds and opens the device: in --mode, else train when the file has a train section, else eval; with as many

@@ -3,6 +3,7 @@
 
 #include "cli_engine.h"
 #include "codegen.h"
+#include "module_text.h"
 #include "nearest.h"
 #include "replace_file.h"
 
@@ -14,7 +15,7 @@
 typedef struct Dump {
     Cli        *cli;
     const char *folder, *after;
-    const char *graph;                      // "step" once there is one
+    ModuleWants wants;
     bool        all, done;
     int         code;
 } Dump;
@@ -33,11 +34,8 @@ static void dump_after(void *user, size_t index, const Pass *pass, const Module 
     const char *name = pass ? pass->name : "build";
     if (!(dump->all && pass) && strcmp(dump->after, name))
         return;
-    const Graph *g = module_graph(m, "step");
-    if (!g)
-        g = module_graph(m, "main");
     Text text = text_make(&dump->cli->arena);
-    graph_print(g, &text);
+    module_print(m, &dump->wants, &text);
     dump_text(dump, pass ? index : 0, name, &text);
 }
 
@@ -78,6 +76,7 @@ int cli_dump(Cli *cli)
     code = cli_model_open(cli, path, &model);
     if (code)
         return code;
+    dump.wants = (ModuleWants){model.train, cli_wants_bf16(cli)};
     Program *p = cli_model_program(cli, &model, &hooks, NULL, &code);
     if (p && (dump.all || !strcmp(dump.after, "codegen"))) {
         Text text = text_make(&cli->arena);
@@ -172,17 +171,17 @@ int cli_opt(Cli *cli)
     int code = cli_has(cli, OPT_PASSES) ? split_passes(cli, &names, &n_names) : 0;
     if (code)
         return code;
-    Graph *g = graph_parse(&cli->arena, &cli->diag, &cli->sources, file);
-    if (!g || !graph_verify(g, &cli->diag))
+    ModuleWants wants;
+    Module *m = module_parse(&cli->arena, &cli->diag, &cli->sources, file, &wants);
+    if (!m)
         return cli_diagnostics(cli), status_exit_code(STATUS_BAD_MODEL);
-    Module *m = module_make(&cli->arena, &cli->diag);
-    module_add_graph(m, g);
     Engine *engine = NULL;
     StatusText why = {0};
     Status status = engine_open(&(EngineOptions){.device = "eval"}, &engine, &why);
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
-    PassContext ctx = {.arena = &cli->arena, .diag = &cli->diag, .target = engine_target(engine)};
+    PassContext ctx = {.arena = &cli->arena, .diag = &cli->diag, .target = engine_target(engine),
+                       .train = wants.step, .bf16 = wants.bf16 || cli_wants_bf16(cli)};
     PassHooks hooks = {.verify = true};
     const Module *done = passes_run(&ctx, m, names, n_names, &hooks);
     engine_close(engine);
@@ -190,7 +189,6 @@ int cli_opt(Cli *cli)
         return cli_diagnostics(cli), status_exit_code(STATUS_BAD_MODEL);
     cli_diagnostics(cli);
     Text text = text_make(&cli->arena);
-    for (size_t i = 0; i < done->n_graphs; i++)
-        graph_print(done->graph[i], &text);
+    module_print(done, &wants, &text);
     return cli_write(cli, cli->value[OPT_OUTPUT], text_str(&text), text.n);
 }

@@ -1,11 +1,10 @@
 // Text -> graph: recursive descent, one token ahead, linear time. Nodes go through graph_add, so whatever is read
 // has passed the shape rules; the written type is compared with the inferred one. See docs/ir.md.
-#include "graph.h"
-#include "scan.h"
+#include "graph_text.h"
 
 #include <string.h>
 
-static bool read_axis_ref(Scan *s, const Graph *g, AxisId *out_axis)
+bool graph_read_axis(Scan *s, const Graph *g, AxisId *out_axis)
 {
     const char *name;
     Span at = s->token.at;
@@ -28,7 +27,7 @@ static bool read_axis_list(Scan *s, const Graph *g, AxisId *list, size_t *out_n)
     while (!scan_is(s, ']')) {
         if (n == MAX_AXES)
             return scan_fail(s, "more than %d axes", MAX_AXES);
-        if ((n && !scan_expect(s, ',')) || !read_axis_ref(s, g, &list[n++]))
+        if ((n && !scan_expect(s, ',')) || !graph_read_axis(s, g, &list[n++]))
             return false;
     }
     scan_next(s);
@@ -46,7 +45,7 @@ static bool read_dtype(Scan *s, DType *out_dtype)
     return scan_fail(s, "expected an element type");
 }
 
-static bool read_type(Scan *s, const Graph *g, Type *out_type)
+bool graph_read_type(Scan *s, const Graph *g, Type *out_type)
 {
     DType dtype = DTYPE_F32;
     AxisId axis[MAX_AXES];
@@ -72,7 +71,7 @@ static bool read_axis_item(Scan *s, Graph *g)
         (scan_accept(s, ':') &&
          !scan_choice(s, "batch, time, expert or feature", axis_kind_text, AXIS_KIND_COUNT, &kind)) ||
         !scan_expect(s, '=') || !scan_size(s, "the size", &size) ||
-        (scan_accept_word(s, "twin") && !read_axis_ref(s, g, &twin)))
+        (scan_accept_word(s, "twin") && !graph_read_axis(s, g, &twin)))
         return false;
     g->at = s->token.at;
     return graph_axis(g, name, (AxisKind)kind, (int64_t)size, twin) != 0;
@@ -133,7 +132,7 @@ static bool read_attr(Scan *s, const Graph *g, AttrKind kind, Attr *out)
     switch (kind) {
     case ATTR_INT:   return scan_int(s, "the attribute", &out->i);
     case ATTR_FLOAT: return scan_double(s, "the attribute", &out->f);
-    case ATTR_AXIS:  return read_axis_ref(s, g, &out->axis);
+    case ATTR_AXIS:  return graph_read_axis(s, g, &out->axis);
     case ATTR_AXES:
         out->axes.id = arena_array(s->arena, AxisId, MAX_AXES);
         ok = read_axis_list(s, g, out->axes.id, &n);
@@ -245,7 +244,7 @@ static bool read_node(Scan *s, Graph *g)
     bool typed = scan_accept(s, ':');
     if (!typed && row->flags & OP_FLAG_DECLARED)
         return scan_fail(s, "expected `:` and the type, which cannot be inferred here");
-    if (typed && !read_type(s, g, &written))
+    if (typed && !graph_read_type(s, g, &written))
         return false;
     if (scan_accept(s, '@') && !read_kernel_ref(s, &kernel))
         return false;
@@ -277,26 +276,32 @@ static bool read_output(Scan *s, Graph *g)
     return true;
 }
 
+Graph *graph_read(Scan *s)
+{
+    const char *name;
+    if (!scan_expect_word(s, "graph") || !scan_expect(s, '@') || !scan_name(s, "the graph's name", &name))
+        return NULL;
+    Graph *g = graph_make(s->arena, s->diag, name);
+    if (!read_header(s, g) || !scan_expect(s, '{'))
+        return NULL;
+    while (s->token.kind == TOKEN_VALUE)
+        if (!read_node(s, g))
+            return NULL;
+    while (!scan_is(s, '}'))
+        if (!read_output(s, g))
+            return NULL;
+    scan_next(s);
+    g->at = (Span){0};
+    return graph_verify(g, s->diag) ? g : NULL;
+}
+
 Graph *graph_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_t file)
 {
     Scan s = scan_make(arena, diag, sources, file);
-    const char *name;
-    if (!scan_expect_word(&s, "graph") || !scan_expect(&s, '@') || !scan_name(&s, "the graph's name", &name))
-        return NULL;
-    Graph *g = graph_make(arena, diag, name);
-    if (!read_header(&s, g) || !scan_expect(&s, '{'))
-        return NULL;
-    while (s.token.kind == TOKEN_VALUE)
-        if (!read_node(&s, g))
-            return NULL;
-    while (!scan_is(&s, '}'))
-        if (!read_output(&s, g))
-            return NULL;
-    scan_next(&s);
-    if (s.token.kind != TOKEN_END) {
+    Graph *g = graph_read(&s);
+    if (g && s.token.kind != TOKEN_END) {
         scan_fail(&s, "expected the end of the text after `}`");
         return NULL;
     }
-    g->at = (Span){0};
-    return graph_verify(g, diag) ? g : NULL;
+    return g;
 }

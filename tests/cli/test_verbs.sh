@@ -59,6 +59,17 @@ for file in ir/*.ir; do
     expect 0 "$MIXC" opt "$file" -o again.ir
     cmp -s "$file" again.ir || complain "$file does not read back"
 done
+# what a pass makes of the text before it is the text after it: opt takes up the work at any stage
+expect 0 "$MIXC" dump "$model" --after build -o ir
+before=
+for file in ir/*.ir; do
+    pass=${file#ir/*-}; pass=${pass%.ir}
+    [ $pass = codegen ] && continue
+    [ -n "$before" ] && { expect 0 "$MIXC" opt --passes $pass "$before" -o next.ir
+                          cmp -s "$file" next.ir || complain "opt --passes $pass makes something else of $before"; }
+    before=$file
+done
+says ir/00-build.ir "want step"; says ir/00-build.ir "param \"Tiny.wte\""
 expect 0 "$MIXC" opt --passes fold,cse ir/01-causal.ir -o - ; says out "graph @"
 expect 2 "$MIXC" opt --passes fold,csee ir/01-causal.ir -o x.ir; says err 'did you mean `cse`?'
 expect 2 "$MIXC" dump "$model" --after foldd -o ir; says err 'did you mean `fold`?'

@@ -1,6 +1,8 @@
-// libFuzzer entry for the readers of IR text: graphs and programs. What is refused must have a diagnostic; what is
+// libFuzzer entry for the readers of IR text: graphs, modules and programs. What is refused must have a diagnostic; what is
 // accepted must print to a fixed point; small graphs are evaluated too. See run_fuzz_ir.sh beside this file.
+#define _GNU_SOURCE
 #include "eval.h"
+#include "module_text.h"
 #include "program.h"
 
 #include <stdint.h>
@@ -54,6 +56,21 @@ static void check_graph(Arena *arena, Diag *diag, Sources *sources, uint32_t fil
     evaluate(g, arena);
 }
 
+static void check_module(Arena *arena, Diag *diag, Sources *sources, uint32_t file)
+{
+    ModuleWants wants;
+    Module *m = module_parse(arena, diag, sources, file, &wants);
+    demand(m ? diag->n_errors == 0 : diag->n_errors > 0);
+    if (!m)
+        return;
+    Text first = text_make(arena), second = text_make(arena);
+    module_print(m, &wants, &first);
+    Module *again = module_parse(arena, diag, sources, sources_add(sources, "again", text_str(&first), first.n), &wants);
+    demand(again);
+    module_print(again, &wants, &second);
+    demand(strcmp(text_str(&first), text_str(&second)) == 0);
+}
+
 static void check_program(Arena *arena, Diag *diag, Sources *sources, uint32_t file)
 {
     Program *p = program_parse(arena, diag, sources, file);
@@ -76,6 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     uint32_t file = sources_add(&sources, "input", (const char *)data, n);
     if (n > 7 && memcmp(data, "program", 7) == 0)
         check_program(&arena, &diag, &sources, file);
+    else if (memmem(data, n, "module {", 8))
+        check_module(&arena, &diag, &sources, file);
     else
         check_graph(&arena, &diag, &sources, file);
     arena_free(&arena);

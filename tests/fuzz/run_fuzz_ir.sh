@@ -1,5 +1,5 @@
 #!/bin/bash
-# Fuzzes the readers of IR text (graphs and programs) and the evaluator with libFuzzer under the sanitizers.
+# Fuzzes the readers of IR text (graphs, modules and programs) and the evaluator with libFuzzer under the sanitizers.
 #
 #   tests/fuzz/run_fuzz_ir.sh [SECONDS]     default 60; new inputs go to build-fuzz/found_ir, crashes to build-fuzz
 #
@@ -14,6 +14,25 @@ clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recove
 for f in tests/ops/*.ir; do
     sed '/^}/q' "$f" > "$out/seeds_ir/$(basename "$f")"
 done
+cat > "$out/seeds_ir/small.module" <<'END'
+graph @main
+axis B = 2, T : time = 3, T' : time = 3 twin T
+{
+  %1.x = arg "x" : f32[B,T]
+  %2.w = param "w" : f32[T,T']
+  %3.y = contract %1, %2 {over = [T]}
+  loss "train" = %3
+}
+module {
+  want step
+  want bf16
+  train {optimizer = adam, schedule = cosine, lr = 0.1, beta1 = 0.9, beta2 = 0.99, eps = 1e-08, decay = 0, momentum = 0, nesterov = 0, correct = 1, trust = 1, clip = 1, warmup = 5, steps = 100, start = 0, floor = 0.1, batch = 4, grad_accum = 1, ema = 0, bf16 = 0}
+  param "w" trained f32[T,T'] {lr = nan, decay = 0, trust = nan} lower T, T'
+  recompute "M.l0"
+  claim @main "M.l0" over T {after = 0, leak = 0} [%1] to [%3]
+  layer @main "M.l0" %1:%2 %3
+}
+END
 cat > "$out/seeds_ir/small.program" <<'END'
 program "p" arena 128 live 64
 prelude
