@@ -1,6 +1,6 @@
 #!/bin/bash
 # The blocks of the pages run. In a folder of its own for each page, which looks like a fresh clone that has been built:
-#   ```sh              runs, block after block, and must succeed
+#   ```sh              runs, block after block, and must succeed; trainings take two steps here, whatever --steps says
 #   ```mix NAME.mix    becomes that file; so do ```python NAME.py, ```text NAME.txt, ```c NAME.c: any block with a file's name
 #   ```python          without a name runs, when NumPy is there; it finds the module mixc
 # Other blocks are for reading. docs/command-line.md is the program's own help, whose examples want files of the reader's.
@@ -34,6 +34,8 @@ pages=("$@")
 [ ${#pages[@]} -gt 0 ] || pages=(README.md docs/*.md docs/*/*.md)
 for page in "${pages[@]}"; do
     [ "$page" = docs/command-line.md ] && continue
+    data=$(grep -oE '/usr/share/datasets/[a-z-]+' "$page" | head -1)
+    [ -z "$data" ] || [ -e "$data" ] || { echo "$page: not without $data"; continue; }
     here=$work/$(echo "$page" | tr / _)
     mkdir -p "$here/build" "$here/blocks"
     ln -s "$repo/models" "$here/models"; ln -s "$repo/frontend" "$here/frontend"; ln -s "$repo/tests" "$here/tests"
@@ -47,6 +49,7 @@ for page in "${pages[@]}"; do
     for block in blocks/???; do
         [ -e "$block" ] || continue
         read -r kind name <"$block.kind" || true
+        [ "$kind" != sh ] || sed -Ei 's/--steps [0-9]+/--steps 2/' "$block"
         run "$page" "$block" "${block#blocks/}" "$kind" "${name:-}" || { bad=1; break; }
     done
     cd "$repo" || exit 1
