@@ -1,6 +1,6 @@
 #!/bin/bash
-# Every example of docs/language.md and README.md is accepted by `mixc check`: blocks marked `mix` as they are, blocks marked `mix body`
-# inside the frame that the page gives. Their canonical form is accepted too.
+# Every example of docs/language.md, README.md and docs/tutorials is accepted by `mixc check`: blocks marked `mix` as they are,
+# blocks marked `mix body` inside the frame that the page gives. Their canonical form is accepted too.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
 mixc=${MIXC:-$tests/../build/mixc}
@@ -20,10 +20,12 @@ awk -v work="$work" '
         print "axis B : batch in 1..64, T : time in 1..128, D = 64, H = 4, K = D/H, F = 4*D, V = 256" > file
         print "layer Example(x: [B,T,D], tokens: int[B,T]) -> [B,T,D] {" > file
     }' "$tests/../docs/language.md"
-awk -v work="$work" '
-    /^```mix$/   { file = work "/readme" NR ".mix"; printf "" > file; next }
-    /^```/       { if (file) close(file); file = ""; next }
-    file         { print > file }' "$tests/../README.md"
+for page in "$tests/../README.md" "$tests"/../docs/tutorials/*.md; do
+    awk -v name="$work/$(basename "$page" .md)" '
+        /^```mix$/   { file = name NR ".mix"; printf "" > file; next }
+        /^```/       { if (file) close(file); file = ""; next }
+        file         { print > file }' "$page"
+done
 
 bad=0 n=0
 for f in "$work"/*.mix; do
