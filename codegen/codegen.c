@@ -8,6 +8,7 @@
 #include "kernel_key.h"
 #include "lower_loop.h"
 #include "lower_product.h"
+#include "once.h"
 #include "prelude.h"
 #include "random_keys.h"
 
@@ -631,6 +632,8 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
         copy_next(&c, saved);
     }
     good = good && diag->n_errors == errors;
+    if (good)
+        find_once_stage(c.program, &c.scratch, target->keep_bytes);
     if (good)
         make_prelude(&c);
     arena_free(&c.scratch);

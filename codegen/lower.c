@@ -6,6 +6,8 @@
 #include <assert.h>
 #include <string.h>
 
+#define NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+
 Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like)
 {
     Emitter *E = emitter_make(L->arena, L->g, L->target, dialect, L->kernel);
@@ -119,6 +121,15 @@ static uint32_t find_same(Lower *L, const LowerText *t)
     return 0;
 }
 
+static bool holds_name(const char *text, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *s = strstr(text, name); s; s = strstr(s + 1, name))
+        if ((s == text || !strchr(NAME_LETTERS, s[-1])) && (!s[n] || !strchr(NAME_LETTERS, s[n])))
+            return true;
+    return false;
+}
+
 void lower_launch(Lower *L, const LowerText *t)
 {
     Program *p = L->program;
@@ -137,6 +148,8 @@ void lower_launch(Lower *L, const LowerText *t)
     for (size_t i = 0; i < E->n_params; i++) {
         launch.value[i] = E->param[i].value;
         launch.workspace[i] = E->param[i].workspace;
+        if (i < 64 && !E->param[i].is_written && !holds_name(text_str(&E->top->text), E->param[i].name))
+            kernel.c_ignores |= (uint64_t)1 << i;
         if (E->param[i].is_written) {
             assert(i < 64 && "a kernel that writes more than 64 buffers");
             kernel.writes |= (uint64_t)1 << i;

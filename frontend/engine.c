@@ -114,7 +114,10 @@ static Program *program_within(Engine *engine, Arena *arena, Diag *diag, const M
 {
     Arena work = {.out_of_memory = arena->out_of_memory, .user = arena->user};
     const Graph *g = graph_within(engine, &work, diag, module, options, names, n_names, max_bytes);
-    Program *p = g ? codegen_program(&work, diag, g, options->target ? options->target : &engine->target) : NULL;
+    Target target = options->target ? *options->target : engine->target;
+    if (engine->options.max_bytes || options->beside)       // memory is short, or shared with a program that uses all of it
+        target.keep_bytes = 0;
+    Program *p = g ? codegen_program(&work, diag, g, &target) : NULL;
     Program *packed = p && plan_memory(p, diag) ? program_copy(arena, p) : NULL;
     arena_free(&work);
     return packed;

@@ -85,13 +85,32 @@ static void set_rows(LoopWish *wish, const AxisId *axis, size_t n)
     memcpy(wish->row, axis, n * sizeof *axis);
 }
 
+// The axis along which the numbers behind `v` lie side by side: that of the largest operand in memory, whatever order of axes
+// the values computed in place on the way have.
+static AxisId last_in_memory(const Graph *g, uint32_t kernel, ValueId v)
+{
+    for (;;) {
+        const Node *n = &g->node[v];
+        const bool in_place = !n->kernel || n->kernel == kernel;
+        if (!n->n_in || !in_place || !((op_row[n->op].flags & OP_FLAG_POINTWISE) || n->op == OP_EXPAND || n->op == OP_STOP))
+            return n->type.n_axes ? n->type.axis[n->type.n_axes - 1] : 0;
+        ValueId largest = n->in[0];
+        for (int i = 1; i < n->n_in; i++)
+            if (g->node[n->in[i]].type.n_axes > g->node[largest].type.n_axes)
+                largest = n->in[i];
+        if (g->node[largest].type.n_axes < n->type.n_axes)
+            return n->type.axis[n->type.n_axes - 1];
+        v = largest;
+    }
+}
+
 static LoopWish ask_reduction(const Graph *g, ValueId v, const Look *look)
 {
     const Node *n = &g->node[v];
     const Type *x = &g->node[n->in[0]].type, *inner = look->inner ? &g->node[look->inner].type : NULL;
     const Attr *over = loop_reduced_axes(n);
     LoopWish wish = {.shape = LOOP_LANES};
-    AxisId last = x->axis[x->n_axes - 1];
+    AxisId last = last_in_memory(g, look->kernel, n->in[0]);
     int64_t rows = count_of(g, n->type.axis, n->type.n_axes), length = count_of(g, over->axes.id, over->axes.n);
     int64_t work = rows * length > look->inner_count ? rows * length : look->inner_count;
     bool along = listed(last, over->axes.id, over->axes.n);

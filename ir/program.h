@@ -17,6 +17,7 @@ typedef enum BufferKind {
     BUFFER_STATE,                           // lives across runs (STATE)
     BUFFER_OUTPUT,                          // read by the host after a run
     BUFFER_TEMP,                            // lives between its first and last launch
+    BUFFER_KEPT,                            // written by the launches before n_once, lives across runs
     BUFFER_KIND_COUNT
 } BufferKind;
 
@@ -40,6 +41,7 @@ typedef struct Kernel {
     uint32_t    n_params;
     size_t      scratch_bytes;
     uint64_t    writes;                     // bit i: writes parameter i
+    uint64_t    c_ignores;                  // bit i: only the CUDA text reads parameter i; not in the text form
     int64_t     cuda_threads, cuda_shared_bytes;
     int64_t     cuda_dynamic_bytes;         // of `extern __shared__`, given at the launch; 0: none
 } Kernel;
@@ -63,6 +65,8 @@ typedef struct Program {
     Buffer     *buffer; size_t n_buffers, buffer_capacity;    // buffer[0] is unused
     Kernel     *kernel; size_t n_kernels, kernel_capacity;
     Launch     *launch; size_t n_launches, launch_capacity;
+    size_t      n_once;                     // so many launches come first and depend on parameters and states only: they
+                                            // need to run again only when the host has written one
     size_t      arena_bytes;                // set by plan_memory
     size_t      live_peak_bytes;            // the largest live set: the lower bound
 } Program;

@@ -212,7 +212,8 @@ Program *program_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_
     if (!scan_expect_word(&s, "program") || !scan_string(&s, "the program's name", &name))
         return NULL;
     Program *p = program_make(arena, name);
-    if (!read_size(&s, "arena", &p->arena_bytes) || !read_size(&s, "live", &p->live_peak_bytes))
+    if (!read_size(&s, "arena", &p->arena_bytes) || !read_size(&s, "live", &p->live_peak_bytes) ||
+        !read_size(&s, "once", &p->n_once))
         return NULL;
     if (!scan_expect_word(&s, "prelude"))
         return NULL;

@@ -8,7 +8,7 @@
 
 const char *const buffer_kind_text[BUFFER_KIND_COUNT] = {
     [BUFFER_INPUT] = "input", [BUFFER_PARAM] = "param", [BUFFER_STATE] = "state", [BUFFER_OUTPUT] = "output",
-    [BUFFER_TEMP] = "temp",
+    [BUFFER_TEMP] = "temp", [BUFFER_KEPT] = "kept",
 };
 
 // A line that ends the text without a newline is marked with ! instead of |.
@@ -117,6 +117,7 @@ void program_print(const Program *p, Text *out)
     text_string(out, p->name);
     print_number(out, "arena", p->arena_bytes);
     print_number(out, "live", p->live_peak_bytes);
+    print_number(out, "once", p->n_once);
     text_add(out, "\nprelude\n");
     print_block(out, "  ", p->prelude);
     text_add(out, "cuda_prelude\n");

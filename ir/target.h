@@ -13,6 +13,7 @@ typedef struct Target {
     bool        has_bf16_dot;               // AVX512_BF16
     size_t      l1_bytes, l2_bytes;
     int         threads;
+    size_t      keep_bytes;                 // what depends on parameters only may be kept, up to so much; 0: nothing
     const struct Schedules *schedules;      // what was measured, codegen/kernel_schedule.h; NULL: nothing. Borrowed
 } Target;
 

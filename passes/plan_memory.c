@@ -38,7 +38,8 @@ static Storage *find_storage(const Program *p, Arena *arena, Diag *diag)
         }
         if (size > r->size)
             r->size = size;
-        r->stays |= b->kind == BUFFER_INPUT || b->kind == BUFFER_PARAM || b->kind == BUFFER_STATE;
+        r->stays |= b->kind == BUFFER_INPUT || b->kind == BUFFER_PARAM || b->kind == BUFFER_STATE ||
+                    b->kind == BUFFER_KEPT;
         r->is_read |= b->kind == BUFFER_OUTPUT;
     }
     for (uint32_t t = 0; t < p->n_launches; t++) {

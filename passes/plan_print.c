@@ -9,7 +9,7 @@ enum { MOST_BUFFERS = 20 };                 // rows of the table
 
 static const char *const kind_text[BUFFER_KIND_COUNT] = {
     [BUFFER_INPUT] = "input", [BUFFER_PARAM] = "param", [BUFFER_STATE] = "state", [BUFFER_OUTPUT] = "output",
-    [BUFFER_TEMP] = "temp",
+    [BUFFER_TEMP] = "temp", [BUFFER_KEPT] = "kept",
 };
 
 typedef struct Peak {

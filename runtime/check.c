@@ -98,6 +98,8 @@ static Status check_launch(const Program *p, size_t i, StatusText *why)
     if (l->kernel == 0 || l->kernel >= p->n_kernels)
         return status_fail(why, STATUS_INTERNAL, "launch %zu names kernel %u of %zu", i, l->kernel, p->n_kernels);
     const Kernel *k = &p->kernel[l->kernel];
+    if (p->n_once > p->n_launches)
+        return status_fail(why, STATUS_INTERNAL, "%zu of %zu launches run once", p->n_once, p->n_launches);
     if (l->n_work < 0 || l->grain < 0)
         return status_fail(why, STATUS_INTERNAL, "launch %zu of '%s' has a negative number of work items", i, k->name);
     for (uint32_t a = 0; a < k->n_params; a++)
@@ -125,6 +127,7 @@ static void find_lives(const Program *p, Live *live)
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         Live *v = &live[program_storage(p, b)];
         switch (p->buffer[b].kind) {
+        case BUFFER_KEPT:
         case BUFFER_PARAM:
         case BUFFER_STATE:  v->first = 0; v->last = end; break;
         case BUFFER_INPUT:  v->first = 0; break;

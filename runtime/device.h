@@ -59,9 +59,9 @@ typedef struct DeviceOps {
     Status (*write)(LoadedProgram *loaded, uint32_t buffer, size_t offset, const void *data, size_t bytes,
                     StatusText *why);
     Status (*read)(LoadedProgram *loaded, uint32_t buffer, size_t offset, void *data, size_t bytes, StatusText *why);
-    // Runs all launches once, in order, and waits.
+    // Runs all launches, in order, and waits; those before n_once only after a parameter or state was written.
     Status (*run)(LoadedProgram *loaded, StatusText *why);
-    // The same, and out_seconds[i] is the time of launch i (n_launches long).
+    // The same, and out_seconds[i] is the time of launch i (n_launches long), 0 if it did not have to run.
     Status (*run_timed)(LoadedProgram *loaded, double *out_seconds, StatusText *why);
     // The same, and out_counters[i] (sim/sim_counters.h) is what launch i did. NULL, or NO_DEVICE: not offered.
     Status (*run_counted)(LoadedProgram *loaded, struct SimCounters *out_counters, StatusText *why);

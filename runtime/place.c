@@ -22,7 +22,8 @@ static void divide(const Program *p, bool *stays, size_t *out_low, size_t *out_h
     size_t low = SIZE_MAX, high = 0;
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         BufferKind kind = p->buffer[b].kind;
-        stays[program_storage(p, b)] |= kind == BUFFER_INPUT || kind == BUFFER_PARAM || kind == BUFFER_STATE;
+        stays[program_storage(p, b)] |= kind == BUFFER_INPUT || kind == BUFFER_PARAM || kind == BUFFER_STATE ||
+                                         kind == BUFFER_KEPT;
     }
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         const Buffer *buffer = &p->buffer[b];
