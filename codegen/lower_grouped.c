@@ -25,7 +25,6 @@ enum {
     MOST_ROWS = 168, LEAST_ROWS = 56,       // of a block
     MOST_TERMS = 512,                       // rows of 512 terms and room for a vector fill a third of the second-level cache
     MOST_FLOATS = 1 << 16,                  // of a block of c
-    LINE = MOST_TERMS + 16,                 // floats from one copied row to the next: never a multiple of a page
 };
 
 typedef struct GroupedText {
@@ -69,11 +68,13 @@ static int64_t rows_of_block(const Grouped *of)
     return at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
 }
 
-static Plan plan_grouped(const Grouped *of, const Target *target)
+static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target)
 {
     const AxisGroup *group = of->p.group;
     Plan plan = {.batch = of->n_groups, .rows = group[CLASS_ROW].size, .cols = group[CLASS_COL].size,
                  .sum = group[CLASS_SUM].size, .tile = tile_for(target), .n_sum_blocks = 1};
+    plan.tile.pairs = target->has_bf16_dot && g->node[of->p.operand[0]].type.dtype == DTYPE_BF16
+        && g->node[of->p.operand[1]].type.dtype == DTYPE_BF16;
     if (of->is_sum) {
         const int64_t each = of->n_rows / of->n_groups + 1; // rows of a group, if they are even
         plan.block_sum = at_most(round_to(2 * each, 32), MOST_TERMS / 2);
@@ -195,6 +196,12 @@ static void open_columns(GroupedText *G, Scope *at, const char *w, ProductBlock 
     block->j1 = product_declare(E, at, "j1", product_block_end(E, block->j0, plan->block_cols, plan->cols));
 }
 
+// From one copied row to the next: the same for all products, which share the micro-kernel, and never a multiple of a page.
+static int64_t line_of(const Plan *plan)
+{
+    return plan_places(plan, MOST_TERMS) + 16;
+}
+
 // A thread's own: copied rows and columns, a panel of columns where they are not read in place, and the block of c.
 typedef struct Arrays {
     const char *a, *b, *panel, *c;
@@ -211,20 +218,27 @@ static Arrays declare_arrays(GroupedText *G)
     if (G->of.is_sum) {
         use.a_line = plan->block_rows + plan->tile.lanes;
         use.b_line = plan->block_cols + plan->tile.lanes;
-        use.a = product_scratch(E, E->top, "rows", plan->block_sum * use.a_line + spare);
-        use.b = product_scratch(E, E->top, "cols", plan->block_sum * use.b_line + spare);
+        use.a = product_scratch(E, E->top, "rows", plan_places(plan, plan->block_sum) * use.a_line + spare);
+        use.b = product_scratch(E, E->top, "cols", plan_places(plan, plan->block_sum) * use.b_line + spare);
     } else {
-        use.a_line = LINE;
+        use.a_line = line_of(plan);
         use.a = product_scratch(E, E->top, "rows", (plan->block_rows + 1) * use.a_line);
     }
     use.c = product_scratch(E, E->top, "c", (plan->block_rows + 1) * use.c_line);
     return use;
 }
 
+// Room for what is computed before it is packed.
+static void declare_strip(ProductText *P, size_t a, size_t b)
+{
+    if (a + b > 0)
+        P->scratch = product_scratch(P->E, P->E->top, "strip", (int64_t)(a > b ? a : b));
+}
+
 static Tile band_tile(const GroupedText *G)
 {
     Tile tile = G->P.plan.tile;
-    tile.row_step = G->of.is_sum ? 0 : LINE;
+    tile.row_step = G->of.is_sum ? 0 : (int)line_of(&G->P.plan);
     return tile;
 }
 
@@ -255,7 +269,7 @@ static Columns find_columns(GroupedText *G)
 {
     Columns cols = {.from = NULL};
     cols.is_place = pack_place(&G->P, 1, &cols.from, &cols.row, &cols.step);
-    cols.in_place = cols.is_place && cols.row == 1;
+    cols.in_place = cols.is_place && cols.row == 1 && !G->P.plan.tile.pairs;
     return cols;
 }
 
@@ -308,9 +322,10 @@ static void emit_bands(GroupedText *G, Scope *at, ProductBlock block, const char
     pack_operand(P, loop, 1, (PackRange){j, end, k0, kn, use->panel});
     const bool lined_up = cols.is_place && cols.step == 1 && cols.row == plan->sum && plan->n_sum_blocks == 1;
     const char *next = lined_up ? arena_printf(E->arena, "%s + (%s + %d)*%lld, %d", cols.from, j, width, N(cols.row), width)
-                                : arena_printf(E->arena, "%s, 0", use->panel);
+        : cols.is_place && cols.row == 1 ? arena_printf(E->arena, "%s + %s*%lld + %s + %d, %lld", cols.from, k0, N(cols.step), j, width, N(cols.step))
+                                         : arena_printf(E->arena, "%s, 0", use->panel);
     scope_line(loop, "%s(%s, %s, %s, %d, %s + %s, %lld, %s, %s, %s);", band, rows, use->a, use->panel, width, use->c,
-               minus(E, j, block.j0), N(use->c_line), kn, add, next);
+               minus(E, j, block.j0), N(use->c_line), product_places(E->arena, plan, kn), add, next);
     scope_close(E, loop);
 }
 
@@ -338,10 +353,8 @@ static void emit_rows(GroupedText *G, const Space *space)
         G->next_group = product_declare(E, work, "next", arena_printf(E->arena, "%s + 1 < %lld ? %s + 1 : %s", g, N(plan->batch), g, g));
     const Columns cols = find_columns(G);
     if (!cols.in_place || plan->cols % tile_width(plan->tile) != 0)
-        use.panel = product_scratch(E, E->top, "panel", plan->block_sum * tile_width(plan->tile));
-    const size_t strip = pack_scratch_floats(P, 1);
-    if (strip > 0)
-        P->scratch = product_scratch(E, E->top, "strip", (int64_t)strip);
+        use.panel = product_scratch(E, E->top, "panel", plan_places(plan, plan->block_sum) * tile_width(plan->tile));
+    declare_strip(P, pack_lines_floats(P, 0), pack_scratch_floats(P, 1));
     Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
     Scope *terms = product_sum_blocks(P, some, &k0, &kn);
     pack_lines(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a}, use.a_line);
@@ -422,6 +435,7 @@ static void emit_sums(GroupedText *G, const Space *space)
     P->gather = G->ints;
     P->gather_sum = true;
     const Arrays use = declare_arrays(G);
+    declare_strip(P, pack_lines_floats(P, 0), pack_lines_floats(P, 1));
     Scope *work = product_items(E, &w);
     const char *g = product_part(E, work, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
     const char *ib = product_part(E, work, "ib", w, plan->n_row_blocks, plan->n_col_blocks, plan->batch == 1);
@@ -445,7 +459,8 @@ static void emit_sums(GroupedText *G, const Space *space)
                                                      tile_width(plan->tile)));
     const char *at = minus(E, j, block.j0);
     scope_line(loop, "%s(%s, %s, %lld, %s + %s, %lld, %s + %s, %lld, %s, %s > %s, %s);", band_name(E->arena, band_tile(G)),
-               minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line), kn, k0, first,
+               minus(E, block.i1, block.i0), use.a, N(use.a_line), use.b, at, N(use.b_line), use.c, at, N(use.c_line),
+               product_places(E->arena, plan, kn), k0, first,
                result_next(G, space, block.i0, j, use.b));
     scope_close(E, loop);
     scope_close(E, terms);
@@ -484,7 +499,7 @@ bool lower_grouped(Lower *L)
     assert(found && "a grouped kernel has a grouped product");
     (void)found;
     G.P.p = G.of.p;
-    G.P.plan = plan_grouped(&G.of, L->target);
+    G.P.plan = plan_grouped(g, &G.of, L->target);
     place_parts(&G);
     G.order = lower_workspace(L, "order", DTYPE_I32, G.n_ints);
     const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";

@@ -28,6 +28,7 @@ const char *copy_pairs_name(Arena *arena, int width);           // copy2_14_v; a
 void        pairs_prelude(int lanes, Text *out);
 void        dots_text(Arena *arena, Tile tile, Text *out);
 void        turn_pairs_text(Arena *arena, Tile tile, Text *out);
+void        line_pairs_text(Arena *arena, int lanes, Text *out);        // line2_16_v
 void        copy_pairs_text(Arena *arena, int width, int lanes, Text *out);
 // A band of rows times a panel of columns that lie where they are; see lower_product_band.c.
 const char *band_name(Arena *arena, Tile tile);                 // band_14x32_r528_v; without row_step: band_14x32_v
@@ -88,10 +89,12 @@ void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
 size_t pack_scratch_floats(const ProductText *P, int operand);
 
 // Writes the rows x0 <= x < x1 of a gathered operand (gather_sum: its terms k0 <= k < k0 + kn) one after the other, `stride`
-// floats apart, each with its terms (its rows or columns).
+// floats apart, each with its terms (its rows or columns). With a plan of pairs a row holds pairs of terms, and two terms
+// become one row of pairs; P->scratch has pack_lines_floats then.
 void   pack_lines(ProductText *P, Scope *at, int operand, PackRange range, int64_t stride);
+size_t pack_lines_floats(const ProductText *P, int operand);
 // Where an operand lies that is floats in memory: the C text of its term 0 of row (or column) 0, and the floats from one row
-// and from one term to the next. False: it has to be computed, gathered or rounded.
+// and from one term to the next. False: it has to be computed or gathered. With a plan of pairs it has to be rounded as well.
 bool   pack_place(ProductText *P, int operand, const char **out_from, int64_t *out_row, int64_t *out_step);
 
 // The same for a value that the kernel stores and that has the axes of the product: row 0, column 0, and the floats from one

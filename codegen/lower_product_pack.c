@@ -351,11 +351,51 @@ void pack_operand(ProductText *P, Scope *at, int operand, PackRange range)
         pack_terms_emitted(P, at, operand, range);
 }
 
+size_t pack_lines_floats(const ProductText *P, int operand)
+{
+    if (!P->plan.tile.pairs)
+        return 0;
+    return (size_t)(packs_rows(P, operand) ? P->plan.block_sum + tile_width(P->plan.tile) : 2 * strip_stride(P, operand));
+}
+
+// Two gathered terms at a time, woven into a row of pairs; one where the terms end.
+static void pack_line_pairs(ProductText *P, Scope *at, int operand, PackRange r, int64_t stride)
+{
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const int width = tile_width(P->plan.tile);
+    const long long apart = (long long)strip_stride(P, operand);
+    const char *k1 = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn;
+    const char *k2 = emit_name(E, "k2"), *n = emit_name(E, "n"), *k = emit_name(E, "k"), *x = emit_name(E, "x0"), *line = emit_name(E, "line");
+    const char *strip_name = emit_name(E, "strip");
+    Scope *pairs = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += 2) {", k2, r.k0, k2, k1, k2));
+    scope_line(pairs, "const long %s = %s + 1 < %s ? 2 : 1;", n, k2, k1);
+    scope_line(pairs, "float *const %s = %s + %s/2*%lld;", line, r.to, minus(E, k2, r.k0), (long long)stride);
+    Scope *terms = scope_block(E, pairs, arena_printf(arena, "for (long %s = %s; %s < %s + %s; %s++) {", k, k2, k, k2, n, k));
+    scope_line(terms, "float *const %s = %s + (%s - %s)*%lld;", strip_name, P->scratch, k, k2, apart);
+    const Strip strip = {
+        .operand = operand, .over_sum = false, .strip = strip_name, .still = numbered(P, terms, operand, k, P->plan.sum),
+        .lo = r.x0, .hi = r.x1, .most = outer_group(P, operand)->size, .multiple = block_extent(P, operand),
+    };
+    emit_strip(P, terms, &strip);
+    scope_close(E, terms);
+    Scope *panels = scope_block(E, pairs, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", x, r.x0, x, r.x1, x, width));
+    pack_copy_panel(P, panels, width, arena_printf(arena, "%s + %s", line, minus(E, x, r.x0)),
+                    arena_printf(arena, "%s + %s", P->scratch, minus(E, x, r.x0)), "1", arena_printf(arena, "%lld", apart),
+                    arena_printf(arena, "%s - %s", r.x1, x), n, width);
+    scope_close(E, panels);
+    scope_close(E, pairs);
+}
+
 void pack_lines(ProductText *P, Scope *at, int operand, PackRange r, int64_t stride)
 {
     Emitter *E = P->E;
     Arena *arena = E->arena;
-    const bool over_sum = packs_rows(P, operand);
+    const bool over_sum = packs_rows(P, operand), pairs = P->plan.tile.pairs;
+    if (pairs && !over_sum) {
+        pack_line_pairs(P, at, operand, r, stride);
+        return;
+    }
     const char *k1 = strcmp(r.k0, "0") ? arena_printf(arena, "%s + %s", r.k0, r.kn) : r.kn;
     const char *first = over_sum ? r.x0 : r.k0, *end = over_sum ? r.x1 : k1;
     const char *i = emit_name(E, over_sum ? "x" : "k"), *line = emit_name(E, "line");
@@ -363,20 +403,22 @@ void pack_lines(ProductText *P, Scope *at, int operand, PackRange r, int64_t str
     scope_line(lines, "float *const %s = %s + %s*%lld;", line, r.to, minus(E, i, first), (long long)stride);
     const int64_t lanes = P->plan.tile.lanes;
     const Strip strip = {
-        .operand = operand, .over_sum = over_sum, .strip = line,
+        .operand = operand, .over_sum = over_sum, .strip = pairs ? P->scratch : line,
         .still = numbered(P, lines, operand, i, over_sum ? outer_group(P, operand)->size : P->plan.sum),
         .lo = over_sum ? r.k0 : r.x0, .hi = over_sum ? k1 : r.x1,
         .most = over_sum ? P->plan.sum : outer_group(P, operand)->size,
         .multiple = over_sum ? (P->plan.n_sum_blocks > 1 ? P->plan.block_sum : lanes) : block_extent(P, operand),
     };
     emit_strip(P, lines, &strip);
+    if (pairs)
+        scope_line(lines, "line2_%d_v(%s, %s, %s);", P->plan.tile.lanes, line, P->scratch, r.kn);
     scope_close(E, lines);
 }
 
 bool pack_place(ProductText *P, int operand, const char **out_from, int64_t *out_row, int64_t *out_step)
 {
     Raw raw;
-    if (is_gathered(P, operand) || P->plan.tile.pairs || !find_raw(P, operand, &raw))
+    if (is_gathered(P, operand) || !find_raw(P, operand, &raw))
         return false;
     *out_from = raw_base(P, operand, &raw);
     *out_row = raw.row;

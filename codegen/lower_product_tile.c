@@ -174,10 +174,11 @@ static int number_after(const char **text)
     return n;
 }
 
-typedef enum HelperKind { TILE, TURN, COPY, BAND, DOTS, TURN_PAIRS, COPY_PAIRS, N_KINDS } HelperKind;
+typedef enum HelperKind { TILE, TURN, COPY, BAND, DOTS, BAND_PAIRS, LINE_PAIRS, TURN_PAIRS, COPY_PAIRS, N_KINDS } HelperKind;
 
 static const char *const kind_name[N_KINDS] = {[TILE] = "tile_", [TURN] = "turn_", [COPY] = "copy_", [BAND] = "band_",
-                                               [DOTS] = "dots_", [TURN_PAIRS] = "turn2_", [COPY_PAIRS] = "copy2_"};
+                                               [DOTS] = "dots_", [BAND_PAIRS] = "band2_", [LINE_PAIRS] = "line2_",
+                                               [TURN_PAIRS] = "turn2_", [COPY_PAIRS] = "copy2_"};
 
 // The helper called at `text` ("tile_14x32_v(..."), into `out_name`; N_KINDS when it is none of ours.
 static HelperKind read_call(const char *text, int lanes, char (*out_name)[HELPER_NAME], Tile *out_tile)
@@ -188,7 +189,7 @@ static HelperKind read_call(const char *text, int lanes, char (*out_name)[HELPER
     if (kind == N_KINDS)
         return N_KINDS;
     const char *s = text + strlen(kind_name[kind]);
-    const bool tile = kind == TILE || kind == BAND || kind == DOTS;
+    const bool tile = kind == TILE || kind == BAND || kind == DOTS || kind == BAND_PAIRS;
     const int first = number_after(&s);
     int second = lanes;
     if (tile && *s == 'x') {
@@ -216,7 +217,9 @@ static void helper_text(Arena *arena, HelperKind kind, Tile tile, Text *out)
     case TILE:       tile_text(arena, tile, out); break;
     case TURN:       turn_text(arena, tile, out); break;
     case COPY:       copy_text(arena, tile.rows, out); break;
-    case BAND:       band_text(arena, tile, out); break;
+    case BAND:
+    case BAND_PAIRS: band_text(arena, tile, out); break;
+    case LINE_PAIRS: line_pairs_text(arena, tile.lanes, out); break;
     case DOTS:       dots_text(arena, tile, out); break;
     case TURN_PAIRS: turn_pairs_text(arena, tile, out); break;
     case COPY_PAIRS: copy_pairs_text(arena, tile.rows, tile.lanes, out); break;
@@ -234,7 +237,7 @@ void product_prelude(const Program *p, const Target *target, Text *out)
     for (size_t k = 1; k < p->n_kernels; k++)
         for (const char *s = p->kernel[k].text; *s && n_known < MOST; s++) {
             Tile tile;
-            if (*s != 't' && *s != 'c' && *s != 'd' && *s != 'b')
+            if (*s != 't' && *s != 'c' && *s != 'd' && *s != 'b' && *s != 'l')
                 continue;
             const HelperKind kind = read_call(s, target->vector_floats, &known[n_known], &tile);
             bool is_new = kind != N_KINDS;

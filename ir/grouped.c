@@ -125,7 +125,7 @@ static bool sums_form(const Graph *g, ValueId v, int side, Grouped *out)
 bool grouped_of(const Graph *g, ValueId v, Grouped *out)
 {
     const Node *n = &g->node[v];
-    if (n->type.dtype != DTYPE_F32)
+    if (n->type.dtype == DTYPE_I32)
         return false;
     for (int side = 1; side >= 0; side--) {
         if (n->op == OP_CONTRACT && rows_form(g, v, side, out))

@@ -5,6 +5,8 @@
 // the parameters, of which the optimiser keeps the only copy. torch.autocast rounds the same operands of linear layers.
 // The pass runs before gradients are taken: those of a cast are casts, so the backward products read bf16 as well.
 //
+// A product with matrices that its rows choose (experts) is one with a parameter: the matrices are rounded, then chosen.
+//
 // Scores and their weighted sums (products of two activations) are left alone.
 #include "pass.h"
 #include "rewrite.h"
@@ -27,6 +29,12 @@ static void mark_weights(const Graph *g, bool *is_weight)
     }
 }
 
+// Matrices of a parameter, chosen by an index.
+static bool is_chosen(const Graph *g, const bool *is_weight, ValueId v)
+{
+    return g->node[v].op == OP_TAKE && is_weight[g->node[v].in[0]];
+}
+
 static ValueId rounded(Rewrite *rw, ValueId *cast, ValueId old)
 {
     if (!cast[old]) {
@@ -34,6 +42,20 @@ static ValueId rounded(Rewrite *rw, ValueId *cast, ValueId old)
         cast[old] = graph_cast(rw->out, DTYPE_BF16, rw->map[old]);
     }
     return cast[old];
+}
+
+// What is chosen is rounded before.
+static ValueId rounded_operand(Rewrite *rw, ValueId *cast, ValueId old, bool chosen)
+{
+    const Node *n = &rw->in->node[old];
+    if (!chosen)
+        return rounded(rw, cast, old);
+    const ValueId w = rounded(rw, cast, n->in[0]);
+    rewrite_at(rw, old);
+    const ValueId taken = graph_take(rw->out, w, rw->map[n->in[1]], n->attr[0].axis);
+    rw->out->node[taken].type.n_axes = n->type.n_axes;
+    memcpy(rw->out->node[taken].type.axis, n->type.axis, sizeof n->type.axis);
+    return taken;
 }
 
 static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
@@ -47,12 +69,16 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
         const Node *n = &in->node[id];
         if (!rw.live[id])
             continue;
-        bool with_weight = n->op == OP_CONTRACT && n->type.dtype == DTYPE_F32 && is_weight[n->in[0]] != is_weight[n->in[1]];
+        const bool product = n->op == OP_CONTRACT && n->type.dtype == DTYPE_F32;
+        const bool chosen = product && !is_weight[n->in[0]] && !is_weight[n->in[1]]
+            && is_chosen(in, is_weight, n->in[0]) != is_chosen(in, is_weight, n->in[1]);
+        const bool with_weight = chosen || (product && is_weight[n->in[0]] != is_weight[n->in[1]]);
         if (!with_weight) {
             rewrite_copy(&rw, id);
             continue;
         }
-        ValueId a = rounded(&rw, cast, n->in[0]), b = rounded(&rw, cast, n->in[1]);
+        ValueId a = rounded_operand(&rw, cast, n->in[0], chosen && is_chosen(in, is_weight, n->in[0]));
+        ValueId b = rounded_operand(&rw, cast, n->in[1], chosen && is_chosen(in, is_weight, n->in[1]));
         rewrite_at(&rw, id);
         ValueId y = graph_contract(rw.out, a, b, n->attr[0].axes.id, n->attr[0].axes.n);
         rewrite_replace(&rw, id, graph_cast(rw.out, DTYPE_F32, y));

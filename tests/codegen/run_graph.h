@@ -98,6 +98,9 @@ static void compile_only(Ran *r, const char *text, int lanes)
     Module *m = module_make(&r->arena, &r->diag);
     module_add_graph(m, r->given);
     Target target = {.name = "cpu", .vector_floats = lanes, .vector_registers = 32, .l1_bytes = 32768, .l2_bytes = 1 << 20, .threads = 2};
+#if defined(__x86_64__)
+    target.has_bf16_dot = lanes == 16 && __builtin_cpu_supports("avx512bf16");
+#endif
     PassContext ctx = {.arena = &r->arena, .diag = &r->diag, .target = &target};
     const char *names[] = {"layout", "fuse_rows", "fuse_product", "fuse_loops"};
     PassHooks hooks = {.verify = true};

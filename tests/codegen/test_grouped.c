@@ -106,6 +106,27 @@ static void update(void **state)
     check_graph(update_text, 5e-6);
 }
 
+// bf16: rows and matrices are rounded to pairs of terms where the machine multiplies such; sums stay in float32. Odd numbers of
+// terms, rows and columns; a group with one row. The evaluator sums the same rounded operands exactly.
+static void bf16(void **state)
+{
+    (void)state;
+    static const Size size[] = {{65, 2, 5, 33, 47}, {40, 1, 30, 24, 96}, {300, 1, 2, 37, 530}};
+    Arena arena = {0};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++)
+        check_graph(arena_printf(&arena,
+            "graph @main\naxis T : time = %d, K = %d, E : expert = %d, D = %d, F = %d\n{\n"
+            "  %%1.i = arg \"i\" : int[T,K]\n  %%2 = const {value = 1} : int[]\n  %%3 = sub %%1, %%2\n"
+            "  %%4.x = arg \"x\" : f32[T,D]\n  %%5.W = param \"W\" : f32[E,D,F]\n  %%6.du = arg \"du\" : f32[T,K,F]\n"
+            "  %%7 = cast %%4 {to = bf16}\n  %%8 = cast %%5 {to = bf16}\n  %%9 = cast %%6 {to = bf16}\n"
+            "  %%10 = take %%8, %%3 {axis = E}\n  %%11 = contract %%7, %%10 {over = [D]}\n  %%12.u = cast %%11 {to = f32}\n"
+            "  %%13 = contract %%9, %%10 {over = [F]}\n  %%14.dx = cast %%13 {to = f32}\n  %%15 = mul %%7, %%9\n"
+            "  %%16 = put_add %%15, %%3 {over = [T,K], to = E}\n  %%17.dW = cast %%16 {to = f32}\n"
+            "  result \"u\" = %%12\n  result \"dx\" = %%14\n  grad \"param.W\" = %%17\n}\n",
+            size[i].tokens, size[i].choices, size[i].experts, size[i].wide, size[i].hidden), 5e-6);
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +134,7 @@ int main(void)
         cmocka_unit_test(family),
         cmocka_unit_test(paired),
         cmocka_unit_test(update),
+        cmocka_unit_test(bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
