@@ -218,8 +218,8 @@ bool lower_scatter(Lower *L)
             return false;
         }
         Scatter s = describe(L->g, v);
-        int64_t size = graph_size(L->g, s.to), length = (size + RANGES - 1) / RANGES;
-        int64_t n_work = length ? (size + length - 1) / length : 0;
+        int64_t size = graph_size(L->g, s.to), length = size ? (size + RANGES - 1) / RANGES : 1;
+        int64_t n_work = (size + length - 1) / length;
         AxisId axis[MAX_AXES];
         size_t n_axes;
         const bool by_row = row_axes(L->g, &s, axis, &n_axes);

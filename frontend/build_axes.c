@@ -306,10 +306,11 @@ bool axes_names(Build *b, const Name *names, AxisList *out)
     return ok;
 }
 
-// Reports a size that is no size. `label` is what it was computed from.
-static bool whole_size(Build *b, const char *name, const Expr *from, Span at, Number n, int64_t *out)
+// Reports a size that is no size. `label` is what it was computed from. There may be no examples and no positions.
+static bool whole_size(Build *b, const char *name, AxisKind kind, const Expr *from, Span at, Number n, int64_t *out)
 {
-    if (number_whole(n, out) && *out >= 1)
+    const int64_t least = kind == AXIS_BATCH || kind == AXIS_TIME ? 0 : 1;
+    if (number_whole(n, out) && *out >= least)
         return true;
     if (!isfinite(n.value) || fabs(n.value) > 9e15) {
         report(b, at, "E0112", "the size of axis `%s` does not fit", name);
@@ -319,7 +320,7 @@ static bool whole_size(Build *b, const char *name, const Expr *from, Span at, Nu
         return false;
     Number num, den;
     if (n.exact && n.den == 1) {
-        diag_label(b->diag, at, "a size is at least 1");
+        diag_label(b->diag, at, "a size is at least %lld", (long long)least);
         return false;
     }
     bool quotient = from && from->kind == EXPR_BINARY && from->op == BINARY_DIV && value_of_number(b, from->a, &num) &&
@@ -381,8 +382,8 @@ static AxisId make_ranged(Build *b, const AxisDecl *d, AxisKind kind, const Expr
         return 0;
     if (override && !bound && !value_of_number(b, override, &high))
         return 0;
-    if (!whole_size(b, d->name->text, d->low, d->low->at, low, &lo) ||
-        !whole_size(b, d->name->text, d->high, d->high->at, high, &hi))
+    if (!whole_size(b, d->name->text, kind, d->low, d->low->at, low, &lo) ||
+        !whole_size(b, d->name->text, kind, d->high, d->high->at, high, &hi))
         return 0;
     if (override && !bound && lo > hi)
         lo = hi;
@@ -394,7 +395,7 @@ static AxisId make_ranged(Build *b, const AxisDecl *d, AxisKind kind, const Expr
     }
     size = b->at_low ? lo : hi;
     if (override && bound && !b->at_high) {
-        if (!value_of_number(b, override, &at) || !whole_size(b, d->name->text, NULL, d->name->at, at, &size))
+        if (!value_of_number(b, override, &at) || !whole_size(b, d->name->text, kind, NULL, d->name->at, at, &size))
             return 0;
         if (size < lo || size > hi) {
             if (report(b, d->name->at, "E0113", "`%s = %lld` lies outside its range %lld..%lld", d->name->text,
@@ -447,7 +448,7 @@ static AxisId make_axis(Build *b, const AxisDecl *d, bool at_file)
             diag_help(b->diag, "write `axis %s = 64`, or a range: `axis %s in 1..64`", d->name->text, d->name->text);
         return 0;
     }
-    if (!value_of_number(b, e, &n) || !whole_size(b, d->name->text, e, override ? d->name->at : e->at, n, &size))
+    if (!value_of_number(b, e, &n) || !whole_size(b, d->name->text, kind, e, override ? d->name->at : e->at, n, &size))
         return 0;
     return at_file ? axis_make(b, d->name->text, kind, size, d->name->at) : axis_local(b, d, kind, size);
 }
