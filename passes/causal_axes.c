@@ -394,6 +394,9 @@ static Reads reads_other(const Graph *g, const Node *n, const Reads *const *in)
 Reads reads_of_node(const Graph *g, const Node *n, const Reads *const *reads)
 {
     const Reads *in[OP_ANY];
+    const Node *first = n->n_in ? &g->node[n->in[0]] : NULL;
+    if (n->op == OP_REVERSE && first->op == OP_REVERSE && first->attr[0].axis == n->attr[0].axis)
+        return *reads[first->in[0]];        // turned round twice
     for (size_t i = 0; i < n->n_in; i++)
         in[i] = reads[n->in[i]];
     bool pointwise = op_row[n->op].flags & OP_FLAG_POINTWISE && n->n_in > 0 && n->op != OP_RANDOM;
