@@ -388,6 +388,24 @@ static bool may_be_none(const Graph *g, ValueId index)
     return g->node[index].op != OP_ARG && !(op_row[g->node[index].op].flags & OP_FLAG_ROUTING);
 }
 
+// Whether the value is one number of memory, seen through views: then a load's own guard has made it 0 already.
+static bool is_plain(const Emitter *E, ValueId v)
+{
+    while ((op_row[E->g->node[v].op].flags & OP_FLAG_VIEW) && !emit_is_stored(E, v))
+        v = E->g->node[v].in[0];
+    return emit_is_stored(E, v);
+}
+
+Val emit_zero_outside(Emitter *E, Scope *at, ValueId x, const Env *env, int n_before, Val val)
+{
+    if (env->n_guards == n_before || env->is_zero || is_plain(E, x))
+        return val;
+    Env added = {.n_guards = 1, .guard = {env->guard[env->n_guards - 1]}};
+    bool is_int = E->g->node[x].type.dtype == DTYPE_I32;
+    return choose(E, emit_guard(E, at, &added), is_int ? val : val_float(E, val), val_const(E, 0, is_int ? VAL_INT : VAL_FLOAT));
+}
+
+// A value that is computed in place is 0 where the index is none, whatever its function makes of zeros.
 static Val emit_take(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
@@ -410,24 +428,7 @@ static Val emit_take(Emitter *E, Scope *at, ValueId v, const Env *env)
         x.guard[x.n_guards++] = (Guard){.e = i, .lo = 0, .hi = size, .by = 1};
     for (int k = 0; k < x.n; k++)
         x.at[k] = x.axis[k] == axis ? i : env_get(env, x.axis[k]);
-    return emit_value(E, at, n->in[0], &x);
-}
-
-// Whether the value is one number of memory, seen through views: then a load's own guard has made it 0 already.
-static bool is_plain(const Emitter *E, ValueId v)
-{
-    while ((op_row[E->g->node[v].op].flags & OP_FLAG_VIEW) && !emit_is_stored(E, v))
-        v = E->g->node[v].in[0];
-    return emit_is_stored(E, v);
-}
-
-Val emit_zero_outside(Emitter *E, Scope *at, ValueId x, const Env *env, int n_before, Val val)
-{
-    if (env->n_guards == n_before || env->is_zero || is_plain(E, x))
-        return val;
-    Env added = {.n_guards = 1, .guard = {env->guard[env->n_guards - 1]}};
-    bool is_int = E->g->node[x].type.dtype == DTYPE_I32;
-    return choose(E, emit_guard(E, at, &added), is_int ? val : val_float(E, val), val_const(E, 0, is_int ? VAL_INT : VAL_FLOAT));
+    return emit_zero_outside(E, at, n->in[0], &x, env->n_guards, emit_value(E, at, n->in[0], &x));
 }
 
 static Val emit_view(Emitter *E, Scope *at, ValueId v, const Env *env)

@@ -26,6 +26,11 @@ static const char *const cases[] = {
     " %10 = put_add %9, %8 {over = [S], to = R}\n"
     " %11 = arg \"i\" : int[B,T,S]\n %12 = const {value = 1} : int[]\n %13 = sub %11, %12\n"
     " %14 = put_add %9, %13 {over = [S], to = R}\n result \"a\" = %10\n result \"b\" = %14\n}\n",
+    // where the index is none the value is 0, though sigmoid(0) is not, and 0/0 is not
+    "graph @main\n" FEW "{\n %1 = arg \"x\" : f32[B,T,E]\n %2 = map %1 {f = exp}\n %3 = reduce %2 {f = sum, over = [E]}\n"
+    " %4 = div %2, %3\n %5 = arg \"i\" : int[B,T,K]\n %6 = const {value = 1} : int[]\n %7 = sub %5, %6\n"
+    " %8 = const {value = 4} : int[]\n %9 = min %7, %8\n %10 = take %4, %9 {axis = E}\n %11 = map %1 {f = sigmoid}\n"
+    " %12 = take %11, %9 {axis = E}\n result \"a\" = %10\n result \"b\" = %12\n}\n",
     "graph @main\n" FEW "{\n %1 = arg \"i\" : int[B,T]\n %2 = arg \"w\" : f32[E,D]\n %3 = slot %1 {axis = E, over = [B,T]}\n"
     " %4 = const {value = 4} : int[]\n %5 = lt %3, %4\n %6 = const {value = -1} : int[]\n %7 = select %5, %1, %6\n"
     " %8 = const {value = 4} : int[]\n %9 = min %7, %8\n"
