@@ -1,5 +1,6 @@
 // mixc show: the parameters of a model.
 #include "cli.h"
+#include "independent.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -125,6 +126,24 @@ static void show_rows(Cli *cli, const ShowRow *row, size_t n, const char *title)
     }
 }
 
+// Whether examples know of each other: a pool over a batch axis couples them.
+static void show_independence(Cli *cli, const Graph *g)
+{
+    for (AxisId axis = 1; axis < g->n_axes; axis++) {
+        if (g->axis[axis].kind != AXIS_BATCH || g->axis[axis].twin_of)
+            continue;
+        const Node *n = couples_examples(g, axis, &cli->arena);
+        printf("examples along %s: ", g->axis[axis].name);
+        if (!n) {
+            printf("independent of each other\n");
+            continue;
+        }
+        LineCol at = n->at.file ? sources_line_col(&cli->sources, n->at.file, n->at.begin) : (LineCol){0};
+        printf("coupled by `%s`%s\n", op_row[n->op].text,
+               n->at.file ? arena_printf(&cli->arena, " at %s:%u:%u", cli->sources.file[n->at.file].name, at.line, at.col) : "");
+    }
+}
+
 static void show_text(Cli *cli, const Module *m, const Graph *g, int64_t total)
 {
     ShowRow *row = arena_array(&cli->arena, ShowRow, m->n_params + 1);
@@ -139,6 +158,7 @@ static void show_text(Cli *cli, const Module *m, const Graph *g, int64_t total)
         show_rows(cli, row, n, title[role]);
     }
     printf("parameters: %s (%.1f MiB as f32)\n", thousands(&cli->arena, total), (double)total * 4 / 1048576);
+    show_independence(cli, g);
 }
 
 int cli_show(Cli *cli)
