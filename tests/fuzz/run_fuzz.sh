@@ -27,6 +27,6 @@ if [ "${1:-}" = --keep ]; then
     ./fuzz_mix -merge=1 -max_len=160 kept seed found
     for f in kept/*; do base64 -w0 "$f"; echo; done | LC_ALL=C sort > ../tests/fuzz/corpus_mix.b64
 else
-    ./fuzz_mix -max_total_time="${1:-60}" -timeout=2 -rss_limit_mb=512 -max_len=4096 -dict=../tests/fuzz/mix.dict \
+    ./fuzz_mix -max_total_time="${1:-60}" -timeout=10 -rss_limit_mb=512 -max_len=4096 -dict=../tests/fuzz/mix.dict \
         found seed ../tests/fuzz/corpus_mix ../frontend/std ../models ../tests/frontend/syntax
 fi

@@ -48,5 +48,5 @@ launch %1 [%1, %2] work 2 grain 1 flops 2 bytes 16 layer "L"
 end
 END
 cd "$out"
-./fuzz_ir -max_total_time="$seconds" -timeout=2 -rss_limit_mb=512 -max_len=4096 -dict=../tests/fuzz/ir.dict \
+./fuzz_ir -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=4096 -dict=../tests/fuzz/ir.dict \
     found_ir seeds_ir

@@ -13,5 +13,5 @@ clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recove
     tests/fuzz/fuzz_safetensors.c runtime/safetensors.c runtime/safetensors_convert.c ir/tables.c ir/base/*.c \
     -ljansson -lm -o "$out/fuzz_safetensors"
 cd "$out"
-./fuzz_safetensors -max_total_time="$seconds" -timeout=2 -rss_limit_mb=512 -max_len=4096 \
+./fuzz_safetensors -max_total_time="$seconds" -timeout=10 -rss_limit_mb=512 -max_len=4096 \
     -dict=../tests/fuzz/safetensors.dict found_st ../tests/fuzz/corpus_safetensors
