@@ -246,7 +246,7 @@ static bool window_shape(Build *b, const Expr *e, const Arg *a, Window *w)
         else if (word[0] == 's')
             w->left = total > 0 ? total / 2 : 0;
     } else if ((!word || scope_find(b->scope, word, NULL)) && call_number(b, e, "pad", 0, &zeros) &&
-               zeros >= 0 && zeros <= (double)n && zeros == floor(zeros)) {
+               zeros >= 0 && zeros <= INT32_MAX && zeros == floor(zeros)) {
         w->left = (int64_t)zeros;
         want = n + 2 * w->left >= j ? (n + 2 * w->left - j) / w->stride + 1 : 0;
     } else {

@@ -287,7 +287,7 @@ static void the_causal_form(void **state)
                          {"CausalMonarch.2.Cl", "J,J'", 0, 0, 0, 0, l1}, {"CausalMonarch.2.Cr", "J,I,I'", 0, 0, 0, 0, r1}, {0}};
     const double want[] = {0.267938, 0.238944, -0.343556, -1.61285, -2.697347, -3.406287, -2.888842, -1.819216};
     static const char text[] = "mix 1\nuse std.monarch\naxis T : time = 8\n"
-                               "model X(u: [T], k: [T]) -> y: [T] causal over T { y = MonarchConv[b=4](u, k) }\n";
+                               "model X(u: [T], k: [T]) -> y: [T] causal over T { y = MonarchConv[N=T, b=4](u, k) }\n";
     Run r;
     build_text(&r, text, &(BuildOptions){.mode = MODE_EVAL});
     must_build(&r);
