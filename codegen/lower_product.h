@@ -4,6 +4,7 @@
 
 #include "lower.h"
 #include "product.h"
+#include "triangle.h"
 
 // rows x (vectors*lanes) floats. Operand 0 is read at a[i*row_step + k*term_step]; 0, 0: packed, [k][rows].
 typedef struct Tile {
@@ -73,6 +74,7 @@ typedef struct ProductText {
     Emitter *E;
     Product  p;
     Plan     plan;
+    Triangle triangle;                      // terms or tiles that need not be touched
     Ix       batch;                         // linear index of the batch at hand
     const char *scratch;                    // a place of its own for an unpacked strip
     const char *gather;                     // an array of ints: row x of operand 0 (gather_sum: term k) is number gather[x]
@@ -121,9 +123,10 @@ const char *product_part(Emitter *E, Scope *at, const char *hint, const char *w,
 const char *product_block_end(Emitter *E, const char *from, int64_t block, int64_t size);
 // Opens the loop over blocks of terms (`at` itself when there is one) and gives its first term and their number.
 Scope      *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, const char **out_kn);
-// All tiles of a block: c = a*b, or c += a*b where `add`, over kn terms, packed.
+// All tiles of a block: c = a*b, or c += a*b where this is not the first block of terms: kn terms from k0 on, packed. What
+// P->triangle leaves out is not computed.
 void        product_tiles(ProductText *P, Scope *at, ProductBlock block, const char *a, const char *b, const char *c,
-                          const char *kn, const char *add);
+                          const char *k0, const char *kn);
 
 // Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
