@@ -2,8 +2,8 @@
 // the networks behind long filters, their spectra, tables of roots. Such launches move to the front of the program
 // (Program.n_once), and what the others read of them gets storage of its own (BUFFER_KEPT).
 //
-// A launch that does no arithmetic (packing, copying) stays: to keep its result would cost memory and save little. Kept
-// is as much as the target allows; beyond that the largest results are computed in every run.
+// What a launch without arithmetic makes (packing, copying) is not kept for the others: that would cost memory and save
+// little. Kept is as much as the target allows; beyond that the largest results are computed in every run.
 #include "once.h"
 
 #include <string.h>
@@ -24,7 +24,7 @@ static bool writes(const Kernel *k, uint32_t argument)
 static bool can_be_once(const Once *o, const Launch *l)
 {
     const Kernel *k = &o->p->kernel[l->kernel];
-    bool good = l->flops > 0;
+    bool good = true;
     for (uint32_t a = 0; a < k->n_params && good; a++) {
         const uint32_t root = o->root[l->buffer[a]];
         good = !o->varies[root] && (!writes(k, a) || o->p->buffer[root].kind == BUFFER_TEMP);
@@ -50,10 +50,8 @@ static void find_once(Once *o)
     }
     for (size_t i = 0; i < o->p->n_launches; i++) {
         const Launch *l = &o->p->launch[i];
-        const Kernel *k = &o->p->kernel[l->kernel];
-        for (uint32_t a = 0; a < k->n_params && !o->is_once[i]; a++)
-            if (a >= 64 || !(k->c_ignores >> a & 1))
-                o->is_read[o->root[l->buffer[a]]] = true;
+        for (uint32_t a = 0; a < o->p->kernel[l->kernel].n_params && !o->is_once[i]; a++)
+            o->is_read[o->root[l->buffer[a]]] = true;
     }
 }
 
@@ -62,11 +60,18 @@ static bool is_kept(const Once *o, uint32_t b)
     return o->root[b] == b && o->p->buffer[b].kind == BUFFER_TEMP && !o->varies[b] && o->is_read[b];
 }
 
-// The largest kept buffer, if all together are more than `most`; 0: they fit.
+// What should not be kept after all: the result of a launch without arithmetic; or the largest buffer, if all together are more
+// than `most`. 0: nothing.
 static uint32_t find_excess(const Once *o, size_t most)
 {
     size_t bytes = 0;
     uint32_t largest = 0;
+    for (size_t i = 0; i < o->p->n_launches; i++) {
+        const Launch *l = &o->p->launch[i];
+        for (uint32_t a = 0; a < o->p->kernel[l->kernel].n_params && l->flops <= 0; a++)
+            if (writes(&o->p->kernel[l->kernel], a) && is_kept(o, o->root[l->buffer[a]]))
+                return o->root[l->buffer[a]];
+    }
     for (uint32_t b = 1; b < o->p->n_buffers; b++) {
         if (!is_kept(o, b))
             continue;
@@ -95,12 +100,28 @@ static void move_to_front(Once *o, Arena *scratch)
             p->buffer[b].kind = BUFFER_KEPT;
 }
 
+// An operand that only the CUDA text reads need not live until then: the launch gets one of its other buffers in that place.
+static void drop_ignored(Program *p)
+{
+    for (size_t i = 0; i < p->n_launches; i++) {
+        Launch *l = &p->launch[i];
+        const Kernel *k = &p->kernel[l->kernel];
+        for (uint32_t a = 0; a < k->n_params && a < 64; a++)
+            for (uint32_t w = 0; w < k->n_params && (k->c_ignores >> a & 1); w++)
+                if (writes(k, w)) {
+                    l->buffer[a] = l->buffer[w];
+                    break;
+                }
+    }
+}
+
 void find_once_stage(Program *p, Arena *scratch, size_t keep_bytes)
 {
     Once o = {.p = p, .root = arena_array(scratch, uint32_t, p->n_buffers), .varies = arena_array(scratch, bool, p->n_buffers),
               .is_once = arena_array(scratch, bool, p->n_launches + 1), .is_read = arena_array(scratch, bool, p->n_buffers)};
     if (!keep_bytes)
         return;
+    drop_ignored(p);
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         o.root[b] = b;
         while (p->buffer[o.root[b]].same_as)
