@@ -25,6 +25,7 @@ enum {
     MOST_ROWS = 168, LEAST_ROWS = 56,       // of a block
     MOST_TERMS = 512,                       // rows of 512 terms and room for a vector fill a third of the second-level cache
     MOST_FLOATS = 1 << 16,                  // of a block of c
+    FEW_ROWS = 64,                          // in all (a few tokens of a text that grows): narrow blocks, so that threads share a matrix
 };
 
 typedef struct GroupedText {
@@ -85,7 +86,7 @@ static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target
         plan.block_sum = round_to(blocks_of(plan.sum, plan.n_sum_blocks), plan.tile.lanes);
         plan.n_sum_blocks = blocks_of(plan.sum, plan.block_sum);
         plan.block_rows = rows_of_block(of);
-        cut_columns(&plan, MOST_FLOATS / plan.block_rows);
+        cut_columns(&plan, of->n_rows <= FEW_ROWS ? 128 : MOST_FLOATS / plan.block_rows);
     }
     plan.n_row_blocks = blocks_of(plan.rows, plan.block_rows);
     return plan;

@@ -1,7 +1,7 @@
 // Recognition of grouped products (grouped.h).
 #include "grouped.h"
 
-enum { MIN_FLOPS = 65536, MIN_COLS = 8, MIN_SUM = 4, MIN_ROWS = 4 };
+enum { MIN_FLOPS = 65536, MIN_COLS = 8, MIN_SUM = 4 };
 
 static void group_add(const Graph *g, AxisGroup *group, AxisId axis)
 {
@@ -140,6 +140,6 @@ bool grouped_is_worth(const Grouped *p)
 {
     const double cols = (double)p->p.group[CLASS_COL].size, rows = (double)p->n_rows;
     const double other = (double)p->p.group[p->is_sum ? CLASS_ROW : CLASS_SUM].size;
-    return rows >= MIN_ROWS && cols >= MIN_COLS && other >= MIN_SUM && rows * cols * other >= MIN_FLOPS && rows < 1 << 30
+    return cols >= MIN_COLS && other >= MIN_SUM && rows * cols * other >= MIN_FLOPS && rows < 1 << 30
         && (double)p->n_groups < 1 << 24;
 }
