@@ -164,6 +164,13 @@ typedef struct LanesStep {
     const AxisId    *inner; size_t n_inner;
 } LanesStep;
 
+// One element for the block: all its threads load what it needs, one stores it, maybe over what they load.
+static void wait_for_loads(const Emitter *E, const LoopGroup *group, Scope *around)
+{
+    if (E->dialect == DIALECT_CUDA && (group->n_flat == 0 || group->lane_size == 1))
+        scope_line(around, "__syncthreads();");
+}
+
 static void lanes_step(Emitter *E, Scope *s, Ix at, void *user)
 {
     LanesStep *step = user;
@@ -172,6 +179,8 @@ static void lanes_step(Emitter *E, Scope *s, Ix at, void *user)
     Val val[LOOP_MAX_MEMBERS];
     for (size_t i = 0; i < step->group->n; i++)
         val[i] = val_named(E, s, emit_value(E, s, step->group->member[i], &env), "y");
+    if (s->parent)
+        wait_for_loads(E, step->group, s->parent);
     for (size_t i = 0; i < step->group->n; i++)
         emit_store(E, s, step->group->member[i], &env, val[i]);
 }

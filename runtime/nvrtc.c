@@ -114,15 +114,6 @@ static size_t number_before(const char *line, size_t length, const char *unit)
     return 0;
 }
 
-static bool starts_with(const char *text, const char *start, const char **out_after)
-{
-    size_t n = strlen(start);
-    if (strncmp(text, start, n) != 0)
-        return false;
-    *out_after = text + n;
-    return true;
-}
-
 static void read_advice(Arena *arena, PtxasLog *log, const char *line, size_t length)
 {
     for (const char *at = line; (at = strstr(at, "(C")) != NULL && at < line + length; at++) {
@@ -147,7 +138,7 @@ PtxasLog ptxas_read(Arena *arena, const char *text)
             after += strlen("Compiling entry function '");
             log.kernel = arena_grow(arena, log.kernel, log.n_kernels, &log.kernel_capacity, sizeof *log.kernel);
             log.kernel[log.n_kernels++] = (PtxasReport){.kernel = arena_strndup(arena, after, strcspn(after, "'\n"))};
-        } else if (last && starts_with(line, "    ", &after)) {
+        } else if (last && (after = strstr(line, " bytes stack frame")) != NULL && after < line + length) {
             last->stack_bytes += number_before(line, length, " bytes stack frame");
             last->spill_stores += number_before(line, length, " bytes spill stores");
             last->spill_loads += number_before(line, length, " bytes spill loads");

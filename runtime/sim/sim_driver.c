@@ -33,16 +33,23 @@ typedef struct WorkNode {                   // something that a stream does
     char       line[128];
 } WorkNode;
 
+// What was handed out and not given back: every handle begins with this, and the driver ends them all when it is closed.
+typedef struct Owned {
+    struct Owned *next, **from;
+    Arena         arena;
+} Owned;
+
 struct CudaFunction { CudaModule *module; const PtxKernel *kernel; };
-struct CudaModule { Arena arena; PtxModule *ptx; };
-struct CudaGraph { Arena arena; WorkNode *node; size_t n, capacity; };
-struct CudaExec { CudaGraph graph; };
-struct CudaEvent { double seconds; };
+struct CudaModule { Owned owned; PtxModule *ptx; };
+struct CudaGraph { Owned owned; WorkNode *node; size_t n, capacity; };
+struct CudaExec { Owned owned; const WorkNode *node; size_t n; };
+struct CudaEvent { Owned owned; double seconds; };
 struct CudaContext { int unused; };
 struct CudaStream {
+    Owned      owned;
     CudaGraph *capture;                     // NULL: work is done at once
     bool       has_touch;                   // for the next launch
-    CudaTouch *touch;                       // owned
+    CudaTouch *touch;                       // in the arena
     size_t     n_touch;
     char       line[128];
 };
@@ -51,6 +58,7 @@ struct SimDriver {
     DriverApi   api;
     Pool       *pool;                       // block_map touches pages with it
     Taken      *taken; size_t n_taken;
+    Owned      *owned;
     uint64_t    next;                       // address that is handed out next
     size_t      in_use;
     SimCounters counters;
@@ -65,6 +73,30 @@ static int complain(SimDriver *s, int error)
 {
     s->has_complaint = true;
     return error;
+}
+
+// `bytes` zeroed, of a type that begins with Owned; NULL: no memory.
+static void *own(SimDriver *s, size_t bytes)
+{
+    Owned *o = calloc(1, bytes);
+    if (!o)
+        return NULL;
+    arena_init(&o->arena);
+    o->next = s->owned;
+    o->from = &s->owned;
+    if (o->next)
+        o->next->from = &o->next;
+    s->owned = o;
+    return o;
+}
+
+static void disown(Owned *o)
+{
+    *o->from = o->next;
+    if (o->next)
+        o->next->from = o->from;
+    arena_free(&o->arena);
+    free(o);
 }
 
 // --- what a driver says about itself
@@ -227,14 +259,12 @@ static int sim_copy_out(void *self, void *to, uint64_t from, size_t n, CudaStrea
 static int sim_module_load(void *self, CudaModule **out, const void *image)
 {
     SimDriver *s = self;
-    CudaModule *m = calloc(1, sizeof *m);
+    CudaModule *m = own(s, sizeof *m);
     if (!m)
         return NO_MEMORY;
-    arena_init(&m->arena);
     s->why = (StatusText){0};
-    if (ptx_parse(&m->arena, "kernels.ptx", image, &m->ptx, &s->why) != STATUS_OK) {
-        arena_free(&m->arena);
-        free(m);
+    if (ptx_parse(&m->owned.arena, "kernels.ptx", image, &m->ptx, &s->why) != STATUS_OK) {
+        disown(&m->owned);
         return complain(s, BAD_PTX);
     }
     *out = m;
@@ -244,8 +274,7 @@ static int sim_module_load(void *self, CudaModule **out, const void *image)
 static int sim_module_unload(void *self, CudaModule *module)
 {
     (void)self;
-    arena_free(&module->arena);
-    free(module);
+    disown(&module->owned);
     return 0;
 }
 
@@ -255,7 +284,7 @@ static int sim_module_function(void *self, CudaFunction **out, CudaModule *modul
     const PtxKernel *k = ptx_find(module->ptx, name);
     if (!k)
         return NOT_FOUND;
-    *out = arena_new(&module->arena, CudaFunction);
+    *out = arena_new(&module->owned.arena, CudaFunction);
     **out = (CudaFunction){module, k};
     return 0;
 }
@@ -270,24 +299,17 @@ static int sim_function_set(void *self, CudaFunction *function, int attribute, i
 
 static int sim_stream_make(void *self, CudaStream **out, unsigned flags)
 {
-    (void)self, (void)flags;
-    *out = calloc(1, sizeof **out);
+    (void)flags;
+    *out = own(self, sizeof **out);
     return *out ? 0 : NO_MEMORY;
-}
-
-static void free_graph(CudaGraph *g)
-{
-    arena_free(&g->arena);
-    free(g);
 }
 
 static int sim_stream_free(void *self, CudaStream *stream)
 {
     (void)self;
     if (stream->capture)
-        free_graph(stream->capture);
-    free(stream->touch);
-    free(stream);
+        disown(&stream->capture->owned);
+    disown(&stream->owned);
     return 0;
 }
 
@@ -299,10 +321,10 @@ static int sim_stream_wait(void *self, CudaStream *stream)
 
 static int sim_capture_begin(void *self, CudaStream *stream, int mode)
 {
-    (void)self, (void)mode;
+    (void)mode;
     if (stream->capture)
         return INVALID;
-    stream->capture = calloc(1, sizeof *stream->capture);
+    stream->capture = own(self, sizeof *stream->capture);
     return stream->capture ? 0 : NO_MEMORY;
 }
 
@@ -319,19 +341,23 @@ static int sim_capture_end(void *self, CudaStream *stream, CudaGraph **out)
 static int sim_graph_free(void *self, CudaGraph *graph)
 {
     (void)self;
-    free_graph(graph);
+    disown(&graph->owned);
     return 0;
 }
 
 // The graph that was captured moves into the one that is launched, and leaves an empty one.
 static int sim_exec_make(void *self, CudaExec **out, CudaGraph *graph, unsigned long long flags)
 {
-    (void)self, (void)flags;
-    CudaExec *exec = calloc(1, sizeof *exec);
+    (void)flags;
+    CudaExec *exec = own(self, sizeof *exec);
     if (!exec)
         return NO_MEMORY;
-    exec->graph = *graph;
-    *graph = (CudaGraph){0};
+    exec->owned.arena = graph->owned.arena;
+    exec->node = graph->node;
+    exec->n = graph->n;
+    arena_init(&graph->owned.arena);
+    graph->node = NULL;
+    graph->n = graph->capacity = 0;
     *out = exec;
     return 0;
 }
@@ -339,22 +365,21 @@ static int sim_exec_make(void *self, CudaExec **out, CudaGraph *graph, unsigned 
 static int sim_exec_free(void *self, CudaExec *exec)
 {
     (void)self;
-    arena_free(&exec->graph.arena);
-    free(exec);
+    disown(&exec->owned);
     return 0;
 }
 
 static int sim_event_make(void *self, CudaEvent **out, unsigned flags)
 {
-    (void)self, (void)flags;
-    *out = calloc(1, sizeof **out);
+    (void)flags;
+    *out = own(self, sizeof **out);
     return *out ? 0 : NO_MEMORY;
 }
 
 static int sim_event_free(void *self, CudaEvent *event)
 {
     (void)self;
-    free(event);
+    disown(&event->owned);
     return 0;
 }
 
@@ -446,14 +471,14 @@ static int add_work(SimDriver *s, CudaStream *stream, const WorkNode *n)
     if (!g)
         return do_work(s, n);
     WorkNode copy = *n;
-    copy.arg = arena_array(&g->arena, uint64_t, n->n_args + 1);
+    copy.arg = arena_array(&g->owned.arena, uint64_t, n->n_args + 1);
     for (size_t i = 0; i < n->n_args; i++)
         copy.arg[i] = n->arg[i];
     if (n->touch) {
-        copy.touch = arena_array(&g->arena, CudaTouch, n->n_touch + 1);
+        copy.touch = arena_array(&g->owned.arena, CudaTouch, n->n_touch + 1);
         memcpy(copy.touch, n->touch, n->n_touch * sizeof *n->touch);
     }
-    g->node = arena_grow(&g->arena, g->node, g->n, &g->capacity, sizeof *g->node);
+    g->node = arena_grow(&g->owned.arena, g->node, g->n, &g->capacity, sizeof *g->node);
     g->node[g->n++] = copy;
     return 0;
 }
@@ -461,12 +486,10 @@ static int add_work(SimDriver *s, CudaStream *stream, const WorkNode *n)
 static int sim_expect(void *self, CudaStream *stream, const char *line, const CudaTouch *touch, size_t n)
 {
     (void)self;
-    CudaTouch *copy = malloc((n + 1) * sizeof *copy);
-    if (!copy)
-        return NO_MEMORY;
-    memcpy(copy, touch, n * sizeof *copy);
-    free(stream->touch);
-    stream->touch = copy;
+    arena_free(&stream->owned.arena);
+    arena_init(&stream->owned.arena);
+    stream->touch = arena_array(&stream->owned.arena, CudaTouch, n + 1);
+    memcpy(stream->touch, touch, n * sizeof *touch);
     stream->n_touch = n;
     stream->has_touch = true;
     snprintf(stream->line, sizeof stream->line, "%s", line);
@@ -506,8 +529,8 @@ static int sim_launch_kernel(void *self, CudaFunction *function, unsigned grid_x
 static int sim_exec_launch(void *self, CudaExec *exec, CudaStream *stream)
 {
     int error = stream->capture ? INVALID : 0;
-    for (size_t i = 0; i < exec->graph.n && error == 0; i++)
-        error = do_work(self, &exec->graph.node[i]);
+    for (size_t i = 0; i < exec->n && error == 0; i++)
+        error = do_work(self, &exec->node[i]);
     return error;
 }
 
@@ -577,6 +600,8 @@ void sim_driver_close(SimDriver *s)
 {
     if (!s)
         return;
+    while (s->owned)
+        disown(s->owned);
     while (s->n_taken)
         sim_memory_free(s, s->taken[0].address);
     free(s->taken);

@@ -10,6 +10,7 @@
 #include "pool.h"
 #include "proc.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +323,22 @@ static size_t read_lines(Test *t, Line *line)
     return n;
 }
 
+// A model that nobody wrote sizes for is a complaint of a full run.
+static void check_all_have_lines(Test *t, const Line *line, size_t n)
+{
+    DIR *d = opendir(MIXC_TESTS "/../models");
+    for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
+        const size_t length = strlen(e->d_name);
+        bool has_line = length < 5 || strcmp(e->d_name + length - 4, ".mix") != 0;
+        for (size_t i = 0; i < n && !has_line; i++)
+            has_line = line[i].model && !strcmp(line[i].model, e->d_name);
+        if (!has_line)
+            fail(t, e->d_name, "tests/gpu/zoo.txt has no sizes for it");
+    }
+    if (d)
+        closedir(d);
+}
+
 static bool is_named(const char *model, int argc, char **argv)
 {
     for (int a = 1; a < argc; a++)
@@ -359,6 +376,8 @@ static int run(int argc, char **argv)
             check_model(&t, &line[i]);
             n_run++;
         }
+    if (is_full && !has_names)
+        check_all_have_lines(&t, line, n);
     printf("%d models on %s, %d complaints\n", n_run, t.device, t.n_failed);
     pool_close(t.pool);
     cuda_libraries_close(libraries);
