@@ -219,8 +219,9 @@ Status pool_open(int threads, Pool **out_pool, StatusText *why)
         int error = pthread_create(&worker[i].thread, NULL, worker_main, &worker[i]);
         if (error) {
             pool_close(pool);
-            return status_fail(why, STATUS_OUT_OF_MEMORY, "thread %d of %d could not be started: %s", i + 1,
-                               threads, strerror(error));
+            return status_fail(why, STATUS_OUT_OF_MEMORY, "thread %d of %d could not be started (%s): there is no memory for its "
+                               "stack, or too many threads run; --threads says how many are wanted", i + 1, threads,
+                               strerror(error));
         }
         pool->n_workers = i;
     }

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-enum { N_GRAPHS = 4000, N_EVALUATED = 400, N_MUTANTS = 20000 };
+enum { N_GRAPHS = 10000, N_EVALUATED = 400, N_MUTANTS = 20000 };
 
 static Graph *parse(Arena *arena, Diag *diag, const char *text, size_t n)
 {

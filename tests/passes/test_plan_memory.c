@@ -84,7 +84,7 @@ static void check_plan(const Program *p)
 static void random_programs_do_not_overlap(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 200; seed++) {
+    for (uint64_t seed = 1; seed <= 10000; seed++) {
         Arena arena = {0};
         Diag diag = diag_make(&arena, NULL);
         uint64_t s = seed;
