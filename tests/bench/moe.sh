@@ -6,4 +6,4 @@
 #   tests/bench/moe.sh [ROUNDS]        PYTHON=python3 with torch; MIXC=build/mixc
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-exec "${PYTHON:-python3}" tests/bench/moe_table.py --mixc "${MIXC:-build/mixc}" --rounds "${1:-3}"
+exec "${PYTHON:-python3}" tests/bench/moe_table.py --mixc "${MIXC:-build/mixc}" --rounds "${1:-2}"

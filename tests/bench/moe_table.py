@@ -14,12 +14,12 @@ SHAPES = [("coarse", 8, 2048, 2), ("medium", 64, 128, 8), ("fine", 256, 128, 8)]
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--mixc", default="build/mixc")
-parser.add_argument("--rounds", type=int, default=3)
+parser.add_argument("--rounds", type=int, default=2)
 args = parser.parse_args()
 threads = len(os.sched_getaffinity(0))
 with open("/proc/cpuinfo") as f:
     wide = " avx512f " in f.read()
-tuned = dict(os.environ, OMP_NUM_THREADS=str(threads), MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="17179869184")
+tuned = dict(os.environ, MALLOC_MMAP_MAX_="0", MALLOC_TRIM_THRESHOLD_="17179869184")
 if wide:
     tuned["OPENBLAS_CORETYPE"] = "SKYLAKEX"
 
@@ -32,12 +32,13 @@ def ours(size, mode, dtype="f32", *bindings):
     return told.get("wall_seconds", told["seconds"]), told["ceiling"]["flops"], told["ceiling"]["bytes"]
 
 
-def theirs(experts, hidden, choices, env, only=None):
-    """Milliseconds by formulation: forward, training."""
+def theirs(experts, hidden, choices, env, n_threads, only=None):
+    """Milliseconds by formulation: forward, training. With fewer threads than there are, its name says so."""
     command = [sys.executable, "tests/bench/moe_torch.py", "--experts", str(experts), "--hidden", str(hidden), "--choices",
-               str(choices), "--threads", str(threads)]
+               str(choices), "--threads", str(n_threads)]
     out = subprocess.run(command + (["--only", only] if only else []), check=True, capture_output=True, text=True, env=env).stdout
-    return {name: (float(a), float(b)) for name, a, b in (line.split() for line in out.splitlines())}
+    mark = "" if n_threads == threads else f"@{n_threads}"
+    return {name + mark: (float(a), float(b)) for name, a, b in (line.split() for line in out.splitlines())}
 
 
 def roof_ms(experts, hidden, choices, flops, rate, training):
@@ -54,9 +55,10 @@ def compare(size, experts, hidden, choices):
                 seconds, flops, rate = ours(size, mode, dtype)
                 mine.setdefault((dtype, mode), []).append(1e3 * seconds)
                 ceilings.append((flops, rate))
-        for name, times in theirs(experts, hidden, choices, tuned).items():
-            peers.setdefault(name, []).append(times)
-    library = theirs(experts, hidden, choices, dict(os.environ), "stacked")["stacked"]
+        for n in sorted({1, threads}):          # its second thread does not always help
+            for name, times in theirs(experts, hidden, choices, dict(tuned, OMP_NUM_THREADS=str(n)), n).items():
+                peers.setdefault(name, []).append(times)
+    library = theirs(experts, hidden, choices, dict(os.environ), threads, "stacked")["stacked"]
     flops, rate = (max(c[i] for c in ceilings) for i in (0, 1))
     print(f"\n{experts} experts of {hidden}, top {choices}")
     print(f"  {'':10} {'mixc':>9} {'roof':>9} {'share':>6}   {'best PyTorch':>24} {'ratio':>7}   {'library default':>16} {'ratio':>7}"
