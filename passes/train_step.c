@@ -36,6 +36,7 @@ typedef struct Step {
 typedef struct Trained {                    // one trained parameter
     const Param *param;
     ValueId      w, dw;
+    AxisId       experts;                   // it holds a parameter for each of these; 0: it is one
 } Trained;
 
 static ValueId num(Step *s, double value)                 { return graph_const(s->g, DTYPE_F32, value); }
@@ -51,10 +52,16 @@ static double own(double value, double otherwise)
     return isnan(value) ? otherwise : value;
 }
 
-static ValueId sum_of_squares(Step *s, ValueId x)
+// Over all axes but `each` (0: over all).
+static ValueId sum_of_squares(Step *s, ValueId x, AxisId each)
 {
-    Type type = s->g->node[x].type;
-    return graph_reduce(s->g, RED_SUM, mul(s, x, x), type.axis, type.n_axes);
+    const Type type = s->g->node[x].type;
+    AxisId axis[MAX_AXES];
+    size_t n = 0;
+    for (int i = 0; i < type.n_axes; i++)
+        if (type.axis[i] != each)
+            axis[n++] = type.axis[i];
+    return graph_reduce(s->g, RED_SUM, mul(s, x, x), axis, n);
 }
 
 static ValueId state(Step *s, const char *prefix, const char *name, Type type)
@@ -122,10 +129,12 @@ static ValueId sgd_direction(Step *s, const Trained *p, ValueId g)
     return s->t->nesterov != 0 ? add(s, scale(s, updated, mu), g) : updated;
 }
 
-// LAMB's trust ratio (You et al. 2020, algorithm 2, phi(z) = z): |w| / |u|, or 1 where either is 0.
-static ValueId trust_ratio(Step *s, ValueId w, ValueId u)
+// LAMB's trust ratio (You et al. 2020, algorithm 2, phi(z) = z): |w| / |u|, or 1 where either is 0. Each expert's part of a
+// parameter has its own.
+static ValueId trust_ratio(Step *s, const Trained *p, ValueId u)
 {
-    ValueId norm_w = root(s, sum_of_squares(s, w)), norm_u = root(s, sum_of_squares(s, u)), zero = num(s, 0);
+    ValueId norm_w = root(s, sum_of_squares(s, p->w, p->experts)), norm_u = root(s, sum_of_squares(s, u, p->experts));
+    ValueId zero = num(s, 0);
     ValueId both = mul(s, graph_binary(s->g, OP_LT, zero, norm_w), graph_binary(s->g, OP_LT, zero, norm_u));
     return graph_select(s->g, both, divide(s, norm_w, norm_u), num(s, 1));
 }
@@ -143,7 +152,7 @@ static void update(Step *s, const Trained *p, ValueId g)
         u = add(s, u, scale(s, p->w, decay));
     ValueId rate = peak == t->lr ? s->lr : scale(s, s->lr, peak / t->lr);
     if (t->optimizer == OPTIMIZER_LAMB && own(p->param->trust, t->trust) != 0)
-        rate = mul(s, rate, trust_ratio(s, p->w, u));
+        rate = mul(s, rate, trust_ratio(s, p, u));
     ValueId w = sub(s, p->w, mul(s, u, rate));
     next(s, p->w, w);
     if (s->ema_share) {
@@ -184,7 +193,7 @@ static ValueId global_norm(Step *s, const Trained *p, size_t n, Arena *scratch)
     ValueId *term = arena_array(scratch, ValueId, n);
     for (size_t i = 0; i < n; i++) {
         s->g->at = s->g->node[p[i].w].at;
-        term[i] = sum_of_squares(s, p[i].dw);
+        term[i] = sum_of_squares(s, p[i].dw, 0);
     }
     s->g->at = (Span){0};
     while (n > 1) {
@@ -265,6 +274,23 @@ static bool add_gradients(Step *s, ValueId loss, Trained *p, size_t *n, Arena *s
     return false;
 }
 
+// Which parameters hold one for each expert: those that a route takes by the expert.
+static void find_experts(const Graph *main, Trained *p, size_t n, Arena *scratch)
+{
+    AxisId *experts = arena_array(scratch, AxisId, main->n_nodes);
+    for (ValueId v = 1; v < main->n_nodes; v++) {
+        const Node *take = &main->node[v];
+        if (take->op != OP_TAKE || main->axis[take->attr[0].axis].kind != AXIS_EXPERT)
+            continue;
+        ValueId from = take->in[0];
+        while (main->node[from].op == OP_CAST)
+            from = main->node[from].in[0];
+        experts[from] = take->attr[0].axis;
+    }
+    for (size_t i = 0; i < n; i++)
+        p[i].experts = experts[p[i].w];
+}
+
 static void add_updates(Step *s, Trained *p, size_t n, Arena *scratch)
 {
     const TrainSpec *t = s->t;
@@ -313,6 +339,7 @@ static Graph *make_step(PassContext *ctx, const Module *m, const Graph *main)
             graph_output(g, main->output[i].role, main->output[i].name, main->output[i].value);
     Trained *p = arena_array(&scratch, Trained, m->n_params);
     size_t n = find_trained(m, main, &scratch, p), errors = ctx->diag->n_errors;
+    find_experts(main, p, n, &scratch);
     bool good = add_gradients(&s, loss, p, &n, &scratch);
     if (good)
         add_updates(&s, p, n, &scratch);

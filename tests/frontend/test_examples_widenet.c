@@ -192,6 +192,38 @@ static void lamb(void **state)
         }
 }
 
+// Every expert is a parameter of its own: the first moves as if it were alone, whatever the second one's norms are; the
+// router, which also holds E, is one.
+static void lamb_of_experts(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "mix 1\naxis B : batch = 2, D = 2, E : expert = 2\n"
+        "model M(x: [B,D], own: int[B]) -> y: [B,D], z: [B,E] {\n  param w[E,D], Wr[D,E]\n"
+        "  z = x @[D] Wr\n  y = route x by own to E experts gate one each t { yield t * w }\n}\n"
+        "data none { source = \"none\" }\n"
+        "train M on none {\n  loss = sum(y, over=B*D) + sum(z, over=B*E)\n"
+        "  optimizer = lamb(lr=0.01, eps=1e-6, decay=0.1)  batch = 2\n}\n";
+    for (size_t d = 0; d < 2; d++) {
+        Example e;
+        example_open(&e, device[d], text, &(ExampleOptions){.build = {.mode = MODE_TRAIN, .with_loss = true}, .train = true});
+        example_set(&e, BUFFER_INPUT, "x", (const double[]){.1, .2, -7, 30}, 4);
+        example_set(&e, BUFFER_INPUT, "own", (const double[]){0, 1}, 2);
+        example_set(&e, BUFFER_PARAM, "M.w", (const double[]){3, 4, -50, .5}, 4);
+        example_set(&e, BUFFER_PARAM, "M.Wr", (const double[]){3, 0, 0, 4}, 4);
+        example_must(&e, net_write_float(e.net, "lr", 0.01, &e.why) == STATUS_OK);
+        example_run(&e);
+        example_near("expert 0", example_get(&e, BUFFER_PARAM, "M.w"), (const double[]){2.96597752, 3.96336026}, 2, 3e-7);
+        // The router's directions: (-1 + 0.3, -1, 1, 1 + 0.4), their norm against that of (3, 0, 0, 4).
+        const double u[4] = {-.7, -1, 1, 1.4}, w[4] = {3, 0, 0, 4}, ratio = 5 / sqrt(.49 + 1 + 1 + 1.96);
+        double want[4];
+        for (int i = 0; i < 4; i++)
+            want[i] = w[i] - 0.01 * ratio * u[i];
+        example_near("router", example_get(&e, BUFFER_PARAM, "M.Wr"), want, 4, 1e-6);
+        example_close(&e);
+    }
+}
+
 // ---- a whole small WideNet ----
 
 static int whole(int c, int i, int j)
@@ -311,6 +343,7 @@ int main(void)
         cmocka_unit_test(balance_of_vmoe),
         cmocka_unit_test(scalars),
         cmocka_unit_test(lamb),
+        cmocka_unit_test(lamb_of_experts),
         cmocka_unit_test(whole_widenet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
