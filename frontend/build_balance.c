@@ -109,14 +109,16 @@ static ValueId share(Build *b, const Stats *s, bool first_only)
         ValueId hot = mul(b, s->r->chosen_by, scalar(b, size_of(b, &s->r->pool) / all));
         return graph_unary(b->g, OP_STOP, sum(b, mul(b, hot, s->w), &s->pool));
     }
-    ValueId hot = one_hot(b, s->r);
-    AxisList choice = one_axis(s->r->choice);
-    double k = size_of(b, &choice);
+    AxisList choice = one_axis(s->r->choice), over = s->pool;
+    ValueId chosen = s->r->chosen, all;
     if (choice.n && first_only)
-        hot = graph_at(b->g, hot, s->r->choice, 0);
+        chosen = graph_at(b->g, chosen, s->r->choice, 0);
     else if (choice.n)
-        hot = mul(b, sum(b, hot, &choice), scalar(b, 1 / k));
-    return graph_unary(b->g, OP_STOP, sum(b, mul(b, hot, s->w), &s->pool));
+        axes_add(&over, s->r->choice);
+    // Counted by index: the matrix of who is where has tokens x choices x experts elements.
+    const Type type = b->g->node[chosen].type;
+    all = graph_put_add(b->g, spread(b, graph_unary(b->g, OP_STOP, s->w), type.axis, type.n_axes), chosen, over.id, over.n, s->r->experts);
+    return graph_unary(b->g, OP_STOP, first_only ? all : mul(b, all, scalar(b, 1 / size_of(b, &choice))));
 }
 
 // E * sum over e of f*P (Fedus et al. 2021, equation 4; with K choices as WideNet's code has it), f of the first choices
@@ -227,7 +229,7 @@ static ValueId count_all(Build *b, ValueId x)
 }
 
 // load [E]: choices of each expert before any is dropped; choices, dropped: how many; entropy: mean over tokens of that of
-// prob, in nats; bad: scores that are no finite numbers. Counts are exact below 2^24.
+// prob, in nats; bad: tokens with a score that is no finite number. Counts are exact below 2^24.
 void routing_stats(Build *b, Routing *r)
 {
     Graph *g = b->g;
@@ -251,10 +253,14 @@ void routing_stats(Build *b, Routing *r)
     }
     if (!r->score)
         return;
-    ValueId own = graph_unary(g, OP_NEG, sum(b, x_log_x(b, graph_unary(g, OP_STOP, r->prob)), &experts));
+    // log z - sum of p (s - max): one logarithm a token. Where p is 0 a score may be minus infinity.
+    ValueId score = graph_unary(g, OP_STOP, r->score), p = graph_unary(g, OP_STOP, r->prob);
+    ValueId max = graph_unary(g, OP_STOP, graph_reduce(g, RED_MAX, r->score, experts.id, 1));
+    ValueId less = graph_binary(g, OP_SUB, score, max), z = sum(b, graph_map(g, ACT_EXP, less), &experts);
+    ValueId part = sum(b, mul(b, p, graph_select(g, graph_binary(g, OP_LT, scalar(b, 0), p), less, scalar(b, 0))), &experts);
+    ValueId own = graph_binary(g, OP_SUB, graph_map(g, ACT_LOG, z), part), zero = mul(b, own, scalar(b, 0));
     add_stat(b, "entropy", mul(b, count_all(b, own), scalar(b, 1 / fmax(1, size_of(b, &r->token)))));
-    ValueId same = mul(b, graph_unary(g, OP_STOP, r->score), scalar(b, 0));       // 0, or not a number
-    add_stat(b, "bad", count_all(b, graph_binary(g, OP_NE, same, same)));
+    add_stat(b, "bad", count_all(b, graph_binary(g, OP_NE, zero, zero)));
 }
 
 // The place of each choice at its expert, -1: none. Without a capacity places are counted in the order of tokens.

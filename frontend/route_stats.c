@@ -59,10 +59,9 @@ Status route_stats_check(const Module *m, Net *net, StatusText *why)
         const long long tokens = (long long)(info->pool_tokens * info->n_pools);
         if (stat[i].bad > 0)
             status = status_fail(why, STATUS_NUMERIC,
-                                 "%s: the route of `%s` got %.0f score%s that %s not finite (of %lld tokens and %lld experts), so it cannot "
-                                 "choose\nhelp: look at what the scores are made of: weights, inputs, or a layer before this one",
-                                 info->place, info->layer, stat[i].bad, stat[i].bad == 1 ? "" : "s", stat[i].bad == 1 ? "is" : "are",
-                                 tokens, (long long)info->n_experts);
+                                 "%s: the route of `%s` got scores that are not finite for %.0f of %lld tokens, so it cannot choose\n"
+                                 "help: look at what the scores are made of: weights, inputs, or a layer before this one",
+                                 info->place, info->layer, stat[i].bad, tokens);
         else if (info->fails && stat[i].dropped > 0)
             status = status_fail(why, STATUS_NUMERIC,
                                  "%s: %.0f of %.0f choices of the route of `%s` found no place: %lld at each of %lld experts in a pool of "

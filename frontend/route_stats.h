@@ -10,7 +10,7 @@ typedef struct RouteStat {
     const double    *load;                  // [info->n_experts] choices of each expert, before any is dropped
     double           choices, dropped;      // how many there were, and how many found no place
     double           entropy;               // of the router, in nats, mean over tokens; NaN: there are no scores
-    double           bad;                   // scores that are no finite numbers
+    double           bad;                   // tokens with a score that is no finite number
     int64_t          n_dead;                // experts that nobody chose
 } RouteStat;
 
