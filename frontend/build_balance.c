@@ -101,6 +101,14 @@ static ValueId chosen_field(Build *b, const Routing *r)
     return choice.n ? graph_reduce(b->g, RED_MAX, one_hot(b, r), choice.id, 1) : one_hot(b, r);
 }
 
+// The weights of the choices at each expert, summed.
+static ValueId count_choices(Build *b, const Routing *r, ValueId chosen, ValueId weight, const AxisList *over)
+{
+    const Type type = b->g->node[chosen].type;
+    ValueId each = spread(b, graph_unary(b->g, OP_STOP, weight), type.axis, type.n_axes);
+    return graph_put_add(b->g, each, chosen, over->id, over->n, r->experts);
+}
+
 // Share of the choices (or of the first ones only) that name each expert.
 static ValueId share(Build *b, const Stats *s, bool first_only)
 {
@@ -116,8 +124,7 @@ static ValueId share(Build *b, const Stats *s, bool first_only)
     else if (choice.n)
         axes_add(&over, s->r->choice);
     // Counted by index: the matrix of who is where has tokens x choices x experts elements.
-    const Type type = b->g->node[chosen].type;
-    all = graph_put_add(b->g, spread(b, graph_unary(b->g, OP_STOP, s->w), type.axis, type.n_axes), chosen, over.id, over.n, s->r->experts);
+    all = s->r->where ? count_choices(b, s->r, chosen, s->w, &over) : mul(b, count_choices(b, s->r, chosen, scalar(b, 1), &over), s->w);
     return graph_unary(b->g, OP_STOP, first_only ? all : mul(b, all, scalar(b, 1 / size_of(b, &choice))));
 }
 
@@ -243,9 +250,7 @@ void routing_stats(Build *b, Routing *r)
         AxisList over = r->token;
         if (choice.n)
             axes_add(&over, r->choice);
-        const Type *type = &g->node[r->chosen].type;
-        ValueId one = graph_expand(g, scalar(b, 1), type->axis, type->n_axes);
-        add_stat(b, "load", graph_put_add(g, one, r->chosen, over.id, over.n, r->experts));
+        add_stat(b, "load", count_choices(b, r, r->chosen, scalar(b, 1), &over));
         if (r->kept) {
             ValueId routed = graph_binary(g, OP_LE, graph_const(g, DTYPE_I32, 0), r->chosen);
             add_stat(b, "dropped", count_all(b, graph_binary(g, OP_SUB, routed, mul(b, routed, r->kept))));
