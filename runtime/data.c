@@ -134,6 +134,10 @@ static Status find_files(Dataset *d, const char *pattern, const char ***out_path
         (*out_path)[(*out_n)++] = arena_strdup(d->arena, found.gl_pathv[i]);
     }
     globfree(&found);
+    if (r == GLOB_NOSPACE)
+        return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory to list the data files '%s'", pattern);
+    if (r == GLOB_ABORTED)
+        return status_fail(why, STATUS_IO, "the folder of the data '%s' cannot be read", pattern);
     if (*out_n == 0)
         return status_fail(why, STATUS_IO, "no data file is called '%s'", pattern);
     qsort(*out_path, *out_n, sizeof **out_path, compare_paths);
