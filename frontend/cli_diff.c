@@ -1,11 +1,13 @@
-// mixc diff: two files of tensors, tensor by tensor, and where they first part.
-#include "cli.h"
+// mixc diff: two files of tensors, tensor by tensor, and where they first part. Dumps and runs: cli_diff_text.c.
+#include "cli_diff.h"
 
 #include "safetensors.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct DiffRow {
     const char *name;
@@ -152,22 +154,49 @@ static int compare_all(Cli *cli, const Safetensors *a, const Safetensors *b, dou
     return first ? status_exit_code(STATUS_NUMERIC) : 0;
 }
 
-int cli_diff(Cli *cli)
+int diff_tensors(Cli *cli, const char *path_a, const char *path_b, double tolerance)
 {
-    double tolerance = 1e-5;
-    if (cli->n_files != 2)
-        return cli_usage(cli, "two files are compared");
-    if (!cli_double(cli, OPT_TOLERANCE, &tolerance))
-        return status_exit_code(STATUS_BAD_USAGE);
     Safetensors a, b;
     StatusText why = {0};
-    Status status = st_open(&cli->arena, cli->file[0], &a, &why);
+    Status status = st_open(&cli->arena, path_a, &a, &why);
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
-    status = st_open(&cli->arena, cli->file[1], &b, &why);
+    status = st_open(&cli->arena, path_b, &b, &why);
     int code = status == STATUS_OK ? compare_all(cli, &a, &b, tolerance) : cli_fail(cli, status, &why);
     st_close(&a);
     if (status == STATUS_OK)
         st_close(&b);
     return code;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static bool is_run(Cli *cli, const char *path)
+{
+    return is_folder(path) && access(arena_printf(&cli->arena, "%s/log.jsonl", path), F_OK) == 0;
+}
+
+static bool is_dump(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return is_folder(path) || (dot && !strcmp(dot, ".ir"));
+}
+
+int cli_diff(Cli *cli)
+{
+    double tolerance = 1e-5;
+    if (cli->n_files != 2)
+        return cli_usage(cli, "two files are compared, or two folders");
+    if (!cli_double(cli, OPT_TOLERANCE, &tolerance))
+        return status_exit_code(STATUS_BAD_USAGE);
+    const char *a = cli->file[0], *b = cli->file[1];
+    if (is_run(cli, a) && is_run(cli, b))
+        return diff_runs(cli, a, b, tolerance);
+    if (is_dump(a) && is_dump(b) && is_folder(a) == is_folder(b))
+        return diff_dumps(cli, a, b);
+    return diff_tensors(cli, a, b, tolerance);
 }
