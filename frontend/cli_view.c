@@ -74,7 +74,7 @@ static int view_model(Cli *cli, CliModel *model, const char *path)
     int64_t steps = steps_wanted(p);
     if (!cli_int(cli, OPT_STEPS, 0, 1000000, &steps))
         return status_exit_code(STATUS_BAD_USAGE);
-    ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p, .file = watch.file,
+    ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p, .module = model->module, .file = watch.file,
                      .title = arena_printf(&cli->arena, "%s%s%s", path, size ? ", size " : "", size ? size : ""),
                      .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], cli->device,
                                            engine_target(model->engine)->threads)};

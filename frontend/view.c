@@ -2,6 +2,7 @@
 #include "view.h"
 
 #include "plan_memory.h"
+#include "route_plan.h"
 #include "view_files.h"
 
 #include <stdlib.h>
@@ -299,7 +300,9 @@ void view_html(const ViewPage *page, Text *out)
     text_printf(&json, ",\n\"measured\":%s,\n", page->seconds ? "true" : "false");
     put_memory(page, &arena, &json);
     text_add(&json, ",\n\"plan\":");
-    plan_print_json(page->program, page->sources, NULL, &json);
+    Text routes = text_make(&arena);
+    route_plan_json(page->module, page->program, &routes);
+    plan_print_json(page->program, page->sources, text_str(&routes), &json);
     text_add(&json, "}\n");
     put_template(page, &json, &arena, out);
     arena_free(&arena);

@@ -23,6 +23,7 @@ typedef struct ViewPage {
     const Sources *sources;
     uint32_t      file;                     // the model's own source
     const ViewStage *stage; size_t n_stages;
+    const Module *module;                   // as built: its routes
     const Program *program;                 // planned
     const double *seconds;                  // [n_launches] least time of each; NULL: not measured
 } ViewPage;

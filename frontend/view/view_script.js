@@ -255,22 +255,35 @@ function memoryView(data) {
   }), {num: [3, 4, 5, 6], onRow: (i) => tell(order[i])});
 }
 
-// ---- routing: what `mixc plan --json` says, as it is
+// ---- routing: the capacity table, and what other capacities would drop
+const percent = (x) => x === 0 ? "0" : x < .001 ? "< 0.1 %" : (100*x).toFixed(1) + " %";
+
 function routingView(data) {
-  const routes = data.plan.routes || [];
+  const routes = data.plan.routes || [], seen = new Set();
   if (!routes.length) return;
   $("tab-routing").hidden = false;
+  const all = make("table");
+  $("routes").append(all);
+  table(all, ["layer", "line", "experts", "top", "pool", "tokens", "capacity", "rows each", "memory", "expected drop"], routes.map((r) =>
+    [r.layer, r.place.split(":")[1], r.experts, r.choices, r.pool, r.pool_tokens, r.experts_choose ? "experts choose" : r.dropless ? "dropless" : r.capacity,
+     r.rows, mib(r.bytes), percent(r.expected_drop)]), {num: [1, 2, 3, 5, 6, 7, 8, 9]});
   for (const r of routes) {
-    const rows = Object.entries(r).filter(([, v]) => !Array.isArray(v) && typeof v !== "object");
-    const facts = make("table");
-    $("routes").append(make("h2", r.layer || r.name || "route"), facts);
-    table(facts, ["", ""], rows.map(([k, v]) => [k.replaceAll("_", " "), String(v)]));
-    for (const [k, list] of Object.entries(r).filter(([, v]) => Array.isArray(v) && v.length && typeof v[0] === "object")) {
-      const t = make("table"), heads = Object.keys(list[0]);
-      $("routes").append(make("h2", k.replaceAll("_", " ")), t);
-      table(t, heads.map((h) => h.replaceAll("_", " ")), list.map((row) => heads.map((h) => String(row[h]))));
-    }
+    const key = [r.experts, r.choices, r.pool_tokens].join();
+    if (seen.has(key) || !r.what_if.length) continue;
+    seen.add(key);
+    $("routes").append(make("h2", "What if: " + r.experts + " experts, top " + r.choices + ", pools of " + r.pool_tokens + " tokens"));
+    const t = make("table");
+    $("routes").append(t);
+    table(t, ["capacity", "rows each", "of dropless", "expected drop", ""], r.what_if.map((w) =>
+      [w.dropless ? "dropless" : w.capacity, w.rows, (100*w.rows/r.pool_tokens).toFixed(0) + " %", percent(w.expected_drop), ""]), {num: [1, 2, 3]});
+    const most = Math.max(...r.what_if.map((w) => w.expected_drop));
+    r.what_if.forEach((w, i) => {
+      const bar = make("span", undefined, "bar-of");
+      bar.style.width = (most ? 9*w.expected_drop/most : 0) + "rem";
+      t.rows[i + 1].cells[4].append(bar);
+    });
   }
+  $("routes").append(make("p", "Drops are of the choices, if all experts were chosen equally often; an uneven router drops more.", "facts"));
 }
 
 // ---- time

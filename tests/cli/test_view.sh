@@ -9,7 +9,8 @@ expect 0 "$MIXC" view "$models/gpt.mix" --mode eval --steps 0 -o eval.html
 expect 0 "$MIXC" dump "$models/gpt.mix" --mode eval --after all -o ir
 time -p "$MIXC" view "$models/gpt.mix" --size gpt2 -o gpt2.html 2>err || complain "no view of GPT-2"
 [ "$(stat -c %s gpt2.html)" -lt 5000000 ] || complain "the page of GPT-2 small has $(stat -c %s gpt2.html) bytes"
-for page in tiny eval gpt2; do
+expect 0 "$MIXC" view "$models/switch.mix" --size tiny --steps 0 -o switch.html
+for page in tiny eval gpt2 switch; do
     grep -qE '(src|href)=|https?://|@import|url\(' $page.html && complain "$page.html refers to something outside"
 done
 
@@ -26,6 +27,8 @@ for f in files:
     name = re.sub(r".*/\d+-", "", f)[:-3]
     assert open(f).read().split("module {\n")[0] == by_name[name], name
 assert not d["measured"] and all(s["ms"] >= 0 for s in d["stages"])
+r = data("switch.html")["plan"]["routes"]
+assert r and all(x["what_if"] and x["rows"] > 0 for x in r)
 t = data("tiny.html")
 assert t["measured"] and sum(l[2] for l in t["memory"]["launches"]) > 0
 assert any(any(s["at"]) for s in t["stages"])
@@ -37,7 +40,7 @@ PY
 
 browser=$(command -v chromium || command -v chromium-browser || true)
 if [ -n "$browser" ]; then
-    for page in tiny gpt2; do
+    for page in tiny gpt2 switch; do
         timeout 120 "$browser" --headless=new --no-sandbox --disable-gpu --virtual-time-budget=20000 --enable-logging=stderr \
             --user-data-dir="$tmp/browser" --dump-dom "file://$tmp/$page.html#memory" >dom 2>log
         says dom 'data-ready="yes"'
