@@ -265,7 +265,7 @@ function routingView(data) {
   const all = make("table");
   $("routes").append(all);
   table(all, ["layer", "line", "experts", "top", "pool", "tokens", "capacity", "rows each", "memory", "expected drop"], routes.map((r) =>
-    [r.layer, r.place.split(":")[1], r.experts, r.choices, r.pool, r.pool_tokens, r.experts_choose ? "experts choose" : r.dropless ? "dropless" : r.capacity,
+    [r.layer, r.place.split(":")[1], r.experts, r.choices, r.pool, r.pool_tokens, r.experts_choose ? "experts choose" : r.dropless ? "dropless" : (r.rows*r.experts/(r.pool_tokens*r.choices || 1)).toFixed(2),
      r.rows, mib(r.bytes), percent(r.expected_drop)]), {num: [1, 2, 3, 5, 6, 7, 8, 9]});
   for (const r of routes) {
     const key = [r.experts, r.choices, r.pool_tokens].join();
