@@ -106,6 +106,30 @@ static void update(void **state)
     check_graph(update_text, 5e-6);
 }
 
+// Other vector lengths than the machine's: the text is the same for any.
+static void lanes(void **state)
+{
+    (void)state;
+    static const int length[] = {4, 8, 16};
+    Device *d = open_device(2);
+    Arena arena = {0};
+    for (size_t i = 0; i < 3; i++) {
+        Ran r;
+        uint64_t bits = 1;
+        StatusText why = {0};
+        LoadedProgram *l = NULL;
+        compile_graph(&r, layer_text(&arena, (Size){63, 2, 5, 33, 47}, some_dropped), length[i]);
+        assert_int_equal(device_cpu.load(d, r.program, &l, &why), STATUS_OK);
+        write_leaves(&r, l);
+        assert_int_equal(device_cpu.run(l, &why), STATUS_OK);
+        assert_true(compare_outputs(&r, l, &bits) <= 5e-6);
+        device_cpu.unload(l);
+        arena_free(&r.arena);
+    }
+    device_cpu.close(d);
+    arena_free(&arena);
+}
+
 // bf16: rows and matrices are rounded to pairs of terms where the machine multiplies such; sums stay in float32. Odd numbers of
 // terms, rows and columns; a group with one row. The evaluator sums the same rounded operands exactly.
 static void bf16(void **state)
@@ -134,6 +158,7 @@ int main(void)
         cmocka_unit_test(family),
         cmocka_unit_test(paired),
         cmocka_unit_test(update),
+        cmocka_unit_test(lanes),
         cmocka_unit_test(bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
