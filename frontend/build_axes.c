@@ -337,7 +337,9 @@ static bool whole_size(Build *b, const char *name, AxisKind kind, const Expr *fr
         below--;
     while (whole % above && above - from_size < FAR)
         above++;
-    if (whole % below == 0 && whole % above == 0)
+    if (below == above)
+        diag_help(b->diag, "a size of %s that divides %lld: %lld", source_text(b, from->b->at), (long long)whole, (long long)below);
+    else if (whole % below == 0 && whole % above == 0)
         diag_help(b->diag, "sizes of %s near %lld that divide %lld: %lld, %lld", source_text(b, from->b->at),
                   (long long)by, (long long)whole, (long long)below, (long long)above);
     return false;

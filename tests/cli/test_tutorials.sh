@@ -1,4 +1,5 @@
-# The tutorials run as they are written, with a text made here and few steps. Their fences say what a block is:
+# Tutorials that say "every block runs" run as they are written, with a text made here and few steps. Their fences say
+# what a block is:
 #   ```mix FILE                            a file
 #   ```mix FILE replaces LAYER [in BASE]   BASE (the tutorial's first file, unless said) with another layer of that name
 #   ```sh                                  commands, one a line; ```sh fails: the command fails and prints the indented text below
@@ -43,7 +44,7 @@ split_page() {
 }
 
 n=0
-for page in "$MIXC_TESTS"/../docs/tutorials/*.md; do
+for page in $(grep -l '<!-- every block runs' "$MIXC_TESTS"/../docs/tutorials/*.md); do
     name=$(basename "$page") first=
     rm -f part*
     split_page "$page"
