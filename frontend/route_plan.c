@@ -25,12 +25,18 @@ static bool is_below(const char *layer, const char *of)
     return layer && strncmp(layer, of, n) == 0 && (layer[n] == 0 || layer[n] == '.');
 }
 
-static bool holds_choices(const Buffer *b, const char *axis)
+static bool holds(const Buffer *b, const char *axis)
 {
     for (size_t i = 0; i < b->n_axes; i++)
         if (strcmp(b->axis[i], axis) == 0)
             return true;
     return false;
+}
+
+// Where whole numbers name one expert a token, no axis counts choices: then it is what the route's text makes for tokens.
+static bool is_of_choices(const Buffer *b, const RouteInfo *info, Span made_at)
+{
+    return info->choice_axis ? holds(b, info->choice_axis) : is_inside(info, made_at) && b->n_axes > 0 && !holds(b, info->experts);
 }
 
 // The launch that first names each buffer: the one that makes it.
@@ -51,11 +57,13 @@ static size_t bytes_of(const Module *m, const Program *p, const uint32_t *maker,
     size_t bytes = 0, uses = 0;
     for (size_t i = 0; i < m->n_routes; i++)
         uses += same_use(&m->route[i], info);
-    for (uint32_t b = 1; info->choice_axis && b < p->n_buffers; b++) {
+    for (uint32_t b = 1; b < p->n_buffers; b++) {
         const Buffer *buffer = &p->buffer[b];
-        if (buffer->kind != BUFFER_TEMP || buffer->same_as || !maker[b] || !holds_choices(buffer, info->choice_axis))
+        if (buffer->kind != BUFFER_TEMP || buffer->same_as || !maker[b])
             continue;
         const Launch *l = &p->launch[maker[b] - 1];
+        if (!is_of_choices(buffer, info, l->at))
+            continue;
         bool others = false;
         for (size_t i = 0; i < m->n_routes; i++)
             others |= !same_use(&m->route[i], info) && is_inside(&m->route[i], l->at);
