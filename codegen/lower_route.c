@@ -135,7 +135,9 @@ static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
     if (!k)
         return;
     scope_line(s, "float %s[%lld];", best, k);
-    scope_line(s, "int %s[%lld], %s = 0;", which, k, have);
+    // volatile: gcc 12 (-O2, AVX-512) turns the copy of a long list into a call, and crashed in it for 12.
+    scope_line(s, "%sint %s[%lld];", k > 8 ? "volatile " : "", which, k);
+    scope_line(s, "int %s = 0;", have);
     Ix index;
     Scope *each = scope_loop(E, s, loop_hint(E, axis), 0, graph_size(E->g, axis), 1, &index);
     env_set(env, axis, index);

@@ -26,6 +26,9 @@ static const char *const cases[] = {
     " %10 = put_add %9, %8 {over = [S], to = R}\n"
     " %11 = arg \"i\" : int[B,T,S]\n %12 = const {value = 1} : int[]\n %13 = sub %11, %12\n"
     " %14 = put_add %9, %13 {over = [S], to = R}\n result \"a\" = %10\n result \"b\" = %14\n}\n",
+    // many choices: compilers have copied these wrongly
+    "graph @main\naxis T : time = 33, E : expert = 16, K = 12, Q = 16\n{\n %1 = arg \"x\" : f32[T,E]\n"
+    " %2 = topk %1 {axis = E, to = K}\n %3 = topk %1 {axis = E, to = Q}\n result \"a\" = %2\n result \"b\" = %3\n}\n",
     // where the index is none the value is 0, though sigmoid(0) is not, and 0/0 is not
     "graph @main\n" FEW "{\n %1 = arg \"x\" : f32[B,T,E]\n %2 = map %1 {f = exp}\n %3 = reduce %2 {f = sum, over = [E]}\n"
     " %4 = div %2, %3\n %5 = arg \"i\" : int[B,T,K]\n %6 = const {value = 1} : int[]\n %7 = sub %5, %6\n"
