@@ -76,7 +76,7 @@ else
 fi
 phase peers python3 "$here/gpu_torch.py"
 phase steps bash "$here/test_steps_gpu.sh"
-for model in $(sed -n 's/^\(\* \)\{0,1\}\(= \)\{0,1\}\([a-z0-9_]*\.mix\).*/\3/p' "$here/zoo.txt" | sort -u); do
+for model in $(grep -v '^#' "$here/zoo.txt" | grep -oE '[a-z0-9_]+\.mix' | sort -u); do
     phase "zoo_$model" "$build/tests/test_zoo_gpu" --device $on "$model"
 done
 

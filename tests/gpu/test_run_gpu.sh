@@ -11,7 +11,7 @@ mkdir -m 700 "$MIXC_CACHE_DIR"
 bad=0
 complain() { echo "FAIL: $*"; bad=1; }
 mkdir "$work/state"
-for name in products gpt peers steps $(sed -n 's/^\(\* \)\{0,1\}\(= \)\{0,1\}\([a-z0-9_]*\.mix\).*/zoo_\3/p' "$tests/gpu/zoo.txt" | sort -u); do
+for name in products gpt peers steps $(grep -v '^#' "$tests/gpu/zoo.txt" | grep -oE '[a-z0-9_]+\.mix' | sort -u | sed 's/^/zoo_/'); do
     echo "| $name | done |" > "$work/state/$name.txt"
     echo 0 > "$work/state/$name.code"
 done

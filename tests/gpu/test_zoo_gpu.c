@@ -31,6 +31,7 @@ typedef struct Line {
     Binding     binding[MOST_BINDINGS];
     size_t      n_bindings;
     bool        in_sample, is_whole;        // is_whole: leaves are small whole numbers, and nothing may differ
+    double      bound;                      // of its own; 0: that of all
 } Line;
 
 typedef struct Test {
@@ -266,7 +267,7 @@ static void check_model(Test *t, const Line *line)
     Loaded got = {0}, want = {0};
     StatusText why = {0};
     const double begin = proc_now_s();
-    const double most = line->is_whole ? 0 : bound;
+    const double most = line->is_whole ? 0 : line->bound > 0 ? line->bound : bound;
     double loaded = begin, compiled = begin, ran = begin, error = 0;
     const char *worst = "";
     Status status = load(t, line, t->device, &got, &why);
@@ -312,6 +313,8 @@ static size_t read_lines(Test *t, Line *line)
                 line[i].in_sample = true;
             else if (!strcmp(word, "="))
                 line[i].is_whole = true;
+            else if (*word == '~')
+                line[i].bound = strtod(word + 1, NULL);
             else if (!equals)
                 line[i].model = word;
             else if (line[i].n_bindings < MOST_BINDINGS) {
