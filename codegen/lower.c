@@ -72,6 +72,15 @@ static const char *const c_type[DTYPE_COUNT] = {
 #undef DTYPE
 };
 
+static bool holds_name(const char *text, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *s = strstr(text, name); s; s = strstr(s + 1, name))
+        if ((s == text || !strchr(NAME_LETTERS, s[-1])) && (!s[n] || !strchr(NAME_LETTERS, s[n])))
+            return true;
+    return false;
+}
+
 static const char *c_function(Lower *L, const LowerText *t, const char *name)
 {
     const Emitter *E = t->c;
@@ -79,8 +88,9 @@ static const char *c_function(Lower *L, const LowerText *t, const char *name)
     add_comment(t->comment, &out);
     text_printf(&out, "void %s(void *const *p, long begin, long end, void *scratch)\n{\n", name);
     for (size_t i = 0; i < E->n_params; i++)
-        text_printf(&out, "    %s%s *%s = p[%zu];\n", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
-                    E->param[i].name, i);
+        if (holds_name(text_str(&E->top->text), E->param[i].name))
+            text_printf(&out, "    %s%s *%s = p[%zu];\n", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
+                        E->param[i].name, i);
     if (!t->uses_scratch)
         text_add(&out, "    (void)scratch;\n");
     text_add(&out, text_str(&E->top->text));
@@ -119,15 +129,6 @@ static uint32_t find_same(Lower *L, const LowerText *t)
         if (p->kernel[k].n_params == t->c->n_params && strcmp(p->kernel[k].text, c_function(L, t, p->kernel[k].name)) == 0)
             return k;
     return 0;
-}
-
-static bool holds_name(const char *text, const char *name)
-{
-    const size_t n = strlen(name);
-    for (const char *s = strstr(text, name); s; s = strstr(s + 1, name))
-        if ((s == text || !strchr(NAME_LETTERS, s[-1])) && (!s[n] || !strchr(NAME_LETTERS, s[n])))
-            return true;
-    return false;
 }
 
 void lower_launch(Lower *L, const LowerText *t)

@@ -342,6 +342,8 @@ static Item open_item(Emitter *E, const Fft *f, const Space *space, Scope *s, Ix
     Item item = {.E = E, .f = f, .space = space, .span = {.hint = "lane"}};
     item.tw = emit_workspace(E, f->twiddles, "twiddles", DTYPE_F32, false);
     loop_block(E, s, group, E->vl, f->lanes, &item.span);
+    if (f->lanes % E->vl == 0)
+        scope_line(s, "(void)%s;", item.span.last);
     return item;
 }
 

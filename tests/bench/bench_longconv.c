@@ -2,9 +2,10 @@
 // by rows (gate, transform, spectrum, transform, skip and gate while a row is in the cache), taking turns in one process.
 // A benchmark, not a test; tests/bench/longconv.sh runs it beside PyTorch.
 //
-//     bench_longconv B T [ROUNDS]       prints "ours forward", "ours forward and gradients", "FFTW forward" in milliseconds
+//     bench_longconv B T [ROUNDS [processor]]       prints "ours forward", "ours forward and gradients", "FFTW forward" in milliseconds
 //
-// FFTW plans with FFTW_MEASURE, one thread for each half of the rows; its rows are [B, C, T], contiguous, its best case.
+// With "processor": one thread, processor time, for a machine that is busy with other work. FFTW plans with FFTW_MEASURE; its
+// rows are [B, C, T], contiguous, its best case, and each thread takes a share of them.
 #include "engine.h"
 #include "grad.h"
 
@@ -27,10 +28,10 @@ static const char model[] =
     "  y = (fftconv(x, k, over=T) + skip*x) * w\n"
     "}\n";
 
-static double now_ms(void)
+static double now_ms(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
 }
 
@@ -112,17 +113,17 @@ static void make_fftw(Fftw *f, long B, long T, int threads)
     }
 }
 
-static double run_fftw(Fftw *f)
+static double run_fftw(Fftw *f, clockid_t clock)
 {
     pthread_t thread[MOST_THREADS];
-    const double begin = now_ms();
+    const double begin = now_ms(clock);
     for (int i = 1; i < f->threads; i++)
         if (pthread_create(&thread[i], NULL, run_rows, &f->part[i]))
             fail("no thread");
     run_rows(&f->part[0]);
     for (int i = 1; i < f->threads; i++)
         pthread_join(thread[i], NULL);
-    return now_ms() - begin;
+    return now_ms(clock) - begin;
 }
 
 // --- ours
@@ -160,13 +161,13 @@ static void make_ours(Ours *o, Engine *engine, const char *B, const char *T, boo
     }
 }
 
-static double run_ours(Ours *o)
+static double run_ours(Ours *o, clockid_t clock)
 {
     StatusText why = {0};
-    const double begin = now_ms();
+    const double begin = now_ms(clock);
     if (net_run(o->net, &why) != STATUS_OK)
         fail(why.text);
-    return now_ms() - begin;
+    return now_ms(clock) - begin;
 }
 
 static int by_value(const void *a, const void *b)
@@ -178,9 +179,11 @@ static int by_value(const void *a, const void *b)
 int main(int argc, char **argv)
 {
     if (argc < 3)
-        fail("usage: bench_longconv B T [ROUNDS]");
+        fail("usage: bench_longconv B T [ROUNDS [processor]]");
     const long B = atol(argv[1]), T = atol(argv[2]);
     const int rounds = argc > 3 ? atoi(argv[3]) : 9;
+    const bool processor = argc > 4 && !strcmp(argv[4], "processor");
+    const clockid_t clock = processor ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
     static double time[3][MOST_ROUNDS];
     static Ours forward, both;
     static Fftw fftw;
@@ -188,13 +191,13 @@ int main(int argc, char **argv)
     StatusText why = {0};
     if (B < 1 || T < 1 || rounds < 1 || rounds > MOST_ROUNDS)
         fail("B, T and ROUNDS (to 100) are positive");
-    if (engine_open(&(EngineOptions){.device = "cpu"}, &engine, &why) != STATUS_OK)
+    if (engine_open(&(EngineOptions){.device = "cpu", .on_device.threads = processor ? 1 : 0}, &engine, &why) != STATUS_OK)
         fail(why.text);
     make_ours(&forward, engine, argv[1], argv[2], false);
     make_ours(&both, engine, argv[1], argv[2], true);
     make_fftw(&fftw, B, T, engine_target(engine)->threads);
     for (int r = -1; r < rounds; r++) {     // the first round warms up
-        const double t[3] = {run_ours(&forward), run_ours(&both), run_fftw(&fftw)};
+        const double t[3] = {run_ours(&forward, clock), run_ours(&both, clock), run_fftw(&fftw, clock)};
         for (int i = 0; i < 3 && r >= 0; i++)
             time[i][r] = t[i];
     }
