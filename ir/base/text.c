@@ -47,12 +47,11 @@ void text_vprintf(Text *text, const char *format, va_list args)
     if (n >= 0 && (size_t)n < sizeof small)
         text_add_n(text, small, (size_t)n);
     else if (n >= 0) {
-        char *big = malloc((size_t)n + 1);
-        if (big) {
-            vsnprintf(big, (size_t)n + 1, format, again);
-            text_add_n(text, big, (size_t)n);
-            free(big);
-        }
+        Arena scratch = {.out_of_memory = text->arena->out_of_memory, .user = text->arena->user};
+        char *big = arena_alloc(&scratch, (size_t)n + 1, 1);    // fails loudly: a text never lacks a piece
+        vsnprintf(big, (size_t)n + 1, format, again);
+        text_add_n(text, big, (size_t)n);
+        arena_free(&scratch);
     }
     va_end(again);
 }
