@@ -29,24 +29,29 @@ static const CudaError error_row[] = {
     {2, false, "not enough memory on the GPU", "take a smaller batch, or --max-mem; other programs may use it too"},
     {3, false, "the driver is not initialised", "restart the program"},
     {34, false, "this libcuda is a stub for linking", "name the driver's own library in MIXC_LIBCUDA"},
-    {100, false, "the driver finds no GPU", "is one there, and does CUDA_VISIBLE_DEVICES allow it? --device cpu works without"},
+    {100, false, "the driver finds no GPU",
+     "is one there, and does CUDA_VISIBLE_DEVICES allow it? --device cpu works without"},
     {101, false, "the driver does not know this GPU", "check CUDA_VISIBLE_DEVICES"},
     {200, false, "the compiled kernels are damaged", "mixc cache clear removes what was kept"},
     {209, false, "the compiled kernels are for another GPU", "mixc cache clear removes what was kept"},
     {218, false, "the driver cannot read the compiled kernels", "is the driver older than the toolkit? update it"},
-    {222, false, "the toolkit is newer than the driver", "update the driver, or name an older libnvrtc in MIXC_NVRTC"},
+    {222, false, "the toolkit is newer than the driver",
+     "update the driver, or name an older libnvrtc in MIXC_NVRTC"},
     {500, false, "a kernel is missing from what was compiled", "mixc cache clear removes what was kept"},
-    {700, true, "a kernel accessed memory that is not its own", "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
+    {700, true, "a kernel accessed memory that is not its own",
+     "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
     {702, true, "a kernel took too long, and the system stopped it", "a GPU without a display has no such limit"},
     {710, true, "a kernel failed an assertion", "MIXC_CUDA_WAIT=1 names the kernel"},
     {714, true, "the GPU had a hardware error", "look at the system's log (dmesg) for Xid"},
     {715, true, "a kernel ran an instruction that the GPU does not have", "mixc cache clear removes what was kept"},
-    {716, true, "a kernel accessed a misaligned address", "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
+    {716, true, "a kernel accessed a misaligned address",
+     "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
     {717, true, "a kernel used an address of the wrong space", "MIXC_CUDA_WAIT=1 names the kernel"},
     {718, true, "a kernel jumped to no instruction", "MIXC_CUDA_WAIT=1 names the kernel"},
     {719, true, "a kernel failed", "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
     {802, false, "the GPUs are not ready", "is the fabric manager running?"},
-    {803, false, "the driver and its kernel module are of different versions", "restart the machine after an update of the driver"},
+    {803, false, "the driver and its kernel module are of different versions",
+     "restart the machine after an update of the driver"},
     {804, false, "the driver does not support this GPU", "update the driver"},
 };
 
@@ -390,14 +395,11 @@ static void cuda_stats(const LoadedProgram *l, LoadStats *out_stats)
     *out_stats = l->stats;
 }
 
-const DeviceOps device_cuda = {
-    .name = "cuda", .open = cuda_open, .close = cuda_close, .describe = cuda_describe, .target = cuda_target,
-    .load = cuda_load, .unload = cuda_unload, .load_beside = cuda_load_beside, .is_shared = cuda_is_shared, .write = cuda_write, .read = cuda_read, .run = cuda_run,
-    .run_timed = cuda_run_timed, .run_counted = cuda_run_counted, .stats = cuda_stats,
-};
+// All but the name, how it is opened, and the facts that carry the name.
+#define CUDA_FUNCTIONS \
+    .close = cuda_close, .describe = cuda_describe, .load = cuda_load, .unload = cuda_unload, .load_beside = cuda_load_beside, \
+    .is_shared = cuda_is_shared, .write = cuda_write, .read = cuda_read, .run = cuda_run, .run_timed = cuda_run_timed, \
+    .run_counted = cuda_run_counted, .stats = cuda_stats
 
-const DeviceOps device_sim = {
-    .name = "sim", .open = sim_open, .close = cuda_close, .describe = cuda_describe, .target = sim_target,
-    .load = cuda_load, .unload = cuda_unload, .load_beside = cuda_load_beside, .is_shared = cuda_is_shared, .write = cuda_write, .read = cuda_read, .run = cuda_run,
-    .run_timed = cuda_run_timed, .run_counted = cuda_run_counted, .stats = cuda_stats,
-};
+const DeviceOps device_cuda = {.name = "cuda", .open = cuda_open, .target = cuda_target, CUDA_FUNCTIONS};
+const DeviceOps device_sim = {.name = "sim", .open = sim_open, .target = sim_target, CUDA_FUNCTIONS};

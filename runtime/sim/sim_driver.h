@@ -9,7 +9,8 @@
 typedef struct SimDriver SimDriver;
 
 // MIXC_SIM_SEED: another order of warps and blocks for every seed (0: the plain one). MIXC_SIM_ARCH: the compute
-// capability that is claimed, 80 or 90 and so on. MIXC_SIM_LIMIT: instructions of a warp, after which it is said to hang. Fails with OUT_OF_MEMORY, and BAD_USAGE for what is no number.
+// capability that is claimed, 80 or 90 and so on. MIXC_SIM_LIMIT: instructions of a warp, after which it is said to hang.
+// Fails with OUT_OF_MEMORY, and BAD_USAGE for what is no number.
 Status           sim_driver_open(SimDriver **out_driver, StatusText *why);
 void             sim_driver_close(SimDriver *driver);         // NULL: nothing
 const DriverApi *sim_driver_api(SimDriver *driver);           // borrowed
