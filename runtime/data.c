@@ -78,7 +78,13 @@ Status data_read_file(const char *path, size_t max_bytes, char **out, size_t *ou
         r = gzread(f, data + n, room < 1u << 30 ? (unsigned)room : 1u << 30);
         n += r > 0 ? (size_t)r : 0;
     }
+    int error = Z_OK;
+    gzerror(f, &error);
     bool whole = gzclose_r(f) == Z_OK && r == 0;
+    if (data && error == Z_MEM_ERROR) {     // says nothing about the file
+        free(data);
+        data = NULL;
+    }
     if (!data)
         return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for the data file '%s'", path);
     if (!whole || n > max_bytes) {
