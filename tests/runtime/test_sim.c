@@ -51,6 +51,25 @@ static void test_conformance_texts(void **state)
     unsetenv("MIXC_SIM_LIMIT");
 }
 
+// Every function that the cuda device may call is there.
+static void test_table_is_full(void **state)
+{
+    (void)state;
+    SimDriver *driver = NULL;
+    StatusText why = {0};
+    assert_int_equal(sim_driver_open(&driver, &why), STATUS_OK);
+    const DriverApi *api = sim_driver_api(driver);
+#define DRIVER(field, symbol, parameters, arguments) \
+    if (!api->field) \
+        fail_msg("the simulator has no %s", #symbol);
+#include "cuda_api.def"
+    sim_driver_close(driver);
+    setenv("MIXC_SIM_SEED", "many", 1);
+    assert_int_equal(sim_driver_open(&driver, &why), STATUS_BAD_USAGE);
+    assert_string_equal(why.text, "MIXC_SIM_SEED is a number, not 'many'");
+    unsetenv("MIXC_SIM_SEED");
+}
+
 static void test_launch_is_checked(void **state)
 {
     (void)state;
@@ -117,6 +136,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conformance_texts),
+        cmocka_unit_test(test_table_is_full),
         cmocka_unit_test(test_launch_is_checked),
         cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_device_without_nvrtc),
