@@ -384,7 +384,7 @@ MixcStatus mixc_generate(MixcModel *m, const int32_t *prompt, size_t n_prompt, u
 {
     StatusText why = {0};
     GUARD(m, error);
-    Status status = m->generator.net ? STATUS_OK : generator_make(&m->arena, m->net, &m->generator, &why);
+    Status status = m->generator.net ? STATUS_OK : generator_make(&m->arena, m->net, module_graph(m->module, "main"), &m->generator, &why);
     if (status == STATUS_OK && n_prompt == 0)
         status = status_fail(&why, STATUS_BAD_USAGE, "the prompt needs at least one token");
     GenerateOptions options = {.sample = sample_options(m->module->generate, m->module->n_generate), .seed = seed,

@@ -158,11 +158,11 @@ static bool each_token(void *user, int32_t token, double probability)
     return now < c->end || c->series.n < 3;
 }
 
-Status bench_generate(Bench *b, Net *net, double seconds, StatusText *why)
+Status bench_generate(Bench *b, Net *net, const Graph *g, double seconds, StatusText *why)
 {
     Generator generator;
     const int32_t prompt[1] = {0};
-    Status status = generator_make(b->arena, net, &generator, why);
+    Status status = generator_make(b->arena, net, g, &generator, why);
     if (status != STATUS_OK)
         return status;
     Clock clock = {.last = proc_now_s(), .end = proc_now_s() + seconds};

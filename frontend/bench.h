@@ -28,7 +28,7 @@ Status bench_fill(Net *net, const Graph *g, Arena *scratch, StatusText *why);
 Status bench_net(Bench *b, const char *what, Net *net, const Sources *sources, double seconds, size_t n_kernels, StatusText *why);
 
 // Times generating tokens, one after the other.
-Status bench_generate(Bench *b, Net *net, double seconds, StatusText *why);
+Status bench_generate(Bench *b, Net *net, const Graph *g, double seconds, StatusText *why);
 
 typedef enum BenchForm { BENCH_MARKDOWN, BENCH_CSV, BENCH_JSON, BENCH_SQL } BenchForm;
 // `about`: model, size and device, for the title or a column.

@@ -44,7 +44,7 @@ static int bench_mode(BenchJob *job, const char *what, ModeName mode, int64_t ro
     if (status == STATUS_OK)
         status = bench_fill(net, g, &cli->arena, &why);
     if (status == STATUS_OK)
-        status = mode == MODE_GENERATE ? bench_generate(&job->bench, net, job->seconds, &why)
+        status = mode == MODE_GENERATE ? bench_generate(&job->bench, net, g, job->seconds, &why)
                : bench_net(&job->bench, what, net, &cli->sources, job->seconds, mode == MODE_TRAIN ? job->n_kernels : 0, &why);
     net_free(net);
     return code ? code : status == STATUS_OK ? 0 : cli_fail(cli, status, &why);

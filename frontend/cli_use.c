@@ -202,7 +202,7 @@ static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *
     size_t n_bytes, n_prompt = 0;
     if (!generate_options(cli, m, &options))
         return status_exit_code(STATUS_BAD_USAGE);
-    Status status = generator_make(&cli->arena, net, &generator, &why);
+    Status status = generator_make(&cli->arena, net, module_graph(m, "main"), &generator, &why);
     if (status == STATUS_OK)
         status = about->data_state
                      ? tokenizer_restore(&cli->arena, about->data_state, &tokenizer, &why)

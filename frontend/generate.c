@@ -44,9 +44,9 @@ SampleOptions sample_options(const Field *field, size_t n)
     return o;
 }
 
-Status generator_make(Arena *arena, Net *net, Generator *out, StatusText *why)
+Status generator_make(Arena *arena, Net *net, const Graph *graph, Generator *out, StatusText *why)
 {
-    Generator g = {.net = net};
+    Generator g = {.net = net, .g = graph};
     const Slot *slots;
     size_t n = net_slots(net, &slots);
     for (size_t i = 0; i < n && !g.tokens; i++)
@@ -126,7 +126,9 @@ Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const
     double begin = clock_seconds();
     uint32_t key = rng_key(options->seed, 0, 0x9e4e7a7eu);
     for (int64_t i = 0; i < options->n_tokens; i++) {
-        Status status = net_write(g->net, g->tokens, g->row, why);
+        Status status = net_check_input(g->g, g->tokens, g->row, why);
+        if (status == STATUS_OK)
+            status = net_write(g->net, g->tokens, g->row, why);
         if (status == STATUS_OK)
             status = net_run(g->net, why);
         if (status == STATUS_OK)

@@ -16,7 +16,8 @@ typedef struct SampleOptions {
 SampleOptions sample_options(const Field *field, size_t n_fields);
 
 typedef struct Generator {
-    Net        *net;                        // borrowed
+    Net         *net;                       // borrowed
+    const Graph *g;                         // what net runs; borrowed
     const Slot *tokens, *logits;            // int[B,T], f32[B,T,V]
     int64_t     window, n_vocab;
     int32_t    *row;                        // [count of tokens]
@@ -25,7 +26,7 @@ typedef struct Generator {
 } Generator;
 
 // Finds the input of tokens and the result of scores. BAD_MODEL when the model has no such pair.
-Status generator_make(Arena *arena, Net *net, Generator *out, StatusText *why);
+Status generator_make(Arena *arena, Net *net, const Graph *g, Generator *out, StatusText *why);
 
 typedef struct GenerateOptions {
     SampleOptions sample;
@@ -37,7 +38,7 @@ typedef struct GenerateOptions {
 // Called for each new token with its probability; false stops.
 typedef bool GenerateEach(void *user, int32_t token, double probability);
 
-// `prompt` has at least one token.
+// `prompt` has at least one token. BAD_MODEL when a token, given or drawn, is none of the model's.
 Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options,
                      GenerateEach *each, void *user, StatusText *why);
 
