@@ -98,6 +98,16 @@ def _c(text):
     return None if text is None else str(text).encode()
 
 
+def _whole(name, value):
+    """An array of int32, if all numbers are whole and fit."""
+    given = np.asarray(value)
+    if given.size and given.dtype.kind not in "iub":
+        raise TypeError("`%s` holds whole numbers, not %s" % (name, given.dtype))
+    if given.size and not (-2**31 <= int(given.min()) and int(given.max()) < 2**31):
+        raise ValueError("`%s` holds numbers of 32 bits; %d to %d were given" % (name, given.min(), given.max()))
+    return np.asarray(given, np.int32, "C")
+
+
 class _Tensors:
     """The tensors of one kind, like a dictionary of arrays: m.params["GPT.wte"], m.params["GPT.wte"] = array."""
 
@@ -140,10 +150,7 @@ class _Tensors:
 
     def __setitem__(self, name, value):
         index, dtype, shape, axes = self._find(name)
-        given = np.asarray(value)
-        if given.dtype.kind == "f" and dtype == np.int32:
-            raise TypeError("`%s` holds whole numbers, not %s" % (name, given.dtype))
-        data, error = np.ascontiguousarray(given, dtype), _Error()
+        data, error = _whole(name, value) if dtype == np.int32 else np.asarray(value, dtype, "C"), _Error()
         if data.shape != shape:
             raise ValueError("`%s` is [%s] of shape %s, not %s" % (name, ", ".join(axes), shape, data.shape))
         _check(_lib.mixc_write(self._model._handle, index, data.ctypes.data_as(c_void_p), data.nbytes, byref(error)), error)
@@ -154,7 +161,7 @@ class Model:
 
     def __init__(self, source, mode="eval", *, size=None, entry=None, device=None, threads=0, bf16=False, deterministic=False,
                  max_bytes=0, **bindings):
-        self._handle = None
+        self._open = None
         if mode not in _MODES:
             raise ValueError("mode is eval, train or generate, not %r" % (mode,))
         texts = [("%s=%s" % item).encode() for item in bindings.items()]
@@ -162,19 +169,25 @@ class Model:
                            bool(bf16), bool(deterministic), max_bytes)
         error = _Error()
         if "\n" in str(source):
-            self._handle = _lib.mixc_open_text(b"model.mix", _c(source), byref(options), byref(error))
+            self._open = _lib.mixc_open_text(b"model.mix", _c(source), byref(options), byref(error))
         else:
-            self._handle = _lib.mixc_open(os.fsencode(source), byref(options), byref(error))
-        if not self._handle:
+            self._open = _lib.mixc_open(os.fsencode(source), byref(options), byref(error))
+        if not self._open:
             raise Error(error)
         self.inputs, self.params = _Tensors(self, "input"), _Tensors(self, "param")
         self.states, self.outputs = _Tensors(self, "state"), _Tensors(self, "output")
 
     def close(self):
         """Gives the memory back; the model cannot be used any more."""
-        if self._handle:
-            _lib.mixc_close(self._handle)
-            self._handle = None
+        if self._open:
+            _lib.mixc_close(self._open)
+            self._open = None
+
+    @property
+    def _handle(self):
+        if not self._open:
+            raise ValueError("the model is closed")
+        return self._open
 
     def __enter__(self):
         return self
@@ -183,7 +196,7 @@ class Model:
         self.close()
 
     def __del__(self):
-        if getattr(self, "_handle", None):
+        if getattr(self, "_open", None):
             self.close()
 
     @property
@@ -248,7 +261,7 @@ class Model:
 
     def generate(self, prompt, n, *, seed=0, temperature=-1.0):
         """Continues a list of tokens by n tokens (mode "generate"). A negative temperature: as the model says."""
-        prompt = np.ascontiguousarray(prompt, np.int32)
+        prompt = _whole("prompt", prompt)
         out = np.empty(n, np.int32)
         pointer = POINTER(c_int32)
         self._call(_lib.mixc_generate, prompt.ctypes.data_as(pointer), prompt.size, seed, temperature, out.ctypes.data_as(pointer), n)

@@ -56,7 +56,32 @@ with mixc.Model(path, size="tiny", T=16, B=8) as e:
         else:
             raise AssertionError("no complaint")
 
+    # numbers without axes, numbers that do not fit, and a model that is closed
+    m.inputs["lr"] = 0.25
+    assert m.inputs["lr"] == 0.25 and m.inputs["lr"].shape == ()
+    for bad, what in ((lambda: e(tokens=x.astype(np.int64) + 2**32), ValueError), (lambda: e(tokens=x - 2**40), ValueError)):
+        try:
+            bad()
+        except what as error:
+            assert "32 bits" in str(error)
+        else:
+            raise AssertionError("numbers were cut")
+for bad in (lambda: e.params[name], lambda: e(tokens=x), lambda: e.memory, lambda: e.source(), lambda: e.init(), lambda: m.copy_weights(e)):
+    try:
+        bad()
+    except ValueError as error:
+        assert "closed" in str(error)
+    else:
+        raise AssertionError("a closed model was used")
+
 g = mixc.Model(path, mode="generate", size="tiny", T=16).load("m.safetensors")
+for prompt, what in (([10**8], mixc.Error), ([5, -2], mixc.Error), ([65], mixc.Error), ([2**32 + 5], ValueError), ([1.5], TypeError), ([], mixc.Error)):
+    try:
+        g.generate(prompt, 3)
+    except what as error:
+        assert len(str(error)) > 10
+    else:
+        raise AssertionError("the prompt %s was taken" % prompt)
 assert list(g.generate([5, 6, 7, 8], 6, temperature=0)) == [9, 10, 11, 12, 13, 14]
 
 try:
