@@ -100,12 +100,17 @@ static Status fail_sql(const Tuning *t, StatusText *why)
     return status_fail(why, STATUS_IO, "the tuning database %s cannot be used: %s", t->path, what);
 }
 
-static Status open_file(Tuning *t, bool to_write, StatusText *why)
+// A writer holds the file for itself while it looks and makes tables, so that nobody sees them half made.
+static Status open_file(Tuning *t, bool to_write, FileState *out_state, StatusText *why)
 {
     const int flags = to_write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
     if (sqlite3_open_v2(t->path, &t->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
         return fail_sql(t, why);
     sqlite3_busy_timeout(t->db, WAIT_MS);
+    const int held = to_write ? sqlite3_exec(t->db, "BEGIN IMMEDIATE", NULL, NULL, NULL) : SQLITE_OK;
+    if (held != SQLITE_OK && held != SQLITE_NOTADB && held != SQLITE_CORRUPT)
+        return fail_sql(t, why);
+    *out_state = held == SQLITE_OK ? look_at(t->db, to_write) : FILE_FOREIGN;
     return STATUS_OK;
 }
 
@@ -125,25 +130,27 @@ static Status make_place(Tuning *t, const char *place, StatusText *why)
 
 static Status prepare(Tuning *t, const char *place, bool to_write, StatusText *note, StatusText *why)
 {
-    Status status = open_file(t, to_write, why);
-    FileState state = status == STATUS_OK ? look_at(t->db, to_write) : FILE_OURS;
+    FileState state;
+    Status status = open_file(t, to_write, &state, why);
     if (status == STATUS_OK && state == FILE_FOREIGN && to_write) {
         sqlite3_close(t->db);
         t->db = NULL;
         if (!move_aside(t->path, note))
             return status_fail(why, STATUS_IO, "%s is not a tuning database and cannot be moved away: %s", t->path, strerror(errno));
-        status = open_file(t, to_write, why);
-        state = FILE_EMPTY;
+        status = open_file(t, to_write, &state, why);
     }
     if (status != STATUS_OK)
         return status;
     if (state == FILE_BUSY)
         return fail_sql(t, why);
-    if (state != FILE_OURS && !to_write)
+    if (state == FILE_FOREIGN || (state == FILE_EMPTY && !to_write))
         return status_fail(why, STATUS_DAMAGED, "%s is not a tuning database", t->path);
-    if (state != FILE_OURS && sqlite3_exec(t->db, make_tables, NULL, NULL, NULL) != SQLITE_OK)
+    if (state == FILE_EMPTY && sqlite3_exec(t->db, make_tables, NULL, NULL, NULL) != SQLITE_OK)
         return fail_sql(t, why);
-    return to_write ? make_place(t, place, why) : STATUS_OK;
+    status = to_write ? make_place(t, place, why) : STATUS_OK;
+    if (status == STATUS_OK && to_write && sqlite3_exec(t->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+        status = fail_sql(t, why);
+    return status;
 }
 
 // The path of the database; NULL: no folder is used. *out_refused says why, for as long as the cache is open.

@@ -34,6 +34,15 @@ done
 expect 0 "$MIXC" tune "$model" --candidates 3; says_not out "goes on from here"
 [ "$(rows)" = "$all" ] || complain "after being killed: $(rows) timings, not $all"
 
+# several that begin a database at once find one another's tables whole
+rm -f "$db"
+searches=
+for i in 1 2 3 4 5; do
+    "$MIXC" tune "$model" --budget 0.000001 >/dev/null 2>"together.$i" & searches="$searches $!"
+done
+for search in $searches; do wait "$search" || complain "a search fails beside others"; done
+ls "$MIXC_CACHE_DIR" | grep -q damaged && complain "a new database was taken for a damaged one"
+
 # damaged, foreign, locked
 head -c 5000 /dev/urandom >"$db"
 expect 0 "$MIXC" plan "$model"
