@@ -40,7 +40,10 @@ static const double *leaf_numbers(void *user, const Graph *g, const Node *leaf)
 
 static void say(TrialState *s, const char *what, size_t i, const char *why)
 {
-    fprintf(s->out, "%s %zu %s\n", what, i, why ? why : "");
+    fprintf(s->out, "%s %zu ", what, i);
+    for (const char *c = why ? why : ""; *c; c++)
+        fputc(*c == '\n' ? ' ' : *c, s->out);
+    fputc('\n', s->out);
     fflush(s->out);
 }
 
@@ -145,22 +148,22 @@ static void check(TrialState *s, size_t i, StatusText *why)
     Status status = write_inputs(s, r, why);
     if (status == STATUS_OK)
         status = s->trial->ops->run(r->loaded, why);
-    const bool is_first = !s->wanted;
-    if (is_first)
-        s->wanted = arena_array(&s->arena, double *, g->n_outputs + 1);
+    double **wanted = s->wanted ? s->wanted : arena_array(&s->arena, double *, g->n_outputs + 1);
     const char *wrong = NULL;
     for (size_t o = 0; o < g->n_outputs && status == STATUS_OK && !wrong; o++) {
         size_t n;
         double *got = read_output(s, r, o, &n, why);
         if (!got)
             status = STATUS_INTERNAL;
-        else if (is_first)
-            s->wanted[o] = got;
+        else if (!s->wanted)
+            wanted[o] = got;
         else
             wrong = compare(s, o, got, n);
     }
-    if (status == STATUS_OK && !wrong)
+    if (status == STATUS_OK && !wrong) {
+        s->wanted = wanted;                 // what the first gets right holds for the others
         return;
+    }
     say(s, wrong ? "wrong" : "refused", i, wrong ? wrong : why->text);
     drop(s, r);
 }

@@ -1,4 +1,5 @@
 // See tune.h: the parent's side. What a child does is in kernel_trial.c.
+#define _GNU_SOURCE
 #include "tune.h"
 
 #include "codegen.h"
@@ -6,6 +7,7 @@
 #include "proc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -73,7 +75,7 @@ typedef struct Child {
 static Status start_child(const Tune *t, const TuneKernel *k, const Schedule *schedule, size_t n, Child *out, StatusText *why)
 {
     int fd[2];
-    if (pipe(fd) != 0)
+    if (pipe2(fd, O_CLOEXEC) != 0)          // compilers that outlive a child do not hold it open
         return status_fail(why, STATUS_IO, "no pipe for a trial: %s", strerror(errno));
     fflush(NULL);
     const pid_t pid = fork();

@@ -190,6 +190,33 @@ static void a_crash_names_its_schedule(void **state)
     assert_null(strstr(said, "ok"));
 }
 
+static Status run_failing(LoadedProgram *loaded, StatusText *why)
+{
+    if (loads == 1)
+        return status_fail(why, STATUS_IO, "no run\nwrong 2 is not what this says");
+    return device_cpu.run(loaded, why);
+}
+
+// Where the first schedule cannot be run and the evaluator says nothing, the next one is what the others are held against.
+static void the_first_may_fail(void **state)
+{
+    Fixture *f = *state;
+    DeviceOps ops = device_cpu;
+    Schedule schedule[3] = {{{0}}, {{0}}, {{0}}};
+    int how;
+    f->whole = product(&f->arena, &f->diag, 40000);         // too large for the evaluator
+    f->kernel = codegen_kernel_graph(&f->arena, &f->diag, f->whole, 1);
+    ops.load = load_counted;
+    ops.run = run_failing;
+    schedule[1].knob[KNOB_TERMS] = 16;
+    schedule[2].knob[KNOB_TERMS] = 32;
+    const char *said = run(f, &ops, schedule, 3, &how);
+    assert_int_equal(how, 0);
+    assert_non_null(strstr(said, "refused 0 no run wrong 2"));
+    assert_non_null(strstr(said, "ok 1 "));
+    assert_non_null(strstr(said, "ok 2 "));
+}
+
 // The kernel as a graph of its own has the key that it has in its model.
 static void keys_agree(void **state)
 {
@@ -207,6 +234,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(odd_schedules_are_right, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_results_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_crash_names_its_schedule, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_first_may_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_agree, set_up, tear_down),
         cmocka_unit_test(bad_texts_are_refused),
     };
