@@ -60,7 +60,7 @@ static Status compare(const Safetensors *a, const Safetensors *b, const StTensor
         else if (isnan(d))
             d = INFINITY;
         difference += d * d;
-        size += y[i] * y[i];
+        size += isfinite(y[i]) ? y[i] * y[i] : 0;       // the others are equal, or infinitely far
         if (d > row->largest) {
             row->largest = d;
             row->at = i;

@@ -1,12 +1,14 @@
 // See cli_diff.h: dumps line by line, runs step by step.
+#define _GNU_SOURCE
 #include "cli_diff.h"
 
 #include "run_log.h"
 #include "train.h"
 
+#include <dirent.h>
 #include <errno.h>
-#include <glob.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -89,28 +91,62 @@ static const char *name_of(const char *path)
     return slash ? slash + 1 : path;
 }
 
+static int is_stage(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && dot > entry->d_name && !strcmp(dot, ".ir");
+}
+
+// The names of the stages in a folder, in order, in the arena. False when there are none.
+static bool read_stages(Arena *arena, const char *folder, const char ***out_name, size_t *out_n)
+{
+    struct dirent **entry;
+    const int n = scandir(folder, &entry, is_stage, alphasort);
+    if (n < 0)
+        return false;
+    *out_name = arena_array(arena, const char *, (size_t)n + 1);
+    *out_n = (size_t)n;
+    for (int i = 0; i < n; i++) {
+        (*out_name)[i] = arena_strdup(arena, entry[i]->d_name);
+        free(entry[i]);
+    }
+    free(entry);
+    return n > 0;
+}
+
+// Prints which stages only `a` has. Returns how many `b` has too.
+static size_t print_alone(Arena *arena, const char *a, const char *b, const char *const *name, size_t n)
+{
+    size_t n_common = 0;
+    for (size_t i = 0; i < n; i++)
+        if (access(arena_printf(arena, "%s/%s", b, name[i]), F_OK) == 0)
+            n_common++;
+        else
+            printf("%s: only in %s\n", name[i], a);
+    return n_common;
+}
+
 // The stages that both folders have, in order. Only the first that differs is shown in detail.
 static int diff_folders(Cli *cli, const char *a, const char *b)
 {
-    glob_t found;
-    int code = 0;
-    size_t n_common = 0, n_differ = 0;
-    if (glob(arena_printf(&cli->arena, "%s/*.ir", a), 0, NULL, &found) != 0)
+    Arena *arena = &cli->arena;
+    const char **in_a, **in_b = NULL;
+    size_t n_a = 0, n_b = 0, n_differ = 0;
+    if (!read_stages(arena, a, &in_a, &n_a))
         return cli_failf(cli, STATUS_IO, "%s holds no IR (*.ir) and no run (log.jsonl)", a);
-    for (size_t i = 0; i < found.gl_pathc && !code; i++) {
-        const char *name = name_of(found.gl_pathv[i]), *other = arena_printf(&cli->arena, "%s/%s", b, name);
-        if (access(other, F_OK) != 0) {
-            printf("%s: only in %s\n", name, a);
-            continue;
-        }
+    read_stages(arena, b, &in_b, &n_b);
+    const size_t n_common = print_alone(arena, a, b, in_a, n_a);
+    print_alone(arena, b, a, in_b, n_b);
+    for (size_t i = 0; i < n_a; i++) {
+        const char *path_a = arena_printf(arena, "%s/%s", a, in_a[i]), *path_b = arena_printf(arena, "%s/%s", b, in_a[i]);
         bool differ = false;
-        n_common++;
-        code = diff_files(cli, name, found.gl_pathv[i], other, n_differ > 0 && !cli_has(cli, OPT_VERBOSE), &differ);
+        if (access(path_b, F_OK) != 0)
+            continue;
+        const int code = diff_files(cli, in_a[i], path_a, path_b, n_differ > 0 && !cli_has(cli, OPT_VERBOSE), &differ);
+        if (code)
+            return code;
         n_differ += differ;
     }
-    globfree(&found);
-    if (code)
-        return code;
     if (!n_common)
         return cli_failf(cli, STATUS_BAD_MODEL, "the folders have no stage in common");
     if (!n_differ)
@@ -138,7 +174,8 @@ static const LogRow *row_at(const RunLog *log, int64_t step)
 
 static double relative(double x, double y)
 {
-    return x == y || (isnan(x) && isnan(y)) ? 0 : fabs(x - y) / fmax(fabs(y), 1e-30);
+    const double off = x == y || (isnan(x) && isnan(y)) ? 0 : fabs(x - y) / fmax(fabs(y), 1e-30);
+    return isnan(off) ? INFINITY : off;
 }
 
 int diff_runs(Cli *cli, const char *a, const char *b, double tolerance)
@@ -158,8 +195,10 @@ int diff_runs(Cli *cli, const char *a, const char *b, double tolerance)
         if (!y)
             continue;
         n_common++;
-        const double off = fmax(relative(x->loss, y->loss), relative(x->val_loss, y->val_loss));
-        largest = fmax(largest, isnan(off) ? INFINITY : off);
+        double off = relative(x->loss, y->loss);
+        if (!isnan(x->val_loss) && !isnan(y->val_loss))     // not every step is held against the text held out
+            off = fmax(off, relative(x->val_loss, y->val_loss));
+        largest = fmax(largest, off);
         if (!differ && !(off <= tolerance)) {
             printf("losses first part at step %lld: %.9g and %.9g", (long long)x->step, x->loss, y->loss);
             if (!isnan(x->val_loss) || !isnan(y->val_loss))

@@ -10,8 +10,10 @@ file=$(ls b | sed -n 3p)
 sed -i '0,/ = mul /s// = add /' "b/$file"
 expect 5 "$MIXC" diff a b; says out "$file: first difference in line"; says out "1 lines stand against 1"; says out "- "; says out "+ "
 expect 5 "$MIXC" diff "a/$file" "b/$file"; says out " = add "
-rm "b/$(ls b | sed -n 1p)"
-expect 5 "$MIXC" diff a b; says out "only in a"
+rm "b/$(ls b | sed -n 1p)" "a/$(ls a | sed -n 2p)"
+expect 5 "$MIXC" diff a b; says out "only in a"; says out "only in b"
+cp -r a "odd [1] name*"
+expect 0 "$MIXC" diff "odd [1] name*" a; says err "stages are equal"
 expect 6 "$MIXC" diff a nowhere.ir
 mkdir empty
 expect 6 "$MIXC" diff empty empty; says err "holds no IR"
@@ -23,4 +25,25 @@ done
 expect 0 "$MIXC" diff one two; says out "losses agree"; says_not out "<- differs"
 expect 5 "$MIXC" diff one three; says out "losses first part at step"; says out "<- differs"
 expect 2 "$MIXC" diff one
+# a loss that is no number is not a loss that agrees
+cp -r one four
+sed -i '2s/"loss":[^,}]*/"loss":null/' four/log.jsonl
+expect 5 "$MIXC" diff four one; says out "losses first part at step"
+
+# infinities and NaN: equal where they stand against themselves, and they hide nothing beside them
+python3 - <<'PY'
+import json, struct
+def write(name, *x):
+    head = json.dumps({"t": {"dtype": "F32", "shape": [len(x)], "data_offsets": [0, 4*len(x)]}}).encode()
+    open(name, "wb").write(struct.pack("<Q", len(head)) + head + struct.pack("<%df" % len(x), *x))
+inf, nan = float("inf"), float("nan")
+write("x.st", 1, -inf, nan)
+write("y.st", 2, -inf, nan)
+write("z.st", 1, -inf, 1)
+PY
+expect 0 "$MIXC" diff x.st x.st
+expect 5 "$MIXC" diff x.st y.st; says out "<- differs"
+expect 5 "$MIXC" diff y.st x.st
+expect 5 "$MIXC" diff x.st z.st
+expect 5 "$MIXC" diff z.st x.st
 finish
