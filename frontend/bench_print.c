@@ -32,13 +32,30 @@ static void print_markdown(const Bench *b, const char *about, Text *out)
     }
 }
 
+// Between quotes, those inside twice: CSV with ", SQL with '.
+static void quoted(Text *out, const char *text, char quote)
+{
+    text_char(out, quote);
+    for (; *text; text++) {
+        if (*text == quote)
+            text_char(out, quote);
+        text_char(out, *text);
+    }
+    text_char(out, quote);
+}
+
 static void print_csv(const Bench *b, const char *about, Text *out)
 {
     text_add(out, "about,what,detail,repeats,mean_s,sd_s,least_s,work,unit,flops,bytes,floor_s,share\n");
     for (size_t i = 0; i < b->n; i++) {
         const BenchRow *r = &b->row[i];
-        text_printf(out, "\"%s\",\"%s\",\"%s\",%zu,%.9g,%.9g,%.9g,%.9g,%s,%.9g,%.9g,%.9g,%.4f\n", about, r->what, r->detail,
-                    r->repeats, r->mean_s, r->sd_s, r->least_s, r->work, r->unit, r->flops, r->bytes, r->floor_s, share(r));
+        const char *text[] = {about, r->what, r->detail};
+        for (size_t k = 0; k < sizeof text / sizeof *text; k++) {
+            quoted(out, text[k], '"');
+            text_char(out, ',');
+        }
+        text_printf(out, "%zu,%.9g,%.9g,%.9g,%.9g,%s,%.9g,%.9g,%.9g,%.4f\n", r->repeats, r->mean_s, r->sd_s, r->least_s, r->work,
+                    r->unit, r->flops, r->bytes, r->floor_s, share(r));
     }
 }
 
@@ -61,17 +78,6 @@ static void print_json(const Bench *b, const char *about, Text *out)
     text_add(out, "\n]}\n");
 }
 
-static void sql_text(Text *out, const char *text)
-{
-    text_char(out, '\'');
-    for (; *text; text++) {
-        if (*text == '\'')
-            text_char(out, '\'');
-        text_char(out, *text);
-    }
-    text_char(out, '\'');
-}
-
 static void print_sql(const Bench *b, const char *about, Text *out)
 {
     text_add(out, "CREATE TABLE IF NOT EXISTS bench (about TEXT, what TEXT, detail TEXT, repeats INTEGER, mean_s REAL, sd_s REAL, "
@@ -79,11 +85,11 @@ static void print_sql(const Bench *b, const char *about, Text *out)
     for (size_t i = 0; i < b->n; i++) {
         const BenchRow *r = &b->row[i];
         text_add(out, "INSERT INTO bench VALUES (");
-        sql_text(out, about);
+        quoted(out, about, '\'');
         text_add(out, ", ");
-        sql_text(out, r->what);
+        quoted(out, r->what, '\'');
         text_add(out, ", ");
-        sql_text(out, r->detail);
+        quoted(out, r->detail, '\'');
         text_printf(out, ", %zu, %.9g, %.9g, %.9g, %.9g, '%s', %.9g, %.9g, %.9g);\n", r->repeats, r->mean_s, r->sd_s, r->least_s,
                     r->work, r->unit, r->flops, r->bytes, r->floor_s);
     }

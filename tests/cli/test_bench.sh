@@ -30,6 +30,19 @@ assert all(k["bytes"] > 0 for k in p["kernels"]), [k["name"] for k in p["kernels
 trace = json.load(open("trace.json"))["traceEvents"]
 assert abs(sum(e["dur"] for e in trace)*1e-6 - p["seconds"]) < 1e-2
 PY
+# names with quotes and commas stay what they are
+odd="a \"b\", c's.mix"
+cp "$model" "$odd"
+expect 0 "$MIXC" bench "$odd" --seconds 0.01 --kernels 2 -o odd.csv
+expect 0 "$MIXC" bench "$odd" --seconds 0.01 --kernels 2 -o odd.sql
+python3 - "$odd" <<'PY' || complain "names with quotes are not read back"
+import csv, sqlite3, sys
+rows = list(csv.DictReader(open("odd.csv")))
+assert len(rows) == 5 and all(r["about"].startswith(sys.argv[1]) and float(r["mean_s"]) > 0 for r in rows), rows
+db = sqlite3.connect(":memory:")
+db.executescript(open("odd.sql").read())
+assert all(a.startswith(sys.argv[1]) for (a,) in db.execute("select about from bench"))
+PY
 expect 2 "$MIXC" bench "$model" --kernels few; says err "whole number"
 expect 6 "$MIXC" bench "$model" --seconds 0.01 -o no/where.md
 expect 3 "$MIXC" bench "$model" --device eval; says err "cpu only"
