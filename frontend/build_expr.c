@@ -391,6 +391,24 @@ static void help_rename(Build *b, const Expr *e, const char *from, const char *t
     diag_help_edit(b->diag, e->at, edit, "give it that name:  %s", edit);
 }
 
+// The one feature axis that both sides have and that is not summed yet; 0: there is none, or a choice.
+static AxisId shared_axis(Build *b, const Expr *e, const AxisList *ax, const AxisList *ay)
+{
+    AxisId found = 0;
+    for (size_t i = 0; i < ax->n; i++) {
+        AxisId id = ax->id[i];
+        bool is_summed = false;
+        for (const Name *n = e->axes; n; n = n->next)
+            is_summed |= strcmp(n->text, axis_name(b, id)) == 0;
+        if (is_summed || !axes_has(ay, id) || b->g->axis[id].kind != AXIS_FEATURE)
+            continue;
+        if (found)
+            return 0;
+        found = id;
+    }
+    return found;
+}
+
 static bool check_summed(Build *b, const Expr *e, const Name *n, AxisId id, Val x, Val y)
 {
     AxisList ax, ay;
@@ -406,6 +424,7 @@ static bool check_summed(Build *b, const Expr *e, const Name *n, AxisId id, Val 
     label_axes(b, e->a->at, x);
     label_axes(b, e->b->at, y);
     AxisList *missing = left ? &ay : &ax;
+    AxisId shared = shared_axis(b, e, &ax, &ay);
     for (size_t i = 0; i < missing->n; i++) {
         AxisId other = missing->id[i];
         if (b->axis[other].root == b->axis[id].root && other != id) {
@@ -413,6 +432,13 @@ static bool check_summed(Build *b, const Expr *e, const Name *n, AxisId id, Val 
             help_rename(b, left ? e->b : e->a, axis_name(b, other), n->text);
             return false;
         }
+    }
+    if (shared) {
+        diag_help(b->diag, "is `%s` meant? both sides have it", axis_name(b, shared));
+        return false;
+    }
+    for (size_t i = 0; i < missing->n; i++) {
+        AxisId other = missing->id[i];
         if (axis_size(b, other) == axis_size(b, id) && !axes_has(left ? &ax : &ay, other)) {
             diag_help(b->diag, "is `%s` meant? it has the same size, %lld", axis_name(b, other),
                       (long long)axis_size(b, id));

@@ -37,8 +37,12 @@ void check_section_keys(Build *b)
             const char *name = kv->name->text;
             if (section_key_known(b->arena, word, name, strlen(name), &near))
                 continue;
-            if (report(b, kv->name->at, "E0606", "a `%s` section has no key `%s`", word, name) && near)
+            if (!report(b, kv->name->at, "E0606", "a `%s` section has no key `%s`", word, name))
+                continue;
+            if (near)
                 diag_help_edit(b->diag, kv->name->at, near, "did you mean `%s`?", near);
+            else
+                diag_help(b->diag, "there are %s", section_keys_text(b->arena, word));
         }
     }
 }
@@ -58,16 +62,23 @@ static bool is_number(const char *text, bool whole)
     return end != text && !*end && value >= 0 && value <= UINT32_MAX && (!whole || value == floor(value));
 }
 
-static const char *const sampler[] = {"greedy", "sample", "top_k", "top_p"};
+// Keys whose value is one of a few words, each perhaps with arguments.
+static const struct { const char *key, *word[5], *what; } choice[] = {
+    {"sampler", {"greedy", "sample", "top_k", "top_p"}, "greedy, sample(..), top_k(..) or top_p(..)"},
+    {"tokens",  {"bytes", "chars", "bpe"},              "bytes, chars or bpe(\"vocab.json\")"},
+    {"windows", {"next", "mlm"},                        "next(T) or mlm(T, rate=0.15)"},
+};
 
 // What `field` should have been; NULL: it is well.
 static const char *wanted(Build *b, const char *section, const Field *field, const Field *all, size_t n)
 {
-    if (strcmp(field->key, "sampler") == 0) {
-        for (size_t i = 0; i < sizeof sampler / sizeof *sampler; i++)
-            if (strcmp(field->value, sampler[i]) == 0)
+    for (size_t c = 0; c < sizeof choice / sizeof *choice; c++) {
+        if (strcmp(field->key, choice[c].key) != 0)
+            continue;
+        for (const char *const *word = choice[c].word; *word; word++)
+            if (strcmp(field->value, *word) == 0)
                 return NULL;
-        return "greedy, sample(..), top_k(..) or top_p(..)";
+        return choice[c].what;
     }
     const Field *first = field_named(all, n, arena_printf(b->arena, "%s.0", field->key));
     bool every = strcmp(field->value, "every") == 0 && first && is_number(first->value, true);

@@ -120,6 +120,11 @@ static bool choice_count(Build *b, const Route *r, Routing *routing)
     *out = 1;
     if (c && c->value->kind == EXPR_NAME) {
         AxisId axis = axis_quiet(b, c->value->text);
+        if (axis && axis == routing->experts) {
+            if (report(b, c->at, "E0303", "`%s` counts the experts; choices need an axis of their own", c->value->text))
+                diag_help(b->diag, "declare one, `axis K = 2`, and say `top K`");
+            return false;
+        }
         routing->choice = axis;
         routing->has_choice_axis = axis != 0;
     }

@@ -161,7 +161,7 @@ int cli_print_help(const Cli *cli, const VerbRow *verb)
                              near.best ? near.best : "", near.best ? "`?" : "");
         printf(
             "mixc - compiles and trains sparse and structured neural networks\n\nExamples\n"
-            "  mixc train models/gpt.mix --size tiny --out run      train\n"
+            "  mixc train models/gpt.mix --data text.txt --out run  train\n"
             "  mixc generate run -p \"To be\" -n 200                  sample from it\n"
             "  mixc models/gpt.mix                                  check a model and list its parameters\n\nVerbs\n");
         for (size_t i = 0; i < verb_count; i++)

@@ -3,6 +3,7 @@
 
 #include "nearest.h"
 #include "replace_file.h"
+#include "section_keys.h"
 
 #include <errno.h>
 #include <string.h>
@@ -67,6 +68,18 @@ static const char *nearest_key(const Cli *cli, const Ast *ast, const char *wante
     return near.best;
 }
 
+// `batch=8`, where `train.batch=8` is meant; NULL: no section has such a key.
+static const char *key_of_section(Cli *cli, const char *name)
+{
+    static const char *const section[] = {"train", "data", "generate"};
+    for (size_t i = 0; i < sizeof section / sizeof *section; i++) {
+        const char *near;
+        if (section_key_known(&cli->arena, section[i], name, strlen(name), &near))
+            return arena_printf(&cli->arena, "%s.%s", section[i], name);
+    }
+    return NULL;
+}
+
 static bool bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options)
 {
     bool ok = true;
@@ -74,7 +87,9 @@ static bool bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options)
         const Binding *b = &options->binding[i];
         if (b->used)
             continue;
-        const char *best = nearest_key(cli, ast, b->name);
+        const char *best = key_of_section(cli, b->name);
+        if (!best)
+            best = nearest_key(cli, ast, b->name);
         if (best)
             cli_usage(cli, "`%s=%s` changes nothing: the model has no `%s`; did you mean `%s`?", b->name, b->value,
                       b->name, best);

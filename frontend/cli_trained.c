@@ -50,7 +50,7 @@ static bool check_keys(Cli *cli)
         if (near)
             cli_usage(cli, "there is no key `%s`; did you mean `%s.%s`?", name, section, near);
         else
-            cli_usage(cli, "there is no key `%s`", name);
+            cli_usage(cli, "there is no key `%s`; section %s has %s", name, section, section_keys_text(&cli->arena, section));
         return false;
     }
     return true;

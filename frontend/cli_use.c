@@ -244,7 +244,7 @@ int cli_generate(Cli *cli)
         return status_exit_code(STATUS_BAD_USAGE);
     if (!is_folder(path))
         return cli_failf(cli, STATUS_IO, "%s: %s", path,
-                         errno == ENOENT ? strerror(errno) : "this is not the folder of a run");
+                         errno == ENOENT ? strerror(errno) : "this is not the folder of a run; `mixc train FILE --out DIR` makes one");
     int code = open_trained(cli, path, &trained);
     if (code)
         return code;

@@ -149,18 +149,29 @@ static void print_what_if(Arena *arena, const RouteInfo *info, Text *out)
     }
 }
 
+static int wider(int width, const char *text)
+{
+    int n = (int)strlen(text);
+    return n > width ? n : width;
+}
+
 void route_plan_print(const Module *m, const Program *p, Text *out)
 {
     Arena scratch = {.out_of_memory = out->arena->out_of_memory, .user = out->arena->user};
     const RoutePlan *plan = route_plans(&scratch, m, p);
+    int layer_width = (int)strlen("layer"), place_width = (int)strlen("line");
+    for (size_t i = 0; i < m->n_routes; i++) {
+        layer_width = wider(layer_width, plan[i].info->layer);
+        place_width = wider(place_width, plan[i].info->place);
+    }
     if (m->n_routes)
-        text_printf(out, "\nroutes: %zu\n%-28s %-20s %7s %4s %-18s %-12s %9s %10s %10s %9s\n", m->n_routes, "layer", "line", "experts", "top",
+        text_printf(out, "\nroutes: %zu\n%-*s  %-*s  %7s %4s %-18s %-12s %9s %10s %10s %9s\n", m->n_routes, layer_width, "layer", place_width, "line", "experts", "top",
                     "pool", "capacity", "rows each", "rows", "memory", "drops");
     for (size_t i = 0; i < m->n_routes; i++) {
         const RouteInfo *info = plan[i].info;
         const char *pool = arena_printf(&scratch, "%s = %lld%s", info->pool, (long long)info->pool_tokens,
                                         info->n_pools == 1 ? "" : arena_printf(&scratch, " x %lld", (long long)info->n_pools));
-        text_printf(out, "%-28s %-20s %7lld %4lld %-18s %-12s %9lld %10lld %10s %9s\n", info->layer, info->place, (long long)info->n_experts,
+        text_printf(out, "%-*s  %-*s  %7lld %4lld %-18s %-12s %9lld %10lld %10s %9s\n", layer_width, info->layer, place_width, info->place, (long long)info->n_experts,
                     (long long)info->n_choices, pool, capacity_text(&scratch, info), (long long)plan[i].rows, (long long)plan[i].total_rows,
                     bytes_text(&scratch, plan[i].bytes), drop_text(&scratch, info, plan[i].expected_drop));
     }

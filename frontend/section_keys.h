@@ -11,6 +11,9 @@
 // Is SECTION.NAME a key? `name` ends after n characters. Else *out_near is the nearest key, without its section, or NULL.
 bool section_key_known(Arena *arena, const char *section, const char *name, size_t n, const char **out_near);
 
+// The keys of a section, for a message: names with blanks between, without the arguments of optimizer and schedule.
+const char *section_keys_text(Arena *arena, const char *section);
+
 // What a key of run_keys.def takes.
 typedef enum KeyForm {
     KEY_FREE,                               // whoever reads it says what is wrong

@@ -198,7 +198,7 @@ static void label_culprit(const Proof *p, const Claim *c, const Node *n, Breach 
     }
 }
 
-static void help_culprit(const Proof *p, const Claim *c, const Node *n, Breach breach)
+static void help_culprit(const Proof *p, const Claim *c, const Node *n, Breach breach, int64_t ahead)
 {
     Diag *d = p->ctx->diag;
     const char *T = p->g->axis[c->axis].name;
@@ -212,7 +212,8 @@ static void help_culprit(const Proof *p, const Claim *c, const Node *n, Breach b
         if (strcmp(summed_axis(p, n), T) != 0)
             diag_help(d, "mask what is summed: `keep = index(%s) <= index(%s)`", summed_axis(p, n), T);
     } else if (n->op == OP_REDUCE && strcmp(summed_axis(p, n), T) != 0) {
-        diag_help(d, "mask it first: `mask(.., keep = index(%s) <= index(%s))`", summed_axis(p, n), T);
+        diag_help(d, "%s: `mask(.., keep = index(%s) <= index(%s))`",
+                  breach == READS_AHEAD && ahead > 0 ? "let the mask keep none of them" : "mask it first", summed_axis(p, n), T);
     } else if (n->op == OP_WINDOW && breach == READS_AHEAD) {
         diag_help(d, "`pad=past` reads only the positions up to here");
     }
@@ -266,7 +267,7 @@ static void report(Proof *p, const Claim *c, ValueId out, Breach breach)
     diag_label(d, c->at, "claimed here");
     label_culprit(p, c, n, breach, ahead);
     if (!c->leak_allowed)
-        help_culprit(p, c, n, breach);
+        help_culprit(p, c, n, breach, ahead);
 }
 
 static void prove(Proof *p, const Claim *c)

@@ -145,7 +145,7 @@ static Status find_files(Dataset *d, const char *pattern, const char ***out_path
     if (r == GLOB_ABORTED)
         return status_fail(why, STATUS_IO, "the folder of the data '%s' cannot be read", pattern);
     if (*out_n == 0)
-        return status_fail(why, STATUS_IO, "no data file is called '%s'", pattern);
+        return status_fail(why, STATUS_IO, "no data file is called '%s'; --data PATH or data.source=PATH names another", pattern);
     qsort(*out_path, *out_n, sizeof **out_path, compare_paths);
     return STATUS_OK;
 }

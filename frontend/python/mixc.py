@@ -16,6 +16,7 @@ no options are bindings: T=32, lr=.. inside a section as **{"train.lr": 1e-3}. E
 the command line would show. A model is used by one thread at a time; different models by different threads.
 """
 import ctypes
+import math
 import os
 from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
 
@@ -112,13 +113,17 @@ class _Tensors:
     """The tensors of one kind, like a dictionary of arrays: m.params["GPT.wte"], m.params["GPT.wte"] = array."""
 
     def __init__(self, model, kind):
-        self._model, self._info = model, {}
+        self._model, self._kind, self._info = model, kind, {}
         for i in range(_lib.mixc_tensors(model._handle)):
             t = _Tensor()
             _check(_lib.mixc_tensor(model._handle, i, byref(t), None), _Error())
             if t.kind == _KINDS[kind]:
                 axes = tuple(t.axis[k].decode() for k in range(t.n_axes))
                 self._info[t.name.decode()] = (i, np.int32 if t.type else np.float32, tuple(t.size[:t.n_axes]), axes)
+
+    def __repr__(self):
+        return "\n".join("%s [%s]" % (name, ", ".join("%s=%d" % pair for pair in zip(axes, shape)))
+                         for name, (_, _, shape, axes) in self._info.items())
 
     def __iter__(self):
         return iter(self._info)
@@ -133,6 +138,10 @@ class _Tensors:
         if name not in self._info:
             raise KeyError("there is no `%s`; there are: %s" % (name, ", ".join(self._info)))
         return self._info[name]
+
+    def count(self):
+        """How many numbers they hold together."""
+        return sum(math.prod(info[2]) for info in self._info.values())
 
     def shape(self, name):
         """Sizes, outermost first."""
@@ -154,6 +163,7 @@ class _Tensors:
         if data.shape != shape:
             raise ValueError("`%s` is [%s] of shape %s, not %s" % (name, ", ".join(axes), shape, data.shape))
         _check(_lib.mixc_write(self._model._handle, index, data.ctypes.data_as(c_void_p), data.nbytes, byref(error)), error)
+        self._model._has_weights |= self._kind == "param"
 
 
 class Model:
@@ -161,7 +171,7 @@ class Model:
 
     def __init__(self, source, mode="eval", *, size=None, entry=None, device=None, threads=0, bf16=False, deterministic=False,
                  max_bytes=0, **bindings):
-        self._open = None
+        self._open, self._mode, self._has_weights = None, mode, False
         if mode not in _MODES:
             raise ValueError("mode is eval, train or generate, not %r" % (mode,))
         texts = [("%s=%s" % item).encode() for item in bindings.items()]
@@ -176,6 +186,10 @@ class Model:
             raise Error(error)
         self.inputs, self.params = _Tensors(self, "input"), _Tensors(self, "param")
         self.states, self.outputs = _Tensors(self, "state"), _Tensors(self, "output")
+
+    def __repr__(self):
+        return "<mixc.Model, mode %s: %s -> %s, %d numbers in parameters>" % (
+            self._mode, ", ".join(self.inputs), ", ".join(name.removeprefix("output.") for name in self.outputs), self.params.count())
 
     def close(self):
         """Gives the memory back; the model cannot be used any more."""
@@ -225,11 +239,13 @@ class Model:
     def init(self, seed=0):
         """Initial values of all parameters and states."""
         self._call(_lib.mixc_init, seed)
+        self._has_weights = True
         return self
 
     def load(self, path):
         """Weights of a safetensors file."""
         self._call(_lib.mixc_load, os.fsencode(path))
+        self._has_weights = True
         return self
 
     def save(self, path):
@@ -240,9 +256,15 @@ class Model:
         """The weights that both models have, from the other one."""
         error = _Error()
         _check(_lib.mixc_copy_weights(other._handle, self._handle, byref(error)), error)
+        self._has_weights = True
         return self
 
+    def _need_weights(self):
+        if self.params and not self._has_weights:
+            raise RuntimeError("the model has no weights yet: init() gives it new ones, load(PATH) those of a file")
+
     def _fill(self, inputs):
+        self._need_weights()
         for name, value in inputs.items():
             self.inputs[name] = value
 
@@ -261,6 +283,7 @@ class Model:
 
     def generate(self, prompt, n, *, seed=0, temperature=-1.0):
         """Continues a list of tokens by n tokens (mode "generate"). A negative temperature: as the model says."""
+        self._need_weights()
         prompt = _whole("prompt", prompt)
         out = np.empty(n, np.int32)
         pointer = POINTER(c_int32)

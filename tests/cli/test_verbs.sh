@@ -17,6 +17,8 @@ expect 2 "$MIXC" check a.mix b.mix; says err "second one"
 expect 2 "$MIXC" show "$model" --mode traim; says err "train, eval or generate"
 expect 2 "$MIXC" show "$model" --threads x; says err "whole number"
 expect 2 "$MIXC" show "$model" DD=8; says err 'did you mean `D`?'
+expect 2 "$MIXC" show "$model" batch=3; says err 'did you mean `train.batch`?'
+expect 2 "$MIXC" profile "$model" train.epochs=3; says err "section train has steps eval"
 expect 3 "$MIXC" plan "$model" --device gpu9; says err "no device"
 expect 6 "$MIXC" check missing.mix; says err "missing.mix: No such file"
 

@@ -74,6 +74,16 @@ for bad in (lambda: e.params[name], lambda: e(tokens=x), lambda: e.memory, lambd
     else:
         raise AssertionError("a closed model was used")
 
+fresh = mixc.Model(path, size="tiny", T=16, B=8)
+assert "tokens" in repr(fresh) and "logits" in repr(fresh) and "GPT.Wte [V=65, D=64]" in repr(fresh.params)
+assert fresh.params.count() == 108352
+try:
+    fresh(tokens=x)
+except RuntimeError as error:
+    assert "init()" in str(error)
+else:
+    raise AssertionError("a model without weights ran")
+
 g = mixc.Model(path, mode="generate", size="tiny", T=16).load("m.safetensors")
 for prompt, what in (([10**8], mixc.Error), ([5, -2], mixc.Error), ([65], mixc.Error), ([2**32 + 5], ValueError), ([1.5], TypeError), ([], mixc.Error)):
     try:
