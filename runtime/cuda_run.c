@@ -190,12 +190,21 @@ static Status run_waiting(LoadedProgram *l, void (*after)(LoadedProgram *l, size
     return status;
 }
 
+// The context is one of a thread, and a program may be run by another one than loaded it.
+static Status enter(Device *d, StatusText *why)
+{
+    if (d->is_lost)
+        return status_fail(why, STATUS_NO_DEVICE, "%s failed before, and is of no use to this process any more", d->name);
+    return cuda_status(d, d->driver->context_use(d->driver->self, d->context), why, "%s cannot be used", d->name);
+}
+
 Status cuda_run(LoadedProgram *l, StatusText *why)
 {
     Device *d = l->device;
     const DriverApi *api = d->driver;
-    if (d->is_lost)
-        return status_fail(why, STATUS_NO_DEVICE, "%s failed before, and is of no use to this process any more", d->name);
+    Status status = enter(d, why);
+    if (status != STATUS_OK)
+        return status;
     if (getenv("MIXC_CUDA_WAIT"))
         return run_waiting(l, NULL, NULL, why);
     int error = api->exec_launch(api->self, l->exec, l->stream);
@@ -211,9 +220,11 @@ Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why)
     Device *d = l->device;
     const DriverApi *api = d->driver;
     const size_t n = l->program->n_launches;
+    Status status = enter(d, why);
+    if (status != STATUS_OK)
+        return status;
     Arena scratch = {0};
     CudaEvent **event = arena_array(&scratch, CudaEvent *, n + 2);
-    Status status = STATUS_OK;
     for (size_t i = 0; i <= n && status == STATUS_OK; i++)
         status = cuda_status(d, api->event_make(api->self, &event[i], 0), why, "time cannot be taken");
     for (size_t i = 0; i < n && status == STATUS_OK; i++) {

@@ -255,6 +255,7 @@ static void cuda_unload(LoadedProgram *l)
     Device *d = l->device;
     const DriverApi *api = d->driver;
     if (!d->is_lost) {
+        api->context_use(api->self, d->context);        // whichever thread this is
         if (l->exec)
             api->exec_free(api->self, l->exec);
         if (l->stream)

@@ -93,9 +93,32 @@ static int own_memory_take(void *self, uint64_t *out, size_t bytes)
     return error;
 }
 
+// What a driver does in the context of the thread that calls it fails where that thread has none.
+static _Thread_local bool fake_has_context;
+enum { NO_CONTEXT = 201 };
+
+static int own_context_use(void *self, CudaContext *context)
+{
+    const int error = fake_context_use(self, context);
+    fake_has_context = fake_has_context || error == 0;
+    return error;
+}
+
+static int own_event_make(void *self, CudaEvent **out, unsigned flags)
+{
+    return fake_has_context ? fake_event_make(self, out, flags) : NO_CONTEXT;
+}
+
+static int own_module_unload(void *self, CudaModule *module)
+{
+    return fake_has_context ? fake_module_unload(self, module) : NO_CONTEXT;
+}
+
 static int own_memory_free(void *self, uint64_t address)
 {
     Fake *f = self;
+    if (!fake_has_context)
+        return NO_CONTEXT;
     f->balance--;
     return fake_memory_free(self, address);
 }
@@ -234,6 +257,9 @@ static inline bool fake_open(Fake *f, bool is_idle)
     f->driver.memory_info = own_memory_info;
     f->driver.memory_take = own_memory_take;
     f->driver.memory_free = own_memory_free;
+    f->driver.context_use = own_context_use;
+    f->driver.event_make = own_event_make;
+    f->driver.module_unload = own_module_unload;
     f->driver.memory_fill = own_memory_fill;
     f->driver.module_load = own_module_load;
     f->driver.module_function = own_module_function;

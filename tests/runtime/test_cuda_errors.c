@@ -7,6 +7,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -249,6 +250,35 @@ static void test_the_kernel_that_fails_is_named(void **state)
     end(&t);
 }
 
+static void *run_elsewhere(void *user)
+{
+    Try *t = user;
+    double seconds[2];
+    Status status = device_cuda.run_timed(t->loaded, seconds, &t->why);
+    if (status == STATUS_OK)
+        status = device_cuda.run(t->loaded, &t->why);
+    device_cuda.unload(t->loaded);
+    t->loaded = NULL;
+    return status == STATUS_OK ? t : NULL;
+}
+
+static void test_another_thread_may_run_and_unload(void **state)
+{
+    (void)state;
+    Try t;
+    pthread_t thread;
+    void *good = NULL;
+    begin(&t);
+    assert_int_equal(open_device(&t), STATUS_OK);
+    assert_int_equal(load(&t), STATUS_OK);
+    assert_int_equal(pthread_create(&thread, NULL, run_elsewhere, &t), 0);
+    assert_int_equal(pthread_join(thread, &good), 0);
+    assert_string_equal(t.why.text, "");
+    assert_non_null(good);
+    assert_int_equal(t.fake.balance, 0);
+    end(&t);
+}
+
 // Opens, loads, writes, runs, reads. Returns the first status that is not OK.
 static Status whole_way(Try *t)
 {
@@ -304,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_architecture), cmocka_unit_test(test_a_plan_that_does_not_fit),
         cmocka_unit_test(test_memory_that_another_program_took), cmocka_unit_test(test_text_that_does_not_compile),
         cmocka_unit_test(test_an_error_that_lasts), cmocka_unit_test(test_the_kernel_that_fails_is_named),
+        cmocka_unit_test(test_another_thread_may_run_and_unload),
         cmocka_unit_test(test_every_call_fails_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

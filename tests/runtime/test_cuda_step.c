@@ -108,7 +108,8 @@ static void run_steps(Step *s, const char *file)
         memcpy(before, f->n, sizeof before);
         const int total = f->total;
         assert_int_equal(net_run(s->net, &why), STATUS_OK);
-        if (total_less(f, before, CALL_exec_launch) != 1 || total_less(f, before, CALL_stream_wait) != 1 || f->total - total != 2)
+        if (total_less(f, before, CALL_exec_launch) != 1 || total_less(f, before, CALL_stream_wait) != 1
+            || total_less(f, before, CALL_context_use) != 1 || f->total - total != 3)
             fail_msg("%s: a step is %d calls of the driver, %d of them launches of a graph", file, f->total - total,
                      total_less(f, before, CALL_exec_launch));
         assert_int_equal(f->n[CALL_copy_out], copies);
