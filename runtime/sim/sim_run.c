@@ -267,7 +267,7 @@ static bool run_warp(Sim *s, Warp *w)
             return false;
         if (w->mask && w->at >= w->until)
             pick_lanes(w);
-        if (w->n_instructions > most)
+        if (w->n_instructions > most && w->mask && w->at < s->kernel->n_insns)
             return sim_fail(s, &s->kernel->insn[w->at], "the warp of thread %u ran %llu instructions and does not end",
                             w->first_thread, (unsigned long long)most);
     }
