@@ -21,6 +21,27 @@ const Clause *clause_of(const Route *r, ClauseKind kind)
     return NULL;
 }
 
+// A clause stands once: of two, one would go unread. Noise and balance terms add up, samples act by mode.
+static bool check_clauses(Build *b, const Route *r)
+{
+    for (const Clause *c = r->clauses; c; c = c->next) {
+        const bool adds_up = c->kind == CLAUSE_NOISE || c->kind == CLAUSE_SAMPLE || c->kind == CLAUSE_BALANCE;
+        const Clause *first = clause_of(r, c->kind);
+        const Clause *rival = c->kind == CLAUSE_DROPLESS ? clause_of(r, CLAUSE_CAPACITY) : NULL;
+        const char *text = source_text(b, c->at);
+        const char *word = arena_strndup(b->arena, text, strcspn(text, " \t\r\n#"));
+        if (rival && report(b, c->at, "E0306", "`dropless` and `capacity` contradict each other")) {
+            diag_label(b->diag, rival->at, "the other");
+            diag_help(b->diag, "to have each in its mode: `capacity 1.25 over B*T in train, dropless in eval`");
+        } else if (!rival && first != c && !adds_up && report(b, c->at, "E0306", "a second `%s` in the same route", word)) {
+            diag_label(b->diag, first->at, "the first");
+        }
+        if (rival || (first != c && !adds_up))
+            return false;
+    }
+    return true;
+}
+
 // The mode that a term was written for; a name that is no mode was refused by the parser.
 static ModeName mode_of(const Name *name)
 {
@@ -304,6 +325,8 @@ static Routing *make_routing(Build *b, const Route *r, Val by)
             axes_add(&routing->token, have.id[i]);
     routing->info.rows = -1;
     b->g->at = r->at;
+    if (!check_clauses(b, r))
+        return NULL;
     if (direct ? !route_numbers(b, r, routing, by) : !route_scores(b, r, routing, by))
         return NULL;
     if (!balance_terms(b, r, routing))

@@ -137,6 +137,17 @@ static const struct { int before, token; const char *advice; } token_habit[] = {
     {'-', '=', "write `x = x - ..`"},
     {'*', '=', "write `x = x * ..`"},
     {'/', '=', "write `x = x / ..`"},
+    {EACH, '{', "say what one token is called: `each t { .. }`"},
+    {TO, EXPERTS, "say along which axis the experts lie: `to E experts`"},
+    {TOP, '=', "clauses have no `=`: `top 2`"},
+    {CAPACITY, '=', "clauses have no `=`: `capacity 1.25 over B*T`"},
+    {GATE, '=', "clauses have no `=`: `gate softmax`"},
+    {BALANCE, '=', "clauses have no `=`: `balance switch(0.01) over B*T`"},
+    {NOISE, '=', "clauses have no `=`: `noise gaussian(0.1)`"},
+    {PRIORITY, '=', "clauses have no `=`: `priority token`"},
+    {OVERFLOW, '=', "clauses have no `=`: `overflow skip`"},
+    {ASSIGN, '=', "clauses have no `=`: `assign greedy`"},
+    {SAMPLE, '=', "clauses have no `=`: `sample 1`"},
 };
 
 const char *habit_of_tokens(int before, int token, const char *text, size_t n)

@@ -121,6 +121,8 @@ static bool report_unfinished(Parse *p, Expected e, int token, Span at)
 
 static bool report_reserved(Parse *p, Expected e, int token, Span at)
 {
+    if ((p->before == TO && token == EXPERTS) || (token == '=' && habit_of_tokens(p->before, token, "", 0)))
+        return false;                                   // a route's own words: the habit says more
     if (token == '=' && is_keyword(p->before)) {        // `next = x`
         token = p->before;
         at = p->before_at;
