@@ -21,6 +21,8 @@ int  cli_engine_open(Cli *cli, Engine **out_engine);
 // rows in a batch as training has (one when generating).
 int  cli_model_open(Cli *cli, const char *path, CliModel *out_model);
 void cli_model_close(CliModel *model);
+// What a verb of one model does: the model of its one file, opened, worked on and closed. Returns the exit code.
+int  cli_with_model(Cli *cli, int (*work)(Cli *cli, CliModel *model));
 // The planned program; `target` NULL: the device's. NULL: `*out_exit` says why, everything is printed.
 Program *cli_model_program(Cli *cli, CliModel *model, const PassHooks *hooks, const Target *target, int *out_exit);
 // Loads the model (its `main`, or `step` when model->train). NULL as above.

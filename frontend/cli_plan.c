@@ -5,26 +5,19 @@
 
 #include <string.h>
 
-int cli_plan(Cli *cli)
+static int plan_model(Cli *cli, CliModel *model)
 {
-    const char *path = cli_one_file(cli, "FILE");
-    if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
-    CliModel model;
-    int code = cli_model_open(cli, path, &model);
-    if (code)
-        return code;
-    Program *p = cli_model_program(cli, &model, NULL, NULL, &code);
-    cli_model_close(&model);
+    int code = 0;
+    const Program *p = cli_model_program(cli, model, NULL, NULL, &code);
     if (!p)
         return code;
     Text text = text_make(&cli->arena), routes = text_make(&cli->arena);
     if (cli_has(cli, OPT_JSON)) {
-        route_plan_json(model.module, p, &routes);
+        route_plan_json(model->module, p, &routes);
         plan_print_json(p, &cli->sources, text_str(&routes), &text);
     } else {
         plan_print(p, &cli->sources, &text);
-        route_plan_print(model.module, p, &text);
+        route_plan_print(model->module, p, &text);
     }
     fputs(text_str(&text), stdout);
     size_t budget = 0;
@@ -32,4 +25,9 @@ int cli_plan(Cli *cli)
         return cli_failf(cli, STATUS_OVER_BUDGET, "the plan needs %.1f MiB, the budget is %.1f MiB",
                          (double)p->arena_bytes / 1048576, (double)budget / 1048576);
     return code;
+}
+
+int cli_plan(Cli *cli)
+{
+    return cli_with_model(cli, plan_model);
 }

@@ -162,19 +162,17 @@ static int profile_net(Cli *cli, const Engine *engine, Net *net, const Module *m
     return cli_write(cli, cli->value[OPT_OUTPUT], text_str(&trace), trace.n);
 }
 
+static int profile_model(Cli *cli, CliModel *model)
+{
+    int code = 0;
+    Net *net = cli_model_load(cli, model, &code);
+    if (net)
+        code = profile_net(cli, model->engine, net, model->module);
+    net_free(net);
+    return code;
+}
+
 int cli_profile(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
-    if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
-    CliModel model;
-    int code = cli_model_open(cli, path, &model);
-    if (code)
-        return code;
-    Net *net = cli_model_load(cli, &model, &code);
-    if (net)
-        code = profile_net(cli, model.engine, net, model.module);
-    net_free(net);
-    cli_model_close(&model);
-    return code;
+    return cli_with_model(cli, profile_model);
 }

@@ -30,6 +30,20 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
     return code;
 }
 
+int cli_with_model(Cli *cli, int (*work)(Cli *cli, CliModel *model))
+{
+    const char *path = cli_one_file(cli, "FILE");
+    if (!path)
+        return status_exit_code(STATUS_BAD_USAGE);
+    CliModel model;
+    int code = cli_model_open(cli, path, &model);
+    if (code)
+        return code;
+    code = work(cli, &model);
+    cli_model_close(&model);
+    return code;
+}
+
 static bool is_bound(const Cli *cli, const char *name)
 {
     for (size_t i = 0; i < cli->n_bindings; i++)

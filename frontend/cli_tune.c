@@ -178,14 +178,5 @@ static int tune_model(Cli *cli, CliModel *model)
 
 int cli_tune(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
-    if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
-    CliModel model;
-    int code = cli_model_open(cli, path, &model);
-    if (code)
-        return code;
-    code = tune_model(cli, &model);
-    cli_model_close(&model);
-    return code;
+    return cli_with_model(cli, tune_model);
 }

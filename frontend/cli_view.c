@@ -58,8 +58,9 @@ static int64_t steps_wanted(const Program *p)
     return flops < 5e10 && p->arena_bytes < (size_t)1 << 31 ? 3 : 0;
 }
 
-static int view_model(Cli *cli, CliModel *model, const char *path)
+static int view_model(Cli *cli, CliModel *model)
 {
+    const char *path = cli->file[0];
     Watch watch = {.cli = cli, .last = proc_now_s()};
     for (uint32_t f = 1; f < cli->sources.n_files; f++)
         if (!strcmp(cli->sources.file[f].name, path))
@@ -88,16 +89,7 @@ static int view_model(Cli *cli, CliModel *model, const char *path)
 
 int cli_view(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
-    if (!path)
+    if (!cli_one_file(cli, "FILE"))
         return status_exit_code(STATUS_BAD_USAGE);
-    if (!cli_has(cli, OPT_OUTPUT))
-        return cli_usage(cli, "-o OUT.html is missing");
-    CliModel model;
-    int code = cli_model_open(cli, path, &model);
-    if (code)
-        return code;
-    code = view_model(cli, &model, path);
-    cli_model_close(&model);
-    return code;
+    return cli_has(cli, OPT_OUTPUT) ? cli_with_model(cli, view_model) : cli_usage(cli, "-o OUT.html is missing");
 }
