@@ -401,8 +401,12 @@ static AxisId make_ranged(Build *b, const AxisDecl *d, AxisKind kind, const Expr
             return 0;
         if (size < lo || size > hi) {
             if (report(b, d->name->at, "E0113", "`%s = %lld` lies outside its range %lld..%lld", d->name->text,
-                       (long long)size, (long long)lo, (long long)hi))
-                diag_help(b->diag, "widen the range here, or give another size");
+                       (long long)size, (long long)lo, (long long)hi)) {
+                if (size > hi && d->high->kind == EXPR_NAME)            // in 1..N, N a constant or an axis
+                    diag_help(b->diag, "`%s=%lld` widens the range; or give another size", d->high->text, (long long)size);
+                else
+                    diag_help(b->diag, "widen the range here, or give another size");
+            }
             return 0;
         }
     }

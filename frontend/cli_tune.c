@@ -4,6 +4,7 @@
 #include "tune.h"
 #include "tuned.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,8 @@ static void collect(void *user, const TuningRow *row)
     }
 }
 
+enum { ABOUT_COLUMNS = 90 };                // of a kernel's description; with -v all of it
+
 static void print_table(Cli *cli, const Tune *t, const Best *best)
 {
     double all = 0, gained = 0;
@@ -99,7 +102,9 @@ static void print_table(Cli *cli, const Tune *t, const Best *best)
         const double gain = 1 - best[i].seconds, of_step = best[i].by_default * (double)t->kernel[i].instances;
         all += of_step;
         gained += of_step * gain;
-        printf("%5zu  %10.3f  %5.1f%%  %.90s\n", t->kernel[i].instances, best[i].by_default * 1e3, 100 * gain, t->kernel[i].about);
+        const bool whole = strlen(t->kernel[i].about) <= ABOUT_COLUMNS || cli_has(cli, OPT_VERBOSE);
+        printf("%5zu  %10.3f  %5.1f%%  %.*s%s\n", t->kernel[i].instances, best[i].by_default * 1e3, 100 * gain,
+               whole ? INT_MAX : ABOUT_COLUMNS - 2, t->kernel[i].about, whole ? "" : "..");
         if (gain > 0 || cli_has(cli, OPT_VERBOSE))
             printf("%27s%s%s\n", "", best[i].schedule, best[i].failed ? " (others failed: -v in a bug report, please)" : "");
     }
@@ -166,6 +171,8 @@ static int tune_model(Cli *cli, CliModel *model)
     Watch watch = {cli, proc_now_s()};
     bool finished;
     tune_begin(&tune);
+    if (!tune.n && options.match)
+        cli_note(cli, "no kernel that has a choice is described with `%s`; `mixc tune FILE -v` prints the descriptions", options.match);
     status = tune_run(&tune, show_progress, &watch, &finished, &why);
     sigaction(SIGINT, &old, NULL);
     if (cli->tty_err && !cli_has(cli, OPT_QUIET))

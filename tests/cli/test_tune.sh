@@ -7,6 +7,7 @@ rows() { "$MIXC" tune "$model" --json --candidates 2 --kernel nothing-like-it 2>
 
 # a search, its table, and nothing left to do the second time
 expect 0 "$MIXC" tune "$model" --candidates 3; says out "kernel structures have a choice"; says_not out "goes on from here"
+expect 0 "$MIXC" tune "$model" --kernel nothing-like-it; says err "no kernel that has a choice"
 all=$(rows)
 [ "$all" -gt 6 ] || complain "only $all timings"
 expect 0 "$MIXC" tune "$model" --candidates 3 --json; says out '"finished": true'; says out '"schedule": "default"'; says out '"outcome": "ok"'
