@@ -95,8 +95,13 @@ static bool check_args(Build *b, const Expr *e, const Function *f)
             continue;
         }
         if (!strstr(f->named, arena_printf(b->arena, " %s ", a->name->text))) {
-            if (report(b, a->at, "E0222", "`%s` has no argument `%s`", f->name, a->name->text) && f->named[0])
-                diag_help(b->diag, "its named arguments are:%s", f->named);
+            if (report(b, a->at, "E0222", "`%s` has no argument `%s`", f->name, a->name->text)) {
+                const int n_named = (int)strlen(f->named) - 1;          // " over where "
+                if (n_named > 0)
+                    diag_help(b->diag, "its named arguments are:%.*s", n_named, f->named);
+                else
+                    diag_help(b->diag, "its arguments have no names: %s", f->summary);
+            }
             return false;
         }
     }

@@ -425,7 +425,10 @@ static bool check_inputs(Build *b, const Expr *e, const LayerDecl *d)
         for (const Formal *f = d->inputs; f && !known; f = f->next)
             known = f->name && strcmp(f->name->text, a->name->text) == 0;
         if (!known || a->to || !a->value) {
-            report(b, a->at, "E0222", "`%s` has no input `%s`", d->name->text, a->name ? a->name->text : "..");
+            if (report(b, a->at, "E0222", "`%s` has no input `%s`", d->name->text, a->name ? a->name->text : ".."))
+                for (const Static *s = a->name ? d->statics : NULL; s; s = s->next)
+                    if (strcmp(s->name->text, a->name->text) == 0)
+                        diag_help(b->diag, "what is fixed before stands in brackets: `%s[%s = ..](..)`", d->name->text, s->name->text);
             return false;
         }
         n_args++;

@@ -1,5 +1,5 @@
 // Selections x[A = ..] and methods .rename .split .merge .window: axis surgery.
-#include "build_state.h"
+#include "build_functions.h"
 #include "habits.h"
 
 #include <math.h>
@@ -308,6 +308,9 @@ Val value_of_method(Build *b, const Expr *e)
     }
     if (report(b, e->a->op_at.file ? e->a->op_at : e->a->at, "E0219", "values have no method `.%s`", name)) {
         const char *habit = habit_of_call(name);
+        for (const Function *f = function_table; f->name && !habit; f++)
+            if (strcmp(f->name, name) == 0)
+                habit = arena_printf(b->arena, "functions stand in front: `%s(..)`; %s", name, f->summary);
         diag_help(b->diag, "%s", habit ? habit : "there are .rename, .split, .merge and .window");
     }
     return val_error();

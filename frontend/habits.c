@@ -93,6 +93,7 @@ static const struct { const char *name, *advice; } call_habit[] = {
     {"std", "`sqrt(mean((x - m)*(x - m), over=D))` with `m = mean(x, over=D)`"},
     {"gather", "`x[T = places]` picks the entries at `places`"},
     {"take", "`x[T = places]` picks the entries at `places`"},
+    {"topk", "`route x by SCORES to E experts top k each t { .. }` sends each token to its k best"},
     {"argmax", "`accuracy(logits, targets, over=V)` compares the largest entry"},
     {"softmaxcrossentropy", "`cross_entropy(logits, targets, over=V)`"},
     {"nllloss", "`cross_entropy(logits, targets, over=V)`"},
