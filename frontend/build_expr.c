@@ -198,6 +198,19 @@ static Val eval_name(Build *b, const Expr *e)
     return val_error();
 }
 
+// `x * W` where the product that sums was meant, or the one of all pairs.
+static void help_product(Build *b, const AxisList *ax, const AxisList *ay)
+{
+    AxisId shared = 0;
+    for (size_t i = 0; i < ax->n; i++)
+        if (axes_has(ay, ax->id[i]) && b->g->axis[ax->id[i]].kind == AXIS_FEATURE)
+            shared = ax->id[i];
+    if (shared)
+        diag_help(b->diag, "summed over %s? `a @[%s] b`; every pair is meant? `outer(a, b)`", axis_name(b, shared), axis_name(b, shared));
+    else
+        diag_help(b->diag, "every pair is meant? `outer(a, b)`");
+}
+
 static bool subset(const AxisList *a, const AxisList *c)
 {
     for (size_t i = 0; i < a->n; i++)
@@ -236,7 +249,7 @@ bool fits_elementwise(Build *b, const Expr *e, Val x, Val y)
         diag_help(b->diag, "the same positions? `.rename(%s -> %s)`", axis_name(b, only_y.id[0]),
                   axis_name(b, only_x.id[0]));
     else if (e->kind == EXPR_BINARY && e->op == BINARY_MUL)
-        diag_help(b->diag, "every pair is meant? `outer(a, b)`");
+        help_product(b, &ax, &ay);
     else
         diag_help(b->diag, "sum, select or rename the axes that differ first");
     return false;
