@@ -243,7 +243,8 @@ void trial_run(const Trial *trial, FILE *out)
     StatusText why = {0};
     arena_init(&s.arena);
     if (trial->ops->open(trial->on_device, &s.device, &why) != STATUS_OK) {
-        say(&s, "refused", 0, why.text);
+        say(&s, "unable", 0, why.text);
+        arena_free(&s.arena);
         return;
     }
     s.input = trial_inputs(&s.arena, trial->g);

@@ -13,10 +13,11 @@ double **trial_inputs(Arena *arena, const Graph *g);
 
 // Tries the schedules on a device opened for it and reports on `out`, a line each:
 //     try I                       before schedule I is compiled and run
-//     refused I WHY               it could not be compiled or loaded
+//     refused I WHY               it could not be compiled, loaded or run
 //     wrong I WHY                 its results differ from the evaluator's (or, where evaluating would take too long, from
 //                                 those of the first schedule)
 //     ok I SECONDS                the least time of a run
+//     unable 0 WHY                the device could not be opened; this says nothing of a schedule
 // Meant for a child process, as a kernel may crash. `g` is a kernel's graph (codegen_kernel_graph).
 typedef struct Trial {
     const Graph     *g;

@@ -221,6 +221,6 @@ Status tune_run(Tune *t, TuneProgress *progress, void *user, bool *out_finished,
                 break;
         }
     }
-    *out_finished = status == STATUS_OK;
+    *out_finished = status == STATUS_OK && t->n_known == t->n_candidates;
     return status;
 }

@@ -217,6 +217,23 @@ static void the_first_may_fail(void **state)
     assert_non_null(strstr(said, "ok 2 "));
 }
 
+static Status open_failing(const DeviceOptions *options, Device **out_device, StatusText *why)
+{
+    (void)options, (void)out_device;
+    return status_fail(why, STATUS_OUT_OF_MEMORY, "no threads");
+}
+
+// What is wrong with the machine is not held against a schedule.
+static void no_device_refuses_nothing(void **state)
+{
+    Fixture *f = *state;
+    DeviceOps ops = device_cpu;
+    int how;
+    ops.open = open_failing;
+    assert_string_equal(run(f, &ops, &(Schedule){{0}}, 1, &how), "unable 0 no threads\n");
+    assert_int_equal(how, 0);
+}
+
 // The kernel as a graph of its own has the key that it has in its model.
 static void keys_agree(void **state)
 {
@@ -235,6 +252,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(wrong_results_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_crash_names_its_schedule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_may_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(no_device_refuses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_agree, set_up, tear_down),
         cmocka_unit_test(bad_texts_are_refused),
     };
