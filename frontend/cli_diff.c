@@ -20,8 +20,8 @@ typedef struct DiffRow {
 // Is `name` in the list "['a', 'b']" that a file's metadata may hold?
 static bool listed(const char *list, const char *name)
 {
-    const char *seen = list ? strstr(list, name) : NULL;
     size_t n = strlen(name);
+    const char *seen = list && n ? strstr(list, name) : NULL;
     for (; seen; seen = strstr(seen + 1, name)) {
         char before = seen == list ? ' ' : seen[-1], after = seen[n];
         if (strchr(" ,'\"[", before) && (!after || strchr(" ,'\"]", after)))

@@ -33,15 +33,17 @@ expect 5 "$MIXC" diff four one; says out "losses first part at step"
 # infinities and NaN: equal where they stand against themselves, and they hide nothing beside them
 python3 - <<'PY'
 import json, struct
-def write(name, *x):
-    head = json.dumps({"t": {"dtype": "F32", "shape": [len(x)], "data_offsets": [0, 4*len(x)]}}).encode()
+def write(name, *x, tensor="t"):
+    head = json.dumps({"__metadata__": {"zero_gradient": "['u']"}, tensor: {"dtype": "F32", "shape": [len(x)], "data_offsets": [0, 4*len(x)]}}).encode()
     open(name, "wb").write(struct.pack("<Q", len(head)) + head + struct.pack("<%df" % len(x), *x))
 inf, nan = float("inf"), float("nan")
 write("x.st", 1, -inf, nan)
 write("y.st", 2, -inf, nan)
 write("z.st", 1, -inf, 1)
+write("bare.st", 1, 2, 3, tensor="grad.")
 PY
 expect 0 "$MIXC" diff x.st x.st
+expect 0 "$MIXC" diff bare.st bare.st
 expect 5 "$MIXC" diff x.st y.st; says out "<- differs"
 expect 5 "$MIXC" diff y.st x.st
 expect 5 "$MIXC" diff x.st z.st
