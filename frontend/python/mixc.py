@@ -44,9 +44,10 @@ class _Tensor(ctypes.Structure):
 
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))
-    places = [os.environ.get("MIXC_LIBRARY"), os.path.join(here, "libmixc.so"), os.path.join(here, "../../build/libmixc.so"), "libmixc.so.0"]
-    for place in places:
-        if place and (os.path.exists(place) or "/" not in place):
+    given = os.environ.get("MIXC_LIBRARY")                # nothing else is taken in its stead
+    places = [os.path.join(here, "libmixc.so"), os.path.join(here, "../../build/libmixc.so"), "libmixc.so.0"]
+    for place in [given] if given else places:
+        if given or os.path.exists(place) or "/" not in place:
             try:
                 return ctypes.CDLL(place)
             except OSError as error:

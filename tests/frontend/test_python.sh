@@ -10,6 +10,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export MIXC_CACHE_DIR=$work/cache
 cd "$work"
+if MIXC_LIBRARY=$work/none.so "$python" -c "import mixc" 2>told; then echo "another library was taken"; exit 1; fi
+grep -q none.so told || { cat told; exit 1; }
 "$python" - "$MIXC_TESTS/../models/gpt.mix" <<'PY'
 import sys, threading
 import numpy as np, mixc
