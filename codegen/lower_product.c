@@ -122,7 +122,7 @@ void product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix ro
 {
     Emitter *E = P->E;
     Env anchor = env_of(E, space->anchor);
-    env_group(E, &anchor, &P->p.group[CLASS_BATCH], P->batch);
+    env_batch(P, &anchor);
     env_group(E, &anchor, &P->p.group[CLASS_ROW], row);
     env_group(E, &anchor, &P->p.group[CLASS_COL], col);
     emit_bind(E, at, space->anchor, &anchor, acc);
@@ -239,19 +239,20 @@ Space product_space(Lower *L)
 // The kernel
 
 // Work items are counted batch by batch, column block by column block, so that neighbours share packed columns.
-static ProductBlock open_item(ProductText *P, Scope *at, const char *w)
+ProductBlock product_open_item(ProductText *P, Scope *at, const char *w, const char **out_batch)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
     ProductBlock item;
-    const char *batch = product_part(E, at, "g", w, plan->batch, plan->n_row_blocks * plan->n_col_blocks, true);
-    const char *jb = product_part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, plan->batch == 1);
-    const char *ib = product_part(E, at, "ib", w, plan->n_row_blocks, 1, plan->batch * plan->n_col_blocks == 1);
+    const int64_t n_batches = plan->together ? plan->batch / plan->together : plan->batch;
+    const char *batch = *out_batch = product_part(E, at, "g", w, n_batches, plan->n_row_blocks * plan->n_col_blocks, true);
+    const char *jb = product_part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, n_batches == 1);
+    const char *ib = product_part(E, at, "ib", w, plan->n_row_blocks, 1, n_batches * plan->n_col_blocks == 1);
     item.i0 = plan->n_row_blocks == 1 ? "0" : product_declare(E, at, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
     item.j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
     item.i1 = product_declare(E, at, "i1", product_block_end(E, item.i0, plan->block_rows, plan->rows));
     item.j1 = product_declare(E, at, "j1", product_block_end(E, item.j0, plan->block_cols, plan->cols));
-    P->batch = index_of(E, at, batch, plan->batch);
+    P->batch = index_of(E, at, batch, n_batches);
     return item;
 }
 
@@ -346,8 +347,8 @@ void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, 
 }
 
 // Where the panels of columns from j0 on, terms from k0 on, begin in the workspace: [batch][k block][panel][k][width].
-static const char *packed_at(ProductText *P, Scope *at, const char *workspace, const char *j0, const char *k0,
-                             const char *kn, bool is_written)
+const char *product_packed_at(ProductText *P, Scope *at, const char *workspace, const char *j0, const char *k0, const char *kn,
+                              bool is_written)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
@@ -382,11 +383,12 @@ static void skip_blocks(ProductText *P, Scope *terms, ProductBlock item, const c
     scope_line(terms, "    continue;");
 }
 
-static void emit_item(ProductText *P, Scope *at, const Space *space, ProductBlock item, const char *workspace)
+static void emit_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace)
 {
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
-    const char *k0, *kn, *b = NULL;
+    const char *batch, *k0, *kn, *b = NULL;
+    const ProductBlock item = product_open_item(P, at, w, &batch);
     const char *a = product_scratch(E, E->top, "rows", plan->block_rows * plan_places(plan, plan->block_sum));
     const char *c = product_scratch(E, E->top, "c", plan->block_rows * plan->block_cols);
     const size_t strip_a = pack_scratch_floats(P, 0), strip_b = plan->ahead ? 0 : pack_scratch_floats(P, 1);
@@ -398,7 +400,7 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, ProductBloc
     skip_blocks(P, terms, item, k0, kn);
     pack_operand(P, terms, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
-        b = packed_at(P, terms, workspace, item.j0, k0, kn, false);
+        b = product_packed_at(P, terms, workspace, item.j0, k0, kn, false);
     else
         pack_operand(P, terms, 1, (PackRange){item.j0, item.j1, k0, kn, b});
     product_tiles(P, terms, item, a, b, c, k0, kn);
@@ -427,8 +429,10 @@ static void emit_main(ProductText *P, const Space *space, uint32_t packed)
     const char *w;
     const char *workspace = P->plan.ahead ? emit_workspace(E, packed, "packed", DTYPE_F32, false) : NULL;
     Scope *work = product_items(E, &w);
-    const ProductBlock item = open_item(P, work, w);
-    emit_item(P, work, space, item, workspace);
+    if (P->plan.together > 1)
+        product_across_item(P, work, space, w, workspace);
+    else
+        emit_item(P, work, space, w, workspace);
     scope_close(E, work);
 }
 
@@ -451,7 +455,7 @@ static void emit_ahead(ProductText *P, uint32_t packed)
     const char *kn = plan->n_sum_blocks == 1 ? k1 : product_declare(E, work, "kn", arena_printf(E->arena, "%s - %s", k1, k0));
     const char *j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, work, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
     const char *j1 = product_declare(E, work, "j1", product_block_end(E, j0, plan->block_cols, plan->cols));
-    pack_operand(P, work, 1, (PackRange){j0, j1, k0, kn, packed_at(P, work, workspace, j0, k0, kn, true)});
+    pack_operand(P, work, 1, (PackRange){j0, j1, k0, kn, product_packed_at(P, work, workspace, j0, k0, kn, true)});
     scope_close(E, work);
 }
 
@@ -519,6 +523,8 @@ bool lower_contract(Lower *L)
     P.plan = plan_product(&P.p, L->target, reads_pairs(L, &P.p), &L->schedule);
     const Space space = space_of(L->arena, g, &members);
     P.triangle = find_triangle(g, &P, &space);
+    P.E = lower_emitter(L, DIALECT_C, NULL);
+    product_find_across(&P, &space, L->target);
     const Node *anchor = &g->node[members.anchor];
     const char *hint = anchor->hint ? anchor->hint : "product";
     Text comment = text_make(L->arena);

@@ -47,6 +47,7 @@ typedef struct Plan {
     int64_t block_rows, block_cols, block_sum;
     int64_t n_row_blocks, n_col_blocks, n_sum_blocks;
     bool    ahead;                          // operand 1 is packed before, by a launch of its own
+    int64_t together;                       // batches of a work item; 0: one
 } Plan;
 
 // `pairs`: both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
@@ -58,6 +59,8 @@ size_t  plan_candidates(Arena *arena, const Product *p, const Target *target, bo
 int64_t plan_places(const Plan *plan, int64_t terms);
 const char *product_places(Arena *arena, const Plan *plan, const char *terms);
 int64_t plan_work(const Plan *plan);                        // work items of the main kernel
+// Cuts a plan anew for work items of so many batches.
+void    plan_together(Plan *plan, const Target *target, int64_t together);
 int64_t plan_ahead_work(const Plan *plan);                  // of the launch that packs operand 1
 int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded up to tiles
 
@@ -76,6 +79,8 @@ typedef struct ProductText {
     Plan     plan;
     Triangle triangle;                      // terms or tiles that need not be touched
     Ix       batch;                         // linear index of the batch at hand
+    AxisId  lane_axis;                      // the batch axis that is contiguous in memory, last of its group; 0: of no matter
+    Ix      lane_index, outer_batch;        // its index and that of the axes before it, where batch is taken apart; 0: it is not
     const char *scratch;                    // a place of its own for an unpacked strip
     const char *gather;                     // an array of ints: row x of operand 0 (gather_sum: term k) is number gather[x]
     bool        gather_sum;
@@ -87,6 +92,10 @@ typedef struct ProductText {
 // plan of pairs, k counts pairs there, and k0 is even.
 typedef struct PackRange { const char *x0, *x1, *k0, *kn, *to; } PackRange;
 void   pack_operand(ProductText *P, Scope *at, int operand, PackRange range);
+// The same for `n` batches that lie side by side in memory (P->lane_index is the first): batch l goes to `to + l*apart`, behind
+// which as many floats as a vector has are overwritten. pack_lies_across: whether an operand can be packed so.
+bool   pack_lies_across(const ProductText *P, int operand);
+void   pack_across(ProductText *P, Scope *at, int operand, PackRange range, int64_t n, int64_t apart);
 // Floats that pack_operand needs at P->scratch.
 size_t pack_scratch_floats(const ProductText *P, int operand);
 
@@ -128,6 +137,17 @@ Scope      *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, c
 void        product_tiles(ProductText *P, Scope *at, ProductBlock block, const char *a, const char *b, const char *c,
                           const char *k0, const char *kn);
 
+// Opens work item w: its blocks of rows and columns, and the batch at hand (with plan.together: *out_batch counts groups of them).
+// Then where panels lie in the workspace: [batch][k block][panel][k][width].
+ProductBlock product_open_item(ProductText *P, Scope *at, const char *w, const char **out_batch);
+const char  *product_packed_at(ProductText *P, Scope *at, const char *workspace, const char *j0, const char *k0, const char *kn,
+                               bool is_written);
+
+// Products whose batches lie side by side in memory, in an operand or in what is stored (lower_product_batch.c): finds the
+// axis, puts it last in its group and cuts the plan; what a work item of several batches does.
+bool   product_find_across(ProductText *P, const Space *space, const Target *target);
+void   product_across_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace);
+
 // Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
                             const char *acc);
@@ -153,5 +173,7 @@ const char *minus(Emitter *E, const char *a, const char *b);
 int64_t     product_top_index(int64_t size);
 // Sets the axes of a group from their common row-major index.
 void   env_group(Emitter *E, Env *env, const AxisGroup *group, Ix linear);
+// Sets those of the batch at hand.
+void   env_batch(const ProductText *P, Env *env);
 
 #endif

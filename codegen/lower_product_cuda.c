@@ -31,7 +31,7 @@ static void emit_strip(ProductText *P, Scope *at, int operand, const char *x0, c
     Scope *inside = scope_block(E, loop, arena_printf(E->arena, "if (%s < %lld && %s < %lld) {", x, N(outer->size), k,
                                                       N(sum->size)));
     Env env = env_of(E, P->p.operand[operand]);
-    env_group(E, &env, &P->p.group[CLASS_BATCH], P->batch);
+    env_batch(P, &env);
     env_group(E, &env, outer, bounded(E, inside, x, outer->size));
     env_group(E, &env, sum, bounded(E, inside, k, sum->size));
     const Val val = val_float(E, emit_value(E, inside, P->p.operand[operand], &env));

@@ -17,6 +17,18 @@ void env_group(Emitter *E, Env *env, const AxisGroup *group, Ix linear)
     }
 }
 
+void env_batch(const ProductText *P, Env *env)
+{
+    AxisGroup group = P->p.group[CLASS_BATCH];
+    if (P->lane_index == 0) {
+        env_group(P->E, env, &group, P->batch);
+        return;
+    }
+    group.n--;
+    env_group(P->E, env, &group, P->outer_batch);
+    env_set(env, P->lane_axis, P->lane_index);
+}
+
 static const AxisGroup *outer_group(const ProductText *P, int operand)
 {
     return &P->p.group[operand == 0 ? CLASS_ROW : CLASS_COL];
@@ -54,7 +66,7 @@ static const char *affine_base(ProductText *P, ValueId v, const Affine *affine, 
 {
     Emitter *E = P->E;
     Env env = env_of(E, v);
-    env_group(E, &env, &P->p.group[CLASS_BATCH], P->batch);
+    env_batch(P, &env);
     Ix at = ix_const(E->ix, affine->offset);
     for (int i = 0; i < env.n; i++)
         at = ix_add(E->ix, at, ix_scale(E->ix, env_get(&env, E->g->node[v].type.axis[i]), affine->stride[i]));
@@ -129,6 +141,43 @@ static void pack_raw(ProductText *P, Scope *at, int operand, const Raw *raw, Pac
     scope_close(P->E, loop);
 }
 
+static bool is_gathered(const ProductText *P, int operand)
+{
+    return P->gather != NULL && (P->gather_sum || operand == 0);
+}
+
+bool pack_lies_across(const ProductText *P, int operand)
+{
+    const int at = type_find(&P->E->g->node[P->p.operand[operand]].type, P->lane_axis);
+    Raw raw;
+    return !is_gathered(P, operand) && at >= 0 && find_raw(P, operand, &raw) && raw.affine.stride[at] == 1;
+}
+
+// For each term of a panel, its rows at their stride are turned against the batches, which follow each other. Each batch
+// gets a whole vector, over the front of the next term, so terms go upwards.
+void pack_across(ProductText *P, Scope *at, int operand, PackRange r, int64_t n, int64_t apart)
+{
+    Raw raw;
+    if (!find_raw(P, operand, &raw))
+        return;
+    Emitter *E = P->E;
+    Arena *arena = E->arena;
+    const int width = panel_width(P, operand), lanes = P->plan.tile.lanes;
+    const char *x = emit_name(E, "x"), *k = emit_name(E, "k"), *to = emit_name(E, "to"), *from = emit_name(E, "from");
+    const char *base = emit_name(E, "base"), *turn = turn_name(arena, P->plan.tile);
+    scope_line(at, "const float *const %s = %s;", base, raw_base(P, operand, &raw));
+    Scope *panels = scope_block(E, at, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", x, r.x0, x, r.x1, x, width));
+    Scope *terms = scope_block(E, panels, arena_printf(arena, "for (long %s = 0; %s < %s; %s++) {", k, k, r.kn, k));
+    scope_line(terms, "float *const %s = %s + %s*%s + %s*%d;", to, r.to, minus(E, x, r.x0), r.kn, k, width);
+    scope_line(terms, "const float *const %s = %s + %s*%lld + (%s + %s)*%lld;", from, base, x, (long long)raw.row, r.k0, k,
+               (long long)raw.step);
+    for (int first = (width - 1) / lanes * lanes; first >= 0; first -= lanes)
+        scope_line(terms, "%s(%s + %d, %lld, %s + %lld, %lld, %s - %s - %d, %lld);", turn, to, first, (long long)apart, from,
+                   (long long)first * raw.row, (long long)raw.row, r.x1, x, first, (long long)n);
+    scope_close(E, terms);
+    scope_close(E, panels);
+}
+
 // ---------------------------------------------------------------------------------------------------------------
 // Operands that are computed
 
@@ -146,7 +195,7 @@ static ValueId strip_value(const ProductText *P, int operand)
 static Env operand_env(ProductText *P, int operand, Ix x, Ix k)
 {
     Env env = env_of(P->E, strip_value(P, operand));
-    env_group(P->E, &env, &P->p.group[CLASS_BATCH], P->batch);
+    env_batch(P, &env);
     env_group(P->E, &env, outer_group(P, operand), x);
     env_group(P->E, &env, &P->p.group[CLASS_SUM], k);
     return env;
@@ -214,11 +263,6 @@ static bool lanes_over_sum(const ProductText *P, int operand)
 static int64_t block_extent(const ProductText *P, int operand)
 {
     return operand == 0 ? P->plan.block_rows : P->plan.block_cols;
-}
-
-static bool is_gathered(const ProductText *P, int operand)
-{
-    return P->gather != NULL && (P->gather_sum || operand == 0);
 }
 
 static bool packs_rows(const ProductText *P, int operand)

@@ -22,7 +22,7 @@ static int64_t at_least(int64_t a, int64_t least)
 
 int64_t plan_work(const Plan *plan)
 {
-    return plan->batch * plan->n_row_blocks * plan->n_col_blocks;
+    return plan->batch / at_least(plan->together, 1) * plan->n_row_blocks * plan->n_col_blocks;
 }
 
 int64_t plan_ahead_work(const Plan *plan)
@@ -98,6 +98,21 @@ static void cut_at(Plan *plan, int64_t rows, int64_t cols)
     plan->block_cols = round_up(cols, tile_width(plan->tile));
     plan->n_row_blocks = at_least(ceil_div(plan->rows, plan->block_rows), 1);
     plan->n_col_blocks = at_least(ceil_div(plan->cols, plan->block_cols), 1);
+}
+
+// Rows, columns and results of all the batches of an item lie in a quarter of the second-level cache, and every thread has
+// a few items.
+void plan_together(Plan *plan, const Target *target, int64_t together)
+{
+    const int64_t floats = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 16, threads = at_least(target->threads, 1);
+    plan->together = together;
+    cut_sum_at(plan, 64);
+    const int64_t cols = plan->cols < 64 ? plan->cols : 64, share = floats / (together * (cols + plan->block_sum));
+    const int64_t spread = ceil_div(plan->rows * plan->batch, together * threads * 4);
+    int64_t rows = share < spread ? share : spread;
+    rows = rows < plan->rows ? rows : plan->rows;
+    cut_at(plan, at_least(rows, 1), cols);
+    plan->ahead = plan->n_row_blocks > 1;
 }
 
 // Cuts rows and columns evenly into this many blocks; false when a block would not fit its share of the cache.

@@ -129,6 +129,33 @@ static void prologues(void **state)
                 "  %7.y = contract %4, %6 {over = [D]}\n  result \"y\" = %7\n}\n", 1, 2e-6);
 }
 
+// The second factor of a Monarch product and its gradients: blocks take every L-th feature and store every L-th, so that
+// batches lie side by side in memory. Sizes around a vector's lanes, whole ones and such as leave a rest.
+static void batches_side_by_side(void **state)
+{
+    (void)state;
+    static const int size[][4] = {{70, 32, 32, 32}, {37, 31, 18, 21}, {130, 24, 33, 40}, {61, 9, 17, 65}, {23, 48, 14, 70}};
+    Arena arena = {0};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        const int *n = size[i];         // B, L, S, R
+        check_graph(arena_printf(&arena, "graph @main\naxis B = %d, L = %d, S = %d, R = %d, N = %d, M = %d\n{\n"
+                "  %%1.x = arg \"x\" : f32[B,N]\n  %%2 = split %%1 {axis = N, to = [R,L]}\n  %%3.w = param \"w\" : f32[L,S,R]\n"
+                "  %%4 = contract %%2, %%3 {over = [R]} : f32[B,L,S]\n  %%5 = merge %%4 {axes = [S,L], to = M}\n"
+                "  %%6.b = param \"b\" : f32[M]\n  %%7.u = add %%5, %%6\n  %%8.y = map %%7 {f = gelu}\n"
+                "  %%9.dy = arg \"dy\" : f32[B,M]\n  %%10 = split %%9 {axis = M, to = [S,L]}\n"
+                "  %%11 = contract %%10, %%3 {over = [S]} : f32[B,L,R]\n  %%12.dx = merge %%11 {axes = [R,L], to = N}\n"
+                "  %%13.dw = contract %%10, %%2 {over = [B]} : f32[L,S,R]\n"
+                "  result \"y\" = %%8\n  result \"u\" = %%7\n  grad \"x\" = %%12\n  grad \"param.w\" = %%13\n}\n",
+                n[0], n[1], n[2], n[3], n[1] * n[3], n[1] * n[2]), 3, 3e-6);
+    }
+    // two batch axes, and the inner one is not the last of the product's; an operand that is computed
+    check_graph("graph @main\naxis B = 40, L = 16, H = 3, S = 20, R = 36, N = 576, M = 320\n{\n"
+                "  %1.x = arg \"x\" : f32[H,B,N]\n  %2 = split %1 {axis = N, to = [R,L]}\n  %3.w = param \"w\" : f32[L,H,S,R]\n"
+                "  %4 = map %2 {f = relu}\n  %5 = contract %4, %3 {over = [R]} : f32[L,H,B,S]\n"
+                "  %6 = merge %5 {axes = [S,L], to = M}\n  result \"y\" = %6\n}\n", 1, 3e-6);
+    arena_free(&arena);
+}
+
 static void batches_and_axis_orders(void **state)
 {
     (void)state;
@@ -149,6 +176,7 @@ int main(void)
         cmocka_unit_test(epilogues),
         cmocka_unit_test(prologues),
         cmocka_unit_test(batches_and_axis_orders),
+        cmocka_unit_test(batches_side_by_side),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
