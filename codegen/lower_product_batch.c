@@ -62,10 +62,12 @@ bool product_find_across(ProductText *P, const Space *space, const Target *targe
     const AxisGroup group = P->p.group[CLASS_BATCH];
     if (P->plan.tile.pairs || P->triangle != TRIANGLE_NONE || P->n_totals > 0)
         return false;
-    for (int i = 0; i < group.n; i++) {
+    for (int at = 0; at < 2 * group.n; at++) {                 // what is stored comes first
+        const int i = at % group.n;
+        const bool is_first = at < group.n;
         const int64_t n = batches_together(graph_size(P->E->g, group.axis[i]), P->plan.tile.lanes);
         P->lane_axis = group.axis[i];
-        if (n < 2 || !(stores_across(P, space, P->lane_axis) || pack_lies_across(P, 0) || pack_lies_across(P, 1)))
+        if (n < 2 || !(is_first ? stores_across(P, space, P->lane_axis) : pack_lies_across(P, 0) || pack_lies_across(P, 1)))
             continue;
         AxisGroup *to = &P->p.group[CLASS_BATCH];
         for (int k = i; k + 1 < group.n; k++)

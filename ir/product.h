@@ -26,12 +26,10 @@ typedef struct Product {
 // Sorts the axes of a contract. The columns are those of the operand that holds the result's innermost axis (of more
 // than one element), so that a row of y is contiguous; when a batch axis is innermost operand 1 has the columns.
 Product product_of(const Graph *g, ValueId contract);
-// The innermost axis of more than one element is a batch axis: lanes cannot run over columns.
-bool    product_is_batch_inner(const Graph *g, const Product *p);
 // Multiplications, saturating.
 double  product_flops(const Product *p);
 // Worth a register-tiled kernel: enough multiplications, rows and columns, a sum of more than a few terms, and lanes that
-// can run over columns.
+// can run over columns, or over batches that lie side by side.
 bool    product_is_worth(const Graph *g, const Product *p);
 
 // The address of a value that is a view of stored numbers: element i of it lies at
