@@ -112,7 +112,7 @@ static void odd_schedules_are_right(void **state)
     Fixture *f = *state;
     static const char *const text[] = {
         "default", "tile_rows=1 tile_vectors=1", "tile_rows=99 tile_vectors=7", "rows=1 cols=1 terms=1 pack=1", "rows=99999 pack=2",
-        "tile_rows=3 tile_vectors=4 rows=5 cols=7 terms=9 pack=2", "items=3", "terms=999999",
+        "tile_rows=3 tile_vectors=4 rows=5 cols=7 terms=9 pack=2", "terms=999999",
     };
     enum { N = sizeof text / sizeof *text };
     Schedule schedule[N];
