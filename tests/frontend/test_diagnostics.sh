@@ -32,10 +32,10 @@ for f in [EW]*.mix [EW]*.ir; do
     case $got in *"[$code]"*) ;; *) echo "$f: does not report $code"; bad=1 ;; esac
 done
 
-codes=$tests/../frontend/codes.def
-used=$(cd "$tests/.." && grep -hoE '"[EW]0[0-9]{3}"' frontend/*.c passes/*.c ir/*.c 2>/dev/null | tr -d '"' | sort -u)
+codes=$tests/../frontend/syntax/codes.def
+used=$(cd "$tests/.." && grep -hoE '"[EW]0[0-9]{3}"' frontend/*/*.c passes/*.c ir/*.c 2>/dev/null | tr -d '"' | sort -u)
 for code in $used; do
-    grep -q "^CODE(\"$code\"" "$codes" || { echo "$code has no row in frontend/codes.def"; bad=1; }
+    grep -q "^CODE(\"$code\"" "$codes" || { echo "$code has no row in frontend/syntax/codes.def"; bad=1; }
     ls "$code"*.expected >/dev/null 2>&1 || { echo "$code has no case in tests/frontend/diagnostics"; bad=1; }
     "$mixc" explain "$code" | grep -q "$code" || { echo "mixc explain $code says nothing"; bad=1; }
 done

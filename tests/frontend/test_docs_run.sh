@@ -12,7 +12,7 @@ cd "$tests/.." || exit 1
 repo=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export MIXC_CACHE_DIR=$work/cache MIXC_LIBRARY=$(dirname "$mixc")/libmixc.so PYTHONPATH=$repo/frontend/python PYTHONDONTWRITEBYTECODE=1
+export MIXC_CACHE_DIR=$work/cache MIXC_LIBRARY=$(dirname "$mixc")/libmixc.so PYTHONPATH=$repo/frontend/api/python PYTHONDONTWRITEBYTECODE=1
 python=${PYTHON:-/usr/bin/python3}
 export PATH=$(dirname "$python"):$PATH
 "$python" -c 'import mixc' 2>/dev/null || python=

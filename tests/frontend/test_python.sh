@@ -3,7 +3,7 @@
 set -eu
 python=${PYTHON:-/usr/bin/python3}
 "$python" -c 'import numpy' 2>/dev/null || { echo "no NumPy for $python"; exit 77; }
-export MIXC_LIBRARY=$(dirname "$MIXC")/libmixc.so PYTHONPATH=$MIXC_TESTS/../frontend/python PYTHONDONTWRITEBYTECODE=1
+export MIXC_LIBRARY=$(dirname "$MIXC")/libmixc.so PYTHONPATH=$MIXC_TESTS/../frontend/api/python PYTHONDONTWRITEBYTECODE=1
 [ -e "$MIXC_LIBRARY" ] || { echo "no $MIXC_LIBRARY"; exit 1; }
 if ldd "$MIXC_LIBRARY" | grep -q libasan; then echo "a sanitized library cannot be loaded into Python"; exit 77; fi
 work=$(mktemp -d)

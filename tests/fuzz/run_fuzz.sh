@@ -10,12 +10,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 out=build-fuzz
 mkdir -p "$out/found" "$out/gen" "$out/seed"
-bison -o "$out/gen/grammar.c" --defines="$out/gen/grammar.h" frontend/grammar.y
-flex -o "$out/gen/lexer.c" --header-file="$out/gen/lexer.h" frontend/lexer.l
+bison -o "$out/gen/grammar.c" --defines="$out/gen/grammar.h" frontend/syntax/grammar.y
+flex -o "$out/gen/lexer.c" --header-file="$out/gen/lexer.h" frontend/syntax/lexer.l
 clang -std=gnu17 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    -Iir/base -Ifrontend -Itests/fuzz -I"$out/gen" \
-    tests/fuzz/fuzz_mix.c frontend/ast*.c frontend/lex_actions.c frontend/tokens.c frontend/syntax_error.c \
-    frontend/habits.c "$out/gen/grammar.c" "$out/gen/lexer.c" ir/base/*.c -lm -o "$out/fuzz_mix"
+    -Iir/base -Ifrontend/syntax -Ifrontend/elaborate -Itests/fuzz -I"$out/gen" \
+    tests/fuzz/fuzz_mix.c frontend/syntax/ast*.c frontend/syntax/lex_actions.c frontend/syntax/tokens.c frontend/syntax/syntax_error.c \
+    frontend/syntax/habits.c "$out/gen/grammar.c" "$out/gen/lexer.c" ir/base/*.c -lm -o "$out/fuzz_mix"
 n=0
 while read -r line; do
     printf '%s' "$line" | base64 -d > "$out/seed/$((n++))"

@@ -1,4 +1,4 @@
-// The page of `mixc view`: frontend/view/*, embedded as text.
+// The page of `mixc view`: frontend/show/page/*, embedded as text.
 #ifndef MIXC_VIEW_FILES_H
 #define MIXC_VIEW_FILES_H
 
