@@ -104,9 +104,7 @@ Graph *graph_cse(Arena *arena, const Graph *in)
         const Node *n = &in->node[id];
         if (!rw.live[id])
             continue;
-        ValueId *operand = arena_array(&scratch, ValueId, n->n_in);
-        for (size_t i = 0; i < n->n_in; i++)
-            operand[i] = rw.map[n->in[i]];
+        const ValueId *operand = rewrite_operands(&rw, id);
         if (n->kernel) {
             rewrite_copy_with(&rw, id, operand);
             continue;

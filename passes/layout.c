@@ -88,9 +88,7 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
         const Node *n = &in->node[id];
         if (!rw.live[id])
             continue;
-        ValueId *operand = arena_array(&scratch, ValueId, n->n_in);
-        for (size_t i = 0; i < n->n_in; i++)
-            operand[i] = rw.map[n->in[i]];
+        const ValueId *operand = rewrite_operands(&rw, id);
         if (n->op == OP_EXPAND && type_equal(&n->type, &rw.out->node[operand[0]].type)) {
             rewrite_replace(&rw, id, operand[0]);
             continue;

@@ -103,6 +103,15 @@ ValueId rewrite_copy_with(Rewrite *rw, ValueId old, const ValueId *in)
     return rw->map[old] = append(rw->out, &rw->in->node[old], in, rw->in->arena == rw->out->arena);
 }
 
+const ValueId *rewrite_operands(const Rewrite *rw, ValueId old)
+{
+    const Node *n = &rw->in->node[old];
+    ValueId *in = arena_array(rw->scratch, ValueId, n->n_in);
+    for (size_t i = 0; i < n->n_in; i++)
+        in[i] = rw->map[n->in[i]];
+    return in;
+}
+
 ValueId rewrite_copy(Rewrite *rw, ValueId old)
 {
     const Node *n = &rw->in->node[old];

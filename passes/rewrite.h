@@ -30,6 +30,8 @@ void graph_mark_live(const Graph *g, bool *live);
 Rewrite rewrite_begin(Arena *arena, Arena *scratch, const Graph *in);
 // New nodes get the place and layer of this old one.
 void    rewrite_at(Rewrite *rw, ValueId old);
+// The operands of an old node in the new graph, in scratch memory.
+const ValueId *rewrite_operands(const Rewrite *rw, ValueId old);
 // Copies a node whose operands are mapped; keeps type (with its order), place, hint, layer and kernel. Sets the map.
 ValueId rewrite_copy(Rewrite *rw, ValueId old);
 // The same with other operands: as many, of the same element types and axes.

@@ -35,14 +35,23 @@ static Exps exps(Build *b, Val x, const AxisList *over)
     return r;
 }
 
+// The softmax family: e is f(x over AXES). False: reported.
+static bool along(Build *b, const Expr *e, Val *out_x, AxisList *out_over)
+{
+    *out_x = value_with_axes(b, e, 0);
+    if (out_x->kind != VAL_TENSOR || !call_over(b, e, *out_x, out_over))
+        return false;
+    b->g->at = e->at;
+    return true;
+}
+
 Val fn_softmax(Build *b, const Expr *e, const Function *row)
 {
     (void)row;
+    Val x;
     AxisList over;
-    Val x = value_with_axes(b, e, 0);
-    if (x.kind != VAL_TENSOR || !call_over(b, e, x, &over))
+    if (!along(b, e, &x, &over))
         return val_error();
-    b->g->at = e->at;
     Exps s = exps(b, x, &over);
     Val v = val_tensor(graph_binary(b->g, OP_DIV, s.exp, s.sum), x.free);
     v.softmaxed = true;
@@ -58,22 +67,20 @@ static ValueId logsumexp(Build *b, Val x, const AxisList *over)
 Val fn_log_softmax(Build *b, const Expr *e, const Function *row)
 {
     (void)row;
+    Val x;
     AxisList over;
-    Val x = value_with_axes(b, e, 0);
-    if (x.kind != VAL_TENSOR || !call_over(b, e, x, &over))
+    if (!along(b, e, &x, &over))
         return val_error();
-    b->g->at = e->at;
     return val_tensor(graph_binary(b->g, OP_SUB, x.id, logsumexp(b, x, &over)), x.free);
 }
 
 Val fn_logsumexp(Build *b, const Expr *e, const Function *row)
 {
     (void)row;
+    Val x;
     AxisList over;
-    Val x = value_with_axes(b, e, 0);
-    if (x.kind != VAL_TENSOR || !call_over(b, e, x, &over))
+    if (!along(b, e, &x, &over))
         return val_error();
-    b->g->at = e->at;
     return val_tensor(logsumexp(b, x, &over), x.free);
 }
 

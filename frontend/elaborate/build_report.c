@@ -13,30 +13,36 @@ static bool first_time(Build *b, Span at, const char *code)
     return true;
 }
 
-bool report(Build *b, Span at, const char *code, const char *format, ...)
+// The message at `at`, unless this code was said of this place before.
+static const char *message(Build *b, Span at, const char *code, const char *format, va_list args)
 {
     if (!first_time(b, at, code))
-        return false;
-    va_list args;
-    va_start(args, format);
+        return NULL;
     Text t = text_make(b->arena);
     text_vprintf(&t, format, args);
+    return text_str(&t);
+}
+
+bool report(Build *b, Span at, const char *code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const char *text = message(b, at, code, format, args);
     va_end(args);
-    diag_error(b->diag, at, code, "%s", text_str(&t));
-    return true;
+    if (text)
+        diag_error(b->diag, at, code, "%s", text);
+    return text != NULL;
 }
 
 bool report_warning(Build *b, Span at, const char *code, const char *format, ...)
 {
-    if (!first_time(b, at, code))
-        return false;
     va_list args;
     va_start(args, format);
-    Text t = text_make(b->arena);
-    text_vprintf(&t, format, args);
+    const char *text = message(b, at, code, format, args);
     va_end(args);
-    diag_warning(b->diag, at, code, "%s", text_str(&t));
-    return true;
+    if (text)
+        diag_warning(b->diag, at, code, "%s", text);
+    return text != NULL;
 }
 
 const char *list_text(Build *b, const AxisList *axes)
