@@ -14,7 +14,7 @@ static const char *const keyword[] = {
     "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "asm",
     "typeof", "bool", "true", "false", "class", "this", "new", "delete", "template", "operator", "private", "public",
     "try", "catch", "throw", "namespace", "using", "virtual", "friend", "and", "or", "not", "xor", "main",
-    "begin", "end", "scratch", "p", "q", "vf", "vi", "vu", "vh", "vd", "vl", "IOTA", "LANES", "unix", "linux",
+    "begin", "end", "scratch", "p", "q", "vf", "vi", "vu", "vh", "vd", "vl", "IOTA", "LANES", "unix", "linux", "shared", "dynamic",
 };
 
 Emitter *emitter_make(Arena *arena, const Graph *g, const Target *target, Dialect dialect, uint32_t kernel)

@@ -102,7 +102,7 @@ static int64_t shared_floats(const LowerText *t)
 {
     if (t->cuda_shared_floats)
         return t->cuda_shared_floats;
-    return strstr(text_str(&t->cuda->top->text), "shared") ? t->cuda_threads : 0;
+    return holds_name(text_str(&t->cuda->top->text), "shared") ? t->cuda_threads : 0;
 }
 
 const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared)
@@ -114,8 +114,10 @@ const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment,
         text_printf(&out, "%s%s%s *%s", i ? ", " : "", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
                     E->param[i].name);
     text_add(&out, ")\n{\n");
-    if (strstr(text_str(&E->top->text), "shared"))
+    if (holds_name(text_str(&E->top->text), "shared"))
         text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)shared);
+    if (holds_name(text_str(&E->top->text), "dynamic"))
+        text_add(&out, "    extern __shared__ __align__(128) float dynamic[];\n");
     text_add(&out, text_str(&E->top->text));
     text_add(&out, "}\n");
     return text_str(&out);
@@ -141,7 +143,8 @@ void lower_launch(Lower *L, const LowerText *t)
                      .text = c_function(L, t, name),
                      .cuda = t->cuda ? lower_cuda_function(L, t->cuda, t->comment, name, shared_floats(t)) : NULL,
                      .scratch_bytes = t->scratch_bytes, .cuda_threads = t->cuda_threads,
-                     .cuda_shared_bytes = t->cuda ? 4 * shared_floats(t) : 0};
+                     .cuda_shared_bytes = t->cuda ? 4 * shared_floats(t) : 0,
+                     .cuda_dynamic_bytes = t->cuda ? t->cuda_dynamic_bytes : 0};
     LowerLaunch launch = {.n_args = (uint32_t)E->n_params, .n_work = t->n_work, .grain = t->grain,
                           .cuda_blocks = t->cuda_blocks, .flops = t->flops, .bytes = t->bytes};
     launch.value = arena_array(L->arena, ValueId, E->n_params);

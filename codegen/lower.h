@@ -68,6 +68,7 @@ typedef struct LowerText {
     size_t      scratch_bytes;
     int64_t     cuda_blocks, cuda_threads;  // threads: a power of two
     int64_t     cuda_shared_floats;         // of the block's array `shared`; 0: one for each thread, if it is used
+    int64_t     cuda_dynamic_bytes;         // of the block's array `dynamic` of floats, a multiple of 128 in memory; 0: none
     double      flops, bytes;
     bool        uses_scratch;
     bool        is_shared;                  // LowerLaunch.is_shared; kernels with the same text become one

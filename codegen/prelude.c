@@ -92,6 +92,8 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
      "static inline __attribute__((always_inline)) float least_v_(const vf *x)\n{\n    vf a = *x;\n"
      "#define STEP(n) a = min_v(a, TURN_##n(a));\n    FOLD(STEP)\n#undef STEP\n"
      "    return a[0];\n}\n#define least_v(x) ({ const vf x_ = (x); least_v_(&x_); })\n", NULL, NULL},
+#define CUDA_PART(name, text) {name, NULL, NULL, text},
+#include "cuda_parts.def"
     {"block_sum", NULL, NULL, BLOCK("block_sum", "a + b")},
     {"block_max", NULL, NULL, BLOCK("block_max", "max_s(a, b)")},
     {"block_min", NULL, NULL, BLOCK("block_min", "min_s(a, b)")},
@@ -125,6 +127,7 @@ static void note(const char *name, size_t n, bool is_vector, PreludeUse *use)
         if (same(builtin[b].name, name, n) && !use->builtin[is_vector][b]) {
             const char *text = is_vector ? builtin[b].vector : builtin[b].scalar;
             use->builtin[is_vector][b] = true;
+            text = !is_vector && !text ? builtin[b].cuda : text;
             if (text)
                 scan(text, is_vector, use);
         }
