@@ -11,3 +11,13 @@ const DeviceOps *device_find(const char *name)
             return device[i];
     return NULL;
 }
+
+Status device_open_best(const DeviceOptions *options, const DeviceOps **out_ops, Device **out_device, StatusText *why)
+{
+    StatusText no_gpu = {0};                // nobody asked for it
+    *out_ops = &device_cuda;
+    if (device_cuda.open(options, out_device, &no_gpu) == STATUS_OK)
+        return STATUS_OK;
+    *out_ops = &device_cpu;
+    return device_cpu.open(options, out_device, why);
+}

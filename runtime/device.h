@@ -71,5 +71,7 @@ typedef struct DeviceOps {
 extern const DeviceOps device_cpu, device_cuda, device_null, device_sim;
 // NULL: no such device.
 const DeviceOps *device_find(const char *name);
+// Opens the GPU if it can be used, else the cpu.
+Status device_open_best(const DeviceOptions *options, const DeviceOps **out_ops, Device **out_device, StatusText *why);
 
 #endif

@@ -46,7 +46,7 @@ typedef struct MixcOptions {                // zeros are the defaults
     const char *size;                       // a `size` section; NULL: the first one fills what is left open
     const char *entry;                      // a layer or model; NULL: the file's model
     const char *const *bindings;            // "T=64", "train.lr=1e-3", .., NULL at the end; NULL: none
-    const char *device;                     // "cpu", "cuda", "sim", "eval"; NULL: cpu
+    const char *device;                     // "cpu", "cuda", "sim", "eval"; NULL: cuda if usable, else cpu
     int         threads;                    // 0: as many as the machine has
     int         bf16;                       // products with parameters in bf16
     int         deterministic;              // ignore what `mixc tune` measured

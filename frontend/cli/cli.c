@@ -250,8 +250,8 @@ static int settle(Cli *cli)
         return status_exit_code(STATUS_BAD_USAGE);
     cli->threads = (int)threads;
     cli->seed = (uint64_t)seed;
-    if (cli_has(cli, OPT_DEVICE))
-        cli->device = cli->value[OPT_DEVICE];
+    const char *device = getenv("MIXC_DEVICE");
+    cli->device = cli_has(cli, OPT_DEVICE) ? cli->value[OPT_DEVICE] : device && device[0] ? device : NULL;
     const char *dtype = cli->value[OPT_DTYPE];
     if (dtype && strcmp(dtype, "f32") && strcmp(dtype, "bf16"))
         return cli_usage(cli, "--dtype takes f32 or bf16, not `%s`", dtype);
@@ -343,7 +343,7 @@ static void write_bundle(const Cli *cli, int argc, char **argv)
 
 int cli_main(int argc, char **argv)
 {
-    Cli cli = {.device = "cpu"};
+    Cli cli = {0};
     arena_init(&cli.arena);
     cli.sources = sources_make(&cli.arena);
     cli.diag = diag_make(&cli.arena, &cli.sources);

@@ -49,7 +49,7 @@ struct Cli {
     uint64_t    seed;
     int         threads;
     bool        with_routing_stats;         // what is built next says what its routes do
-    const char *device;                     // "cpu" unless asked otherwise
+    const char *device;                     // what was asked for; NULL: nothing (engine_target says what it became)
 };
 
 // Runs a command line and returns the exit code.

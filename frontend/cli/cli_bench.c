@@ -82,7 +82,7 @@ int cli_bench(Cli *cli)
     code = bench_all(&job);
     const char *size = cli->value[OPT_SIZE];
     const char *about = arena_printf(&cli->arena, "%s%s%s, device %s, %d threads%s", path, size ? ", size " : "", size ? size : "",
-                                     cli->device, engine_target(job.engine)->threads,
+                                     engine_target(job.engine)->name, engine_target(job.engine)->threads,
                                      engine_target(job.engine)->schedules ? ", tuned" : "");
     engine_close(job.engine);
     if (code)

@@ -140,7 +140,7 @@ static int profile_net(Cli *cli, const Engine *engine, Net *net, const Module *m
     Status status = net_init(net, module, cli->seed, &why);
     if (status == STATUS_OK)
         status = net_write_float(net, "lr", 1e-4, &why);
-    if (status == STATUS_OK && cli->device && !strcmp(cli->device, "sim"))
+    if (status == STATUS_OK && !strcmp(engine_target(engine)->name, "sim"))
         return cli_profile_sim(cli, net);
     if (status == STATUS_OK)
         status = time_steps(net, steps, least, now, &f.wall, &why);

@@ -155,7 +155,7 @@ static int tune_model(Cli *cli, CliModel *model)
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
     if (!place)
-        return cli_failf(cli, STATUS_NO_DEVICE, "kernels of the device `%s` have no schedules to choose from", cli->device);
+        return cli_failf(cli, STATUS_NO_DEVICE, "kernels of the device `%s` have no schedules to choose from", engine_target(model->engine)->name);
     Tune tune = {.arena = &cli->arena, .engine = model->engine, .options = options};
     tune.g = engine_graph(model->engine, &cli->arena, &cli->diag, model->module, &(LoadOptions){.train = model->train});
     int code = cli_diagnostics(cli);

@@ -77,7 +77,7 @@ static int view_model(Cli *cli, CliModel *model)
         return status_exit_code(STATUS_BAD_USAGE);
     ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p, .module = model->module, .file = watch.file,
                      .title = arena_printf(&cli->arena, "%s%s%s", path, size ? ", size " : "", size ? size : ""),
-                     .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], cli->device,
+                     .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], engine_target(model->engine)->name,
                                            engine_target(model->engine)->threads)};
     page.seconds = measure(cli, model, p, steps, &code);
     if (code)

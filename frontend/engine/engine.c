@@ -19,17 +19,21 @@ struct Engine {
 
 Status engine_open(const EngineOptions *options, Engine **out_engine, StatusText *why)
 {
-    const char *name = options->device ? options->device : "cpu";
-    bool reference = !strcmp(name, "eval");
-    const DeviceOps *ops = reference ? NULL : device_find(name);
-    if (!reference && !ops)
+    const char *name = options->device;
+    bool reference = name && !strcmp(name, "eval");
+    const DeviceOps *ops = name && !reference ? device_find(name) : NULL;
+    if (name && !reference && !ops)
         return status_fail(why, STATUS_NO_DEVICE, "there is no device `%s` here; cpu, cuda, sim, null and eval are known", name);
     Engine *e = calloc(1, sizeof *e);
     if (!e)
         return status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for an engine");
     e->options = *options;
+    Status status = STATUS_OK;
+    if (!name)
+        status = device_open_best(&options->on_device, &ops, &e->device, why);
+    else if (ops)
+        status = ops->open(&options->on_device, &e->device, why);
     e->ops = ops;
-    Status status = ops ? ops->open(&options->on_device, &e->device, why) : STATUS_OK;
     if (status != STATUS_OK) {
         free(e);
         return status;

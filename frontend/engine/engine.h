@@ -25,7 +25,7 @@ typedef struct Engine Engine;
 typedef struct Net Net;
 
 typedef struct EngineOptions {
-    const char   *device;                   // "cpu", "null" or "eval"; NULL: "cpu"
+    const char   *device;                   // a name of device_find, or "eval"; NULL: the GPU if it can be used, else "cpu"
     DeviceOptions on_device;
     size_t        max_bytes;                // memory budget; 0: none
     bool          bf16;                     // products with parameters read bf16 operands

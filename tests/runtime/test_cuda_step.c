@@ -155,9 +155,30 @@ static void test_a_model_that_does_not_fit(void **state)
     close_step(&s);
 }
 
+// Nobody names a device: a GPU that can be used is taken, and one that cannot be is no reason to stop.
+static void test_the_best_device_is_taken(void **state)
+{
+    (void)state;
+    for (int usable = 0; usable < 2; usable++) {
+        Fake fake;
+        Engine *engine = NULL;
+        StatusText why = {0};
+        memset(&fake, 0, sizeof fake);
+        assert_true(fake_open(&fake, true));
+        fake.n_gpus = usable;
+        const EngineOptions options = {.on_device = {.threads = 1, .cache_dir = "", .driver = &fake.driver, .nvrtc = &fake.nvrtc}};
+        assert_int_equal(engine_open(&options, &engine, &why), STATUS_OK);
+        assert_string_equal(engine_target(engine)->name, usable ? "cuda" : "cpu");
+        assert_int_equal(why.text[0], 0);
+        engine_close(engine);
+        fake_close(&fake);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_best_device_is_taken),
         cmocka_unit_test(test_a_step_is_one_launch),
         cmocka_unit_test(test_a_model_that_does_not_fit),
     };
