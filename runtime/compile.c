@@ -1,11 +1,12 @@
 // See compile.h.
 #define _GNU_SOURCE
-#include "compile.h"
+#include "compile_parts.h"
 
 #include "proc.h"
 #include "temp_folder.h"
 #include "text.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #include <cpuid.h>
 #endif
 
-enum { DEFAULT_LIMIT_S = 300, MAX_WORDS = 16, MESSAGE_LINES = 6 };
+enum { DEFAULT_LIMIT_S = 300, MESSAGE_LINES = 6 };
 
 // The usual flags, and those that any compiler for a system with shared objects takes.
 static const char *const usual_flag[] = {
@@ -25,9 +26,9 @@ static const char *const usual_flag[] = {
     "-fPIC", "-shared", "-w", NULL,
 };
 static const char *const plain_flag[] = {"-O2", "-fPIC", "-shared", NULL};
-enum { MAX_FLAGS = sizeof usual_flag / sizeof usual_flag[0] };
+static_assert(sizeof usual_flag / sizeof usual_flag[0] <= COMPILER_MAX_FLAGS, "room for the flags");
 
-static const char *const *flags_of(const Compiler *c)
+const char *const *compiler_flags(const Compiler *c)
 {
     return c->is_plain ? plain_flag : usual_flag;
 }
@@ -52,9 +53,9 @@ static bool find(Compiler *c)
     c->path = proc_find_program(c->arena, c->name);
     if (c->path)
         return true;
-    const char **word = arena_array(c->arena, const char *, MAX_WORDS + 1);
+    const char **word = arena_array(c->arena, const char *, COMPILER_MAX_WORDS + 1);
     int n = 0;
-    for (const char *p = c->name; *p && n < MAX_WORDS;) {
+    for (const char *p = c->name; *p && n < COMPILER_MAX_WORDS;) {
         size_t skip = strspn(p, " \t");
         size_t length = strcspn(p + skip, " \t");
         if (length)
@@ -69,7 +70,7 @@ static bool find(Compiler *c)
 }
 
 // Only what a compiler needs to find itself; the variables that change what it compiles are left out.
-static const char *const *make_env(Arena *arena, const char *tmpdir)
+const char *const *compiler_env(Arena *arena, const char *tmpdir)
 {
     static const char *const kept[] = {"PATH", "HOME", "LD_LIBRARY_PATH"};
     const char **env = arena_array(arena, const char *, 8);
@@ -86,7 +87,7 @@ static const char *const *make_env(Arena *arena, const char *tmpdir)
     return env;
 }
 
-static int add_words(const char **argv, int n, const Compiler *c)
+int compiler_words(const char **argv, int n, const Compiler *c)
 {
     argv[n++] = c->path;
     for (int i = 0; c->extra[i]; i++)
@@ -104,9 +105,9 @@ Status compiler_identify(Compiler *c, StatusText *why)
                            "there is no C compiler '%s' on the search path (PATH=%s); install gcc or clang, or name one "
                            "in CC", c->name, path ? path : "");
     }
-    const char *argv[MAX_WORDS + 4] = {0};
-    argv[add_words(argv, 0, c)] = "--version";
-    Proc proc = {.argv = argv, .env = make_env(c->arena, NULL)};
+    const char *argv[COMPILER_MAX_WORDS + 4] = {0};
+    argv[compiler_words(argv, 0, c)] = "--version";
+    Proc proc = {.argv = argv, .env = compiler_env(c->arena, NULL)};
     Status s = proc_run_all(c->arena, &proc, 1, c->limit_s, why);
     if (s != STATUS_OK)
         return s;
@@ -152,7 +153,7 @@ const char *compiler_key(Arena *arena, const Compiler *c)
     for (int i = 0; c->extra[i]; i++)
         text_printf(&key, " %s", c->extra[i]);
     text_add(&key, "\nflags");
-    for (const char *const *flag = flags_of(c); *flag; flag++)
+    for (const char *const *flag = compiler_flags(c); *flag; flag++)
         text_printf(&key, " %s", *flag);
     text_add(&key, "\ncpu ");
     add_cpu_features(&key);
@@ -162,7 +163,7 @@ const char *compiler_key(Arena *arena, const Compiler *c)
     return text_str(&key);
 }
 
-static bool write_whole(const char *path, const char *data, size_t n)
+bool compiler_write(const char *path, const char *data, size_t n)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -207,7 +208,7 @@ static bool read_whole(Arena *arena, const char *path, void **out_data, size_t *
 }
 
 // The first few lines of what the compiler said, on one line.
-static const char *first_lines(Arena *arena, const char *output)
+const char *compiler_said(Arena *arena, const char *output)
 {
     Text text = text_make(arena);
     int lines = 0;
@@ -224,14 +225,14 @@ static const char *first_lines(Arena *arena, const char *output)
 
 static Proc make_job(Compiler *c, Arena *arena, const char *folder, int i)
 {
-    const char **argv = arena_array(arena, const char *, MAX_WORDS + MAX_FLAGS + 8);
-    int n = add_words(argv, 0, c);
-    for (const char *const *flag = flags_of(c); *flag; flag++)
+    const char **argv = arena_array(arena, const char *, COMPILER_MAX_WORDS + COMPILER_MAX_FLAGS + 8);
+    int n = compiler_words(argv, 0, c);
+    for (const char *const *flag = compiler_flags(c); *flag; flag++)
         argv[n++] = *flag;
     argv[n++] = "-o";
     argv[n++] = arena_printf(arena, "%s/%d.so", folder, i);
     argv[n++] = arena_printf(arena, "%s/%d.c", folder, i);
-    return (Proc){.argv = argv, .env = make_env(arena, folder)};
+    return (Proc){.argv = argv, .env = compiler_env(arena, folder)};
 }
 
 static Status compile_in(Compiler *c, Arena *arena, const char *folder, CompiledUnit *unit, const bool *take, int n,
@@ -244,7 +245,7 @@ static Status compile_in(Compiler *c, Arena *arena, const char *folder, Compiled
         if (take && !take[i])
             continue;
         const char *path = arena_printf(arena, "%s/%d.c", folder, i);
-        if (!write_whole(path, unit[i].text, strlen(unit[i].text)))
+        if (!compiler_write(path, unit[i].text, strlen(unit[i].text)))
             return status_fail(why, STATUS_IO, "'%s' cannot be written: %s", path, strerror(errno));
         of[n_jobs] = i;
         proc[n_jobs++] = make_job(c, arena, folder, i);
@@ -257,7 +258,7 @@ static Status compile_in(Compiler *c, Arena *arena, const char *folder, Compiled
         if (!proc_ok(&proc[k])) {
             *out_refused = true;
             return status_fail(why, STATUS_INTERNAL, "the C compiler '%s' refused %s (%s): %s", c->path, u->label,
-                               proc_ending(arena, &proc[k]), first_lines(arena, proc[k].output));
+                               proc_ending(arena, &proc[k]), compiler_said(arena, proc[k].output));
         }
         const char *path = arena_printf(arena, "%s/%d.so", folder, of[k]);
         if (!read_whole(arena, path, &u->data, &u->n))
@@ -280,7 +281,7 @@ static Status in_new_folder(Compiler *c, Arena *arena, CompiledUnit *unit, const
 }
 
 // Does it compile an empty program?
-static bool works(Compiler *c, Arena *arena, StatusText *why)
+bool compiler_works(Compiler *c, Arena *arena, StatusText *why)
 {
     CompiledUnit probe = {.text = "int mixc_probe(void) { return 1; }\n", .label = "an empty program"};
     bool refused = false;
@@ -295,10 +296,10 @@ Status compiler_run(Compiler *c, Arena *arena, CompiledUnit *unit, const bool *t
     Status s = compiler_identify(c, why);
     if (s == STATUS_OK)
         s = in_new_folder(c, arena, unit, take, n, &refused, &first);
-    if (refused && !c->is_plain && !works(c, arena, &probe)) {
+    if (refused && !c->is_plain && !compiler_works(c, arena, &probe)) {
         // Not our text. Perhaps a flag: not every compiler knows -march=native or -std=gnu17.
         c->is_plain = true;
-        if (works(c, arena, &(StatusText){0})) {
+        if (compiler_works(c, arena, &(StatusText){0})) {
             first = (StatusText){0};
             refused = false;
             s = in_new_folder(c, arena, unit, take, n, &refused, &first);

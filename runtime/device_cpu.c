@@ -13,6 +13,7 @@
 #include "place.h"
 #include "pool.h"
 #include "proc.h"
+#include "units.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,9 +24,6 @@
 
 // Of what depends on parameters only, so much may be kept from run to run.
 static const size_t most_kept = (size_t)2 << 30;
-
-// Launches that touch less than this are not worth waking anybody.
-static const double alone_flops = 20e3, alone_bytes = 16e3;
 
 typedef void KernelFunction(void *const *p, long begin, long end, void *scratch);
 
@@ -129,46 +127,13 @@ static Status cpu_identify(Device *d, Arena *arena, const char **out_text, Statu
     return STATUS_OK;
 }
 
-// Deals the kernels out to units of about equal length of text: each goes to the shortest so far.
-static int deal(const Program *p, int threads, int *unit_of, size_t *length)
-{
-    int used = 0;
-    int n = threads < 1 ? 1 : threads;
-    memset(length, 0, (size_t)n * sizeof *length);
-    for (size_t k = 1; k < p->n_kernels; k++) {
-        int best = 0;
-        for (int u = 1; u < n; u++)
-            if (length[u] < length[best])
-                best = u;
-        unit_of[k] = best;
-        length[best] += strlen(p->kernel[k].text) + 1;
-        if (best >= used)
-            used = best + 1;
-    }
-    return used;
-}
-
 static CompiledUnit *compose(LoadedProgram *l, Arena *work, int *unit_of)
 {
-    const Program *p = l->program;
-    int threads = pool_threads(l->device->pool);
-    size_t *length = arena_array(work, size_t, (size_t)threads + 1);
-    l->n_units = deal(p, threads, unit_of, length);
+    l->n_units = units_deal(l->program, pool_threads(l->device->pool), work, unit_of);
     CompiledUnit *unit = arena_array(work, CompiledUnit, (size_t)l->n_units);
-    size_t prelude = strlen(p->prelude);
-    for (int u = 0; u < l->n_units; u++) {
-        char *text = arena_alloc(work, prelude + length[u] + 2, 1), *end = text;
-        end = stpcpy(end, p->prelude);
-        *end++ = '\n';
-        for (size_t k = 1; k < p->n_kernels; k++) {
-            if (unit_of[k] != u)
-                continue;
-            end = stpcpy(end, p->kernel[k].text);
-            *end++ = '\n';
-        }
-        unit[u].text = text;
-        unit[u].label = arena_printf(work, "generated C, part %d of %d", u + 1, l->n_units);
-    }
+    for (int u = 0; u < l->n_units; u++)
+        unit[u] = (CompiledUnit){.text = units_text(l->program, u, unit_of, work),
+                                 .label = arena_printf(work, "generated C, part %d of %d", u + 1, l->n_units)};
     return unit;
 }
 
@@ -319,10 +284,9 @@ static void prepare(LoadedProgram *l, KernelFunction *const *function)
     for (size_t i = 0; i < p->n_launches; i++) {
         const Launch *from = &p->launch[i];
         uint32_t n = p->kernel[from->kernel].n_params;
-        bool small = from->flops > 0 && from->flops < alone_flops && from->bytes > 0 && from->bytes < alone_bytes;
         CpuLaunch *to = &l->launch[i];
         *to = (CpuLaunch){.function = function[from->kernel], .n_work = from->n_work, .loaded = l,
-                          .grain = small ? from->n_work : from->grain,
+                          .grain = units_grain(from),
                           .argument = arena_array(&l->arena, void *, n + 1)};
         for (uint32_t a = 0; a < n; a++)
             to->argument[a] = l->place.address[from->buffer[a]];
