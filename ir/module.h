@@ -70,6 +70,8 @@ typedef struct Module {
     const char **recompute; size_t n_recompute, recompute_capacity;   // paths of layers that drop their activations
 } Module;
 
+#define INIT_FREQUENCY_HASH "frequency_hash."
+
 Module *module_make(Arena *arena, Diag *diag);
 void    module_add_graph(Module *m, Graph *g);      // replaces one of the same name
 Graph  *module_graph(const Module *m, const char *name);   // NULL: none
@@ -78,7 +80,8 @@ Graph  *module_graph(const Module *m, const char *name);   // NULL: none
 bool    param_count(const Graph *g, const Param *p, int64_t *out_count);
 
 // Graphs by name:
-//   init   no inputs but the scalar `seed`; one OUTPUT_NEXT per parameter and state: its first value.
+//   init   no inputs but the scalar `seed` and tables INIT_FREQUENCY_HASH "E" (int[V]: the expert of each token, of E, spread
+//          by how often the tokens occur); one OUTPUT_NEXT per parameter and state: its first value.
 //   main   the forward pass: ARG inputs, PARAM, STATE; OUTPUT_RESULT each result; OUTPUT_LOSS "aux" when there are
 //          terms, and "train" when asked for; OUTPUT_NEXT for states. The scalars ARG "seed" and "step" (int[]) are
 //          there if something random is.

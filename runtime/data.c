@@ -307,6 +307,17 @@ int64_t data_batches(const Dataset *d, DataSplit split)
     return n > 0 ? n : 1;
 }
 
+int64_t *data_counts(const Dataset *d, Arena *arena, int64_t *out_n)
+{
+    *out_n = 0;
+    if (!d->kind->count)
+        return NULL;
+    int64_t *count = arena_array(arena, int64_t, (size_t)d->n_vocabulary + 1);
+    d->kind->count(d, count);
+    *out_n = d->n_vocabulary;
+    return count;
+}
+
 const Tokenizer *data_tokenizer(const Dataset *d)   { return d->tokenizer; }
 int64_t          data_vocabulary(const Dataset *d)  { return d->n_vocabulary; }
 const char      *data_summary(const Dataset *d)     { return d->summary; }

@@ -53,6 +53,8 @@ int64_t data_batches(const Dataset *data, DataSplit split);
 const Tokenizer *data_tokenizer(const Dataset *data);
 // How many different tokens the batches can hold (mask token included), or classes for pictures.
 int64_t data_vocabulary(const Dataset *data);
+// How often each of data_vocabulary tokens occurs in the part to train on; in `arena`. NULL: this is not text.
+int64_t *data_counts(const Dataset *data, Arena *arena, int64_t *out_n);
 // One line for people: what was opened, sizes.
 const char *data_summary(const Dataset *data);
 // What must be kept with a checkpoint so that the same numbers mean the same: vocabulary, normalisation, classes.

@@ -432,7 +432,7 @@ static int64_t images_range(const Dataset *d, const char *field)
     return d->n_vocabulary;
 }
 
-static const DataKind images_kind = {image_field, images_bind, images_batch, images_batches, images_close, images_range};
+static const DataKind images_kind = {image_field, images_bind, images_batch, images_batches, images_close, images_range, NULL};
 
 static Status read_augment(Dataset *d, Images *im, StatusText *why)
 {

@@ -20,6 +20,8 @@ typedef struct DataKind {
     void    (*close)(Dataset *d);           // NULL: nothing to do
     // The numbers of an int field are 0 <= x < range; after bind.
     int64_t (*range)(const Dataset *d, const char *field);
+    // Adds how often each token occurs in the part to train on. NULL: there are no tokens.
+    void    (*count)(const Dataset *d, int64_t *count);
 } DataKind;
 
 struct Dataset {

@@ -200,7 +200,7 @@ static int64_t task_range(const Dataset *d, const char *field)
     return t->row == listops_row ? LIST_DIGITS : t->row == recall_row ? (int64_t)t->b : 1;
 }
 
-static const DataKind task_kind = {task_field, task_bind, task_batch, task_batches, NULL, task_range};
+static const DataKind task_kind = {task_field, task_bind, task_batch, task_batches, NULL, task_range, NULL};
 
 Status data_open_task(Dataset *d, const char *name, StatusText *why)
 {

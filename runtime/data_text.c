@@ -219,8 +219,15 @@ static int64_t text_range(const Dataset *d, const char *field)
     return strcmp(field, "places") == 0 ? t->time : 2;
 }
 
-static const DataKind next_kind = {next_field, text_bind, next_batch, text_batches, text_close, text_range};
-static const DataKind mlm_kind = {mlm_field, text_bind, mlm_batch, text_batches, text_close, text_range};
+static void text_count(const Dataset *d, int64_t *count)
+{
+    const TextData *t = d->self;
+    for (size_t i = 0; i < t->n_train; i++)
+        count[token_at(t, i)]++;
+}
+
+static const DataKind next_kind = {next_field, text_bind, next_batch, text_batches, text_close, text_range, text_count};
+static const DataKind mlm_kind = {mlm_field, text_bind, mlm_batch, text_batches, text_close, text_range, text_count};
 
 // All files one after the other.
 static Status read_files(const char *const *path, size_t n_paths, char **out, size_t *out_n, StatusText *why)

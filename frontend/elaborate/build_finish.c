@@ -210,6 +210,13 @@ static bool cut_main(Build *b)
     return true;
 }
 
+// What the host knows before training.
+static bool is_known_leaf(const Node *n)
+{
+    const char *name = n->attr[0].name;
+    return n->op == OP_ARG && (!strcmp(name, "seed") || !strncmp(name, INIT_FREQUENCY_HASH, strlen(INIT_FREQUENCY_HASH)));
+}
+
 // An initial value must not depend on inputs or on other parameters.
 static bool init_is_constant(Build *b, const Cut *c, const ParamInfo *p)
 {
@@ -217,7 +224,7 @@ static bool init_is_constant(Build *b, const Cut *c, const ParamInfo *p)
         const Node *n = &c->from->node[id];
         if (!c->is_live[id] || n->op > OP_STATE || n->op < OP_ARG)
             continue;
-        if (n->op == OP_ARG && strcmp(n->attr[0].name, "seed") == 0)
+        if (is_known_leaf(n))
             continue;
         Span at = p->decl->init ? p->decl->init->at : p->decl->at;
         if (report(b, at, "E0118", "the initial value depends on %s `%s`",
@@ -241,8 +248,7 @@ static bool cut_init(Build *b, Build *of)
             mark(&c, of, of->param[i]->init);
     bool ok = true;
     for (ValueId id = 1; ok && id < c.from->n_nodes; id++)
-        ok = !c.is_live[id] || c.from->node[id].op > OP_STATE ||
-             (c.from->node[id].op == OP_ARG && strcmp(c.from->node[id].attr[0].name, "seed") == 0);
+        ok = !c.is_live[id] || c.from->node[id].op > OP_STATE || is_known_leaf(&c.from->node[id]);
     if (!ok) {                              // find whose it is
         for (size_t i = 0; i < of->n_params; i++) {
             const ParamInfo *p = of->param[i];

@@ -266,6 +266,21 @@ static Val init_balanced_hash(Build *b, const Expr *e)
     return val_tensor(table, false);
 }
 
+// The host fills this leaf when it knows how often each token occurs (engine_init.c).
+static Val init_frequency_hash(Build *b, const Expr *e)
+{
+    AxisId experts;
+    const Type *t = b->init->type;
+    if (!one_axis(b, e, &experts))
+        return val_error();
+    if (t->dtype != DTYPE_I32 || t->n_axes != 1) {
+        report(b, e->at, "E0119", "`frequency_hash` needs a state: int[V]");
+        return val_error();
+    }
+    const char *name = arena_printf(b->arena, INIT_FREQUENCY_HASH "%lld", (long long)axis_size(b, experts));
+    return val_tensor(graph_leaf(b->g, OP_ARG, name, *t), false);
+}
+
 typedef struct InitRow {
     const char *name;
     unsigned    min, max;

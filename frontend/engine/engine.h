@@ -105,9 +105,11 @@ const Program *net_program(const Net *net);  // NULL on the device "eval"
 void   net_stats(const Net *net, LoadStats *out_stats);
 
 // First values of parameters and states from the module's graph `init`, with the bits of the evaluator, on as many threads
-// as the device has; optimiser states are zero. What is shared with
-// the net beside it is left as it is.
+// as the device has; optimiser states are zero. What is shared with the net beside it is left as it is. Tables that depend on
+// how often each token occurs take every token as equally frequent.
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why);
+// The same, and token v < n occurs count[v] times.
+Status net_init_counted(Net *net, const Module *module, uint64_t seed, const int64_t *count, size_t n, StatusText *why);
 // Parameters and states that both nets have, from one to the other. `average`: where `from` keeps a running average of a
 // parameter (the state ema/NAME of a training step), that instead.
 Status net_copy_weights(const Net *from, Net *to, bool average, StatusText *why);

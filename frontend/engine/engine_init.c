@@ -3,6 +3,7 @@
 #include "engine_net.h"
 
 #include "eval_pieces.h"
+#include "frequency_hash.h"
 #include "pool.h"
 
 #include <stdlib.h>
@@ -10,15 +11,23 @@
 
 enum { PIECE = 256 * EVAL_BLOCK };          // elements handed to the device at a time
 
-typedef struct InitLeaf { double seed; } InitLeaf;
+typedef struct InitLeaf {
+    double         seed;
+    const int64_t *count;                   // [n] of tokens; NULL: not known
+    size_t         n;
+    Arena         *arena;                   // of tables, while one value is made
+} InitLeaf;
 
 static const double *init_leaf(void *user, const Graph *g, const Node *leaf)
 {
-    (void)g;
     static const double zero = 0;
     InitLeaf *init = user;
     if (leaf->op != OP_ARG)
         return NULL;
+    const char *experts = leaf->attr[0].name + strlen(INIT_FREQUENCY_HASH);
+    int64_t entries;
+    if (!strncmp(leaf->attr[0].name, INIT_FREQUENCY_HASH, strlen(INIT_FREQUENCY_HASH)) && type_count(g, &leaf->type, &entries))
+        return frequency_hash(init->arena, (size_t)entries, strtoull(experts, NULL, 10), init->count, init->n);
     return strcmp(leaf->attr[0].name, "seed") ? &zero : &init->seed;
 }
 
@@ -60,6 +69,7 @@ static Status init_one(Net *net, const Graph *init, const Output *output, InitLe
     arena_init(&scratch);
     scratch.out_of_memory = init->arena->out_of_memory;
     scratch.user = init->arena->user;
+    leaf->arena = &scratch;
     Status status = eval_pieces_make(init, output->value, init_leaf, leaf, &scratch, &f->pieces, why);
     if (status == STATUS_OK) {
         f->stride = eval_pieces_scratch(f->pieces) + EVAL_BLOCK;
@@ -77,10 +87,15 @@ static Status init_one(Net *net, const Graph *init, const Output *output, InitLe
 
 Status net_init(Net *net, const Module *module, uint64_t seed, StatusText *why)
 {
+    return net_init_counted(net, module, seed, NULL, 0, why);
+}
+
+Status net_init_counted(Net *net, const Module *module, uint64_t seed, const int64_t *count, size_t n, StatusText *why)
+{
     const Graph *init = module_graph(module, "init");
     if (!init)
         return STATUS_OK;
-    InitLeaf leaf = {(double)seed};
+    InitLeaf leaf = {.seed = (double)seed, .count = count, .n = n};
     Fill fill = {.number = malloc(PIECE * 4)};
     Status status = fill.number ? pool_open(net->threads, &fill.pool, why)
                                 : status_fail(why, STATUS_OUT_OF_MEMORY, "no memory for initial values");

@@ -82,12 +82,13 @@ static Status open_nets(Trainer *t, Diag *diag, StatusText *why)
 static Status first_weights(Trainer *t, StatusText *why)
 {
     const TrainJob *job = t->job;
-    Status status = net_init(t->net, job->train, job->seed, why);
+    int64_t n = 0, *count = data_counts(t->data, t->arena, &n);
+    Status status = net_init_counted(t->net, job->train, job->seed, count, (size_t)n, why);
     // The other nets may hold parameters that the step does not touch.
     if (status == STATUS_OK && t->eval_net)
-        status = net_init(t->eval_net, job->eval, job->seed, why);
+        status = net_init_counted(t->eval_net, job->eval, job->seed, count, (size_t)n, why);
     if (status == STATUS_OK && t->generate_net)
-        status = net_init(t->generate_net, job->generate, job->seed, why);
+        status = net_init_counted(t->generate_net, job->generate, job->seed, count, (size_t)n, why);
     Checkpoint ignored;
     if (status == STATUS_OK && job->resume)
         status = checkpoint_load(t->arena, t->newest, t->net, true, false, &ignored, why);

@@ -245,6 +245,28 @@ static void a_route_that_reads_all_steps_leaks(void **state)
     }
 }
 
+// Tokens that occur 50, 20, 15, 10 and 5 times to two experts: the first to one, all others to the other.
+static void a_hash_by_frequency_spreads_the_load(void **state)
+{
+    (void)state;
+    static const int64_t count[5] = {50, 20, 15, 10, 5}, turned[5] = {5, 10, 15, 20, 50};
+    static const double want[5] = {0, 1, 1, 1, 1}, turned_want[5] = {1, 1, 1, 1, 0}, even[5] = {0, 1, 0, 1, 0};
+    for (size_t d = 0; d < 2; d++) {
+        Example e;
+        example_open(&e, device[d],
+                     "mix 1\naxis V = 5, E = 2\nmodel M(x: int[V]) -> y: int[V] {\n"
+                     "  state map: int[V] = frequency_hash(E)\n  y = map + x\n}\n", &(ExampleOptions){.build = {.mode = MODE_EVAL}});
+        example_set(&e, BUFFER_INPUT, "x", (const double[]){0, 0, 0, 0, 0}, 5);
+        const struct { const int64_t *count; const double *want; } c[] = {{count, want}, {turned, turned_want}, {NULL, even}};
+        for (size_t i = 0; i < 3; i++) {
+            example_must(&e, net_init_counted(e.net, e.module, 1, c[i].count, 5, &e.why) == STATUS_OK);
+            example_run(&e);
+            example_near("map", example_get(&e, BUFFER_OUTPUT, "output.y"), c[i].want, 5, 0);
+        }
+        example_close(&e);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +274,7 @@ int main(void)
         cmocka_unit_test(only_what_is_allowed_moves),
         cmocka_unit_test(a_spatial_gate_and_its_gradients),
         cmocka_unit_test(a_route_that_reads_all_steps_leaks),
+        cmocka_unit_test(a_hash_by_frequency_spreads_the_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,6 +43,10 @@ static void test_next_token_windows(void **state)
     batch(d, DATA_VAL, (uint64_t)data_batches(d, DATA_VAL), slot, 2);
     assert_int_equal(tokens[0], 800 % 251);
     assert_int_equal(data_vocabulary(d), 256);
+    int64_t n;
+    const int64_t *count = data_counts(d, &arena, &n);       // of the first 800 = 3 * 251 + 47
+    assert_int_equal(n, 256);
+    assert_true(count[46] == 4 && count[47] == 3 && count[250] == 3 && count[251] == 0);
     assert_non_null(strstr(data_summary(d), "1000 tokens (bytes, 256 different), 800 to train, 200 to validate"));
     data_close(d);
     arena_free(&arena);
