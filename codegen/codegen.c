@@ -196,47 +196,6 @@ static bool find_launch(Codegen *c, const LowerLaunch *l, uint32_t *workspace)
     return false;
 }
 
-static bool add_launches(Codegen *c, uint32_t kernel)
-{
-    codegen_cone(c, kernel);
-    const Known *known = find_known(c, kernel);
-    if (!known)
-        return false;
-    uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
-    bool *is_there = arena_array(&c->scratch, bool, known->n_launches + 1);
-    for (size_t i = 0; i < known->n_launches; i++)
-        is_there[i] = known->launch[i].is_shared && find_launch(c, &known->launch[i], workspace);
-    for (size_t i = 1; i < known->n_workspaces; i++) {
-        const LowerWorkspace *w = &known->workspace[i];
-        size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
-        if (!workspace[i])
-            workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
-                                                                   .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
-    }
-    const Node *n = &c->g->node[c->member[c->first[kernel + 1] - 1]];
-    for (size_t i = 0; i < known->n_launches; i++) {
-        const LowerLaunch *l = &known->launch[i];
-        if (is_there[i])
-            continue;
-        Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
-                         .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
-        launch.buffer = arena_array(c->program->arena, uint32_t, l->n_args + 1);
-        for (uint32_t a = 0; a < l->n_args; a++) {
-            if (l->workspace[a] == EMIT_KEY)
-                launch.buffer[a] = c->key_of[c->cone.value[l->value[a]]];
-            else
-                launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
-            assert(launch.buffer[a] && "an argument without a buffer");
-        }
-        if (launch.bytes == 0)
-            launch.bytes = touched_bytes(c->program, &launch, l->n_args);
-        program_add_launch(c->program, launch);
-    }
-    return true;
-}
-
-// --- copies
-
 enum { COPY_BYTES = 1 << 16 };              // per work item
 
 static uint32_t copy_kernel(Codegen *c, size_t bytes)
@@ -273,6 +232,57 @@ static void add_copy(Codegen *c, uint32_t from, uint32_t to, ValueId v)
     launch.buffer[0] = from;
     launch.buffer[1] = to;
     program_add_launch(c->program, launch);
+}
+
+// A put writes a few places only. What is in the others comes over first, where the value does not lie where x lies.
+static void copy_put_into(Codegen *c, uint32_t kernel)
+{
+    for (uint32_t m = c->first[kernel]; m < c->first[kernel + 1]; m++) {
+        const ValueId v = c->member[m];
+        const Node *n = &c->g->node[v];
+        if (n->op == OP_PUT && c->buffer_of[n->in[0]] != c->buffer_of[v])
+            add_copy(c, c->buffer_of[n->in[0]], c->buffer_of[v], v);
+    }
+}
+
+static bool add_launches(Codegen *c, uint32_t kernel)
+{
+    codegen_cone(c, kernel);
+    const Known *known = find_known(c, kernel);
+    if (!known)
+        return false;
+    copy_put_into(c, kernel);
+    uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
+    bool *is_there = arena_array(&c->scratch, bool, known->n_launches + 1);
+    for (size_t i = 0; i < known->n_launches; i++)
+        is_there[i] = known->launch[i].is_shared && find_launch(c, &known->launch[i], workspace);
+    for (size_t i = 1; i < known->n_workspaces; i++) {
+        const LowerWorkspace *w = &known->workspace[i];
+        size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
+        if (!workspace[i])
+            workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
+                                                                   .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
+    }
+    const Node *n = &c->g->node[c->member[c->first[kernel + 1] - 1]];
+    for (size_t i = 0; i < known->n_launches; i++) {
+        const LowerLaunch *l = &known->launch[i];
+        if (is_there[i])
+            continue;
+        Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
+                         .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
+        launch.buffer = arena_array(c->program->arena, uint32_t, l->n_args + 1);
+        for (uint32_t a = 0; a < l->n_args; a++) {
+            if (l->workspace[a] == EMIT_KEY)
+                launch.buffer[a] = c->key_of[c->cone.value[l->value[a]]];
+            else
+                launch.buffer[a] = l->workspace[a] ? workspace[l->workspace[a]] : c->buffer_of[c->cone.value[l->value[a]]];
+            assert(launch.buffer[a] && "an argument without a buffer");
+        }
+        if (launch.bytes == 0)
+            launch.bytes = touched_bytes(c->program, &launch, l->n_args);
+        program_add_launch(c->program, launch);
+    }
+    return true;
 }
 
 // Outputs that are leaves are copied first, before anybody overwrites the leaf.

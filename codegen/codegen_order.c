@@ -114,6 +114,22 @@ static bool is_elementwise(Codegen *c, uint32_t kernel)
     return g->kernel[kernel] == FAMILY_LOOP;
 }
 
+// A put over its own leaf, which nothing else in the kernel reads.
+static bool puts_in_place(Codegen *c, uint32_t kernel, const ValueId *old)
+{
+    const ValueId v = c->member[c->first[kernel]];
+    const Node *put = &c->g->node[v];
+    if (put->op != OP_PUT || put->in[0] != old[v])
+        return false;
+    for (size_t i = 0; i < c->cone.n; i++) {
+        const Node *n = &c->g->node[c->cone.value[i]];
+        for (size_t k = 0; k < n->n_in && !c->cone.is_read[i]; k++)
+            if (n->in[k] == old[v] && !(n == put && k == 0))
+                return false;
+    }
+    return true;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const NamedLeaf *)a)->name, ((const NamedLeaf *)b)->name);
@@ -179,7 +195,7 @@ static bool order_kernels(Codegen *c, ValueId *old)
         if (!any)
             continue;
         codegen_cone(c, k);
-        bool fits = is_elementwise(c, k);
+        bool fits = is_elementwise(c, k) || puts_in_place(c, k, old);
         const bool after_product = (g->kernel[k] == FAMILY_GROUPED || g->kernel[k] == FAMILY_CONTRACT)
             && c->first[k + 1] - c->first[k] <= LOOP_MAX_MEMBERS;
         for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {

@@ -1,4 +1,5 @@
-// SCATTER kernels: y[.., v, ..] = sum over the axes `over` of dy where index == v (the gradient of an embedding).
+// SCATTER kernels: y[.., v, ..] = sum over the axes `over` of dy where index == v (the gradient of an embedding); and put, which
+// writes y[.., i, ..] = x and nothing else: what else y holds is there already, or copied by codegen.c.
 //
 // A work item owns a range of v. It clears its part of y and then goes through all indices in order, adding those rows
 // that fall into its range: no two items write the same place, and the order of additions is that of the indices.
@@ -28,7 +29,7 @@ static bool in_index(const Graph *g, const Node *n, AxisId axis)
 static Scatter describe(const Graph *g, ValueId v)
 {
     const Node *n = &g->node[v];
-    Scatter s = {.v = v, .to = n->attr[1].axis};
+    Scatter s = {.v = v, .to = n->op == OP_PUT ? n->attr[0].axis : n->attr[1].axis};
     const Type *index = &g->node[n->in[1]].type;
     for (int i = 0; i < index->n_axes; i++)
         s.walked[s.n_walked++] = index->axis[i];
@@ -83,7 +84,7 @@ static void scatter_step(Emitter *E, Scope *at, Ix index, void *user)
     scope_line(at, s->zero ? "    %s[%s] %s 0.0f;" : "    %s[%s] %s %s[q];", y, offset_text(E, at, s, "q"), assign, x.text);
 }
 
-static void feature_loops(Emitter *E, Scope *outer, Scatter *s)
+static void feature_loops(Emitter *E, Scope *outer, Scatter *s, LoopStep *step)
 {
     Scope *chain[MAX_AXES], *at = outer;
     size_t depth = 0;
@@ -95,10 +96,10 @@ static void feature_loops(Emitter *E, Scope *outer, Scatter *s)
     if (s->n_feature) {
         AxisId last = s->feature[s->n_feature - 1];
         LoopSpan span = {.hint = loop_hint(E, last), .size = graph_size(E->g, last)};
-        loop_lanes(E, at, &span, scatter_step, s);
+        loop_lanes(E, at, &span, step, s);
     } else {
         Scope *single = loop_single(E, at);
-        scatter_step(E, single, 0, s);
+        step(E, single, 0, s);
         loop_single_end(E, at, single);
     }
     while (depth)
@@ -181,7 +182,7 @@ static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Em
     Scope *clear = walk(E, range, &s, paired, n_paired, chain);
     Scope *each = scope_loop_text(E, clear, loop_hint(E, s.to), span.first, span.last, 1, 0, size - 1, &s.place);
     s.zero = true;
-    feature_loops(E, each, &s);
+    feature_loops(E, each, &s, scatter_step);
     scope_close(E, each);
     while (n_paired)
         scope_close(E, chain[--n_paired]);
@@ -193,11 +194,66 @@ static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Em
     Scope *hit = scope_block(E, inner, arena_printf(E->arena, "if (%s >= %s && %s < %s) {", name, span.first, name, span.last));
     s.place = scope_var(E, hit, name, 0, size - 1, 1);
     s.zero = false;
-    feature_loops(E, hit, &s);
+    feature_loops(E, hit, &s, scatter_step);
     scope_close(E, hit);
     for (size_t i = s.n_walked; i-- > 0;)
         scope_close(E, chain[i]);
     loop_items_end(E, range);
+}
+
+// One element (or vector) of what is put.
+static void put_step(Emitter *E, Scope *at, Ix index, void *user)
+{
+    Scatter *s = user;
+    const Node *n = &E->g->node[s->v];
+    if (s->n_feature)
+        env_set(&s->env, s->feature[s->n_feature - 1], index);
+    Env y = env_of(E, s->v);
+    for (int i = 0; i < y.n; i++)
+        env_set(&y, y.axis[i], y.axis[i] == s->to ? s->place : env_get(&s->env, y.axis[i]));
+    emit_store(E, at, s->v, &y, emit_value(E, at, n->in[2], &s->env));
+}
+
+// A single work item: a few rows are put, and in the order of the index.
+static void put_body(const Scatter *what, Emitter *E)
+{
+    Scatter s = *what;
+    const Node *n = &E->g->node[s.v];
+    const int64_t size = graph_size(E->g, s.to);
+    Ix item;
+    Scope *all = loop_items(E, "all", 1, &item), *chain[MAX_AXES];
+    s.env = all_axes(E, &s);
+    emit_param(E, s.v, true);
+    Scope *inner = walk(E, all, &s, s.walked, s.n_walked, chain);
+    const char *name = scope_name(E, inner, "place");
+    scope_line(inner, "const long %s = %s;", name, emit_value(E, inner, n->in[1], &s.env).text);
+    Scope *hit = scope_block(E, inner, arena_printf(E->arena, "if (%s >= 0 && %s < %lld) {", name, name, (long long)size));
+    s.place = scope_var(E, hit, name, 0, size - 1, 1);
+    feature_loops(E, hit, &s, put_step);
+    scope_close(E, hit);
+    for (size_t i = s.n_walked; i-- > 0;)
+        scope_close(E, chain[i]);
+    loop_items_end(E, all);
+}
+
+static void lower_put(Lower *L, ValueId v)
+{
+    const Node *n = &L->g->node[v];
+    Scatter s = describe(L->g, v);
+    Text comment = text_make(L->arena);
+    lower_describe(L->g, v, &comment);
+    text_printf(&comment, ": what is new goes to its place, the rest stays");
+    LowerText t = {.hint = n->hint ? n->hint : "put", .comment = text_str(&comment), .n_work = 1, .grain = 1, .cuda_blocks = 1,
+                   .cuda_threads = 128};
+    t.c = lower_emitter(L, DIALECT_C, NULL);
+    put_body(&s, t.c);
+    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
+    put_body(&s, t.cuda);
+    size_t bytes = 0;
+    if (type_bytes(L->g, &L->g->node[n->in[2]].type, &bytes))
+        t.bytes = 2 * (double)bytes + 1;
+    t.flops = 1;
+    lower_launch(L, &t);
 }
 
 static void emit_scatter(const Scatter *s, bool by_row, int64_t length, int64_t n_work, Emitter *E)
@@ -212,6 +268,10 @@ bool lower_scatter(Lower *L)
 {
     for (size_t m = 0; m < L->n_members; m++) {
         ValueId v = L->member[m];
+        if (L->g->node[v].op == OP_PUT) {
+            lower_put(L, v);
+            continue;
+        }
         if (L->g->node[v].op != OP_PUT_ADD || L->g->node[v].type.dtype != DTYPE_F32) {
             diag_error(L->diag, L->g->node[v].at, NULL, "internal: a scatter kernel stores `%s`, which is no f32 put_add",
                        op_row[L->g->node[v].op].text);

@@ -468,7 +468,7 @@ static Val emit_op(Emitter *E, Scope *at, ValueId v, const Env *env)
     case OP_CONTRACT: case OP_REDUCE: case OP_PUT_ADD: case OP_FFTCONV:
         return emit_reduction(E, at, v, env);
     case OP_TAKE: return emit_take(E, at, v, env);
-    case OP_TOPK: case OP_RANK: case OP_SLOT: case OP_ASSIGN:      // always stored
+    case OP_TOPK: case OP_RANK: case OP_SLOT: case OP_ASSIGN: case OP_PUT:     // always stored
     case OP_ERROR: case OP_ARG: case OP_PARAM: case OP_STATE: case OP_ORTHO: case OP_COUNT: break;
     }
     assert(false && "an op that kernels do not compute");

@@ -22,7 +22,7 @@ EvalRule eval_add, eval_sub, eval_mul, eval_div, eval_pow, eval_mod, eval_max, e
     eval_eq, eval_ne, eval_select, eval_neg, eval_map, eval_slope, eval_cast, eval_stop;             // eval_pointwise.c
 EvalRule eval_expand, eval_rename, eval_split, eval_merge, eval_at, eval_slice, eval_pad, eval_reverse, eval_window,
     eval_unwindow;                                                                                   // eval_views.c
-EvalRule eval_contract, eval_fftconv, eval_reduce, eval_take, eval_put_add, eval_ortho;                            // eval_sums.c
+EvalRule eval_contract, eval_fftconv, eval_reduce, eval_take, eval_put_add, eval_put, eval_ortho;                            // eval_sums.c
 
 EvalRule eval_topk, eval_rank, eval_slot, eval_assign;                                               // eval_route.c
 

@@ -200,6 +200,7 @@ ValueId graph_window(Graph *g, ValueId x, AxisId axis, AxisId out, AxisId offset
 ValueId graph_unwindow(Graph *g, ValueId x, AxisId out, AxisId offset, AxisId to, int64_t stride, int64_t left);
 ValueId graph_take(Graph *g, ValueId x, ValueId index, AxisId axis);
 ValueId graph_put_add(Graph *g, ValueId dy, ValueId index, const AxisId *over, size_t n, AxisId to);
+ValueId graph_put(Graph *g, ValueId x, ValueId index, ValueId y, AxisId axis);
 ValueId graph_topk(Graph *g, ValueId x, AxisId axis, AxisId to);
 ValueId graph_rank(Graph *g, ValueId x, const AxisId *over, size_t n);
 ValueId graph_slot(Graph *g, ValueId i, ValueId turn, AxisId axis, const AxisId *over, size_t n);    // turn 0: none

@@ -172,6 +172,12 @@ ValueId graph_put_add(Graph *g, ValueId dy, ValueId index, const AxisId *over, s
     return graph_add(g, OP_PUT_ADD, (ValueId[]){dy, index}, 2, attr, 2, NULL);
 }
 
+ValueId graph_put(Graph *g, ValueId x, ValueId index, ValueId y, AxisId axis)
+{
+    Attr attr = attr_axis(axis);
+    return graph_add(g, OP_PUT, (ValueId[]){x, index, y}, 3, &attr, 1, NULL);
+}
+
 ValueId graph_topk(Graph *g, ValueId x, AxisId axis, AxisId to)
 {
     Attr attr[] = {attr_axis(axis), attr_axis(to)};

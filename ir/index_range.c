@@ -19,7 +19,7 @@ static bool raises(const Graph *g, const Node *n)
 
 ValueId index_operand(const Node *n, AxisId *out_axis)
 {
-    *out_axis = n->op == OP_TAKE ? n->attr[0].axis : n->op == OP_PUT_ADD ? n->attr[1].axis : 0;
+    *out_axis = n->op == OP_TAKE ? n->attr[0].axis : n->op == OP_PUT_ADD ? n->attr[1].axis : n->op == OP_PUT ? n->attr[0].axis : 0;
     return *out_axis ? n->in[1] : 0;
 }
 
@@ -110,6 +110,7 @@ static Bounds bounds_of(const Graph *g, const Node *n, const Bounds *b)
     if ((op_row[n->op].flags & OP_FLAG_VIEW) || n->op == OP_STOP)
         return x;
     switch (n->op) {
+    case OP_PUT:    return hull(x, b[n->in[2]]);
     case OP_ARG:    return arg_bounds(g, n);
     case OP_CONST:  return (Bounds){n->attr[0].f, n->attr[0].f};
     case OP_INDEX:  return (Bounds){0, (double)graph_size(g, n->attr[0].axis) - 1};

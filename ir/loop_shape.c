@@ -18,7 +18,7 @@ const Attr *loop_reduced_axes(const Node *n)
 bool loop_moves_index(const Node *n)
 {
     return ((op_row[n->op].flags & OP_FLAG_VIEW) && n->op != OP_EXPAND) || n->op == OP_TAKE || n->op == OP_PUT_ADD ||
-           n->op == OP_FFTCONV;
+           n->op == OP_PUT || n->op == OP_FFTCONV;
 }
 
 static bool listed(AxisId axis, const AxisId *list, size_t n)

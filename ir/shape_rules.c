@@ -469,6 +469,31 @@ static bool shape_put_add(const ShapeCall *c, Type *out)
     return type_has(out, to) || push(c, out, to);
 }
 
+static bool shape_put(const ShapeCall *c, Type *out)
+{
+    const Type *x = operand(c, 0), *index = operand(c, 1), *y = operand(c, 2);
+    AxisId axis = c->attr[0].axis;
+    Type wanted;
+    if (!need_int(c, 1) || !need_axis(c, x, axis, "the left operand"))
+        return false;
+    if (x->dtype != y->dtype)
+        return fail(c, "E0910", "the operands must have one element type");
+    if (type_has(index, axis))
+        return fail(c, "E0911", "the index holds `%s`, the axis it puts along; rename it first", axis_name(c, axis));
+    AxisId added[MAX_AXES];
+    size_t n = 0;
+    for (size_t i = 0; i < index->n_axes; i++)
+        if (!type_has(x, index->axis[i]))
+            added[n++] = index->axis[i];
+    if (!replace(c, x, axis, added, n, &wanted))
+        return false;
+    if (!type_same_axes(&wanted, y))
+        return fail(c, "E0911", "what is put must have the axes of the value without `%s`, and those that only the index has",
+                    axis_name(c, axis));
+    *out = *x;
+    return true;
+}
+
 // Routing
 
 static bool pooled(const ShapeCall *c, const Type *x, const Attr *over)

@@ -51,10 +51,14 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
         ValueId index = index_operand(n, &axis);
         if (!rw.live[id])
             continue;
-        if (index_is_proved(in, bounds, n))
+        if (index_is_proved(in, bounds, n)) {
             rewrite_copy(&rw, id);
-        else
-            rewrite_copy_with(&rw, id, (ValueId[]){rw.map[n->in[0]], cut_index(&rw, &cuts, index, graph_size(in, axis))});
+            continue;
+        }
+        ValueId operand[3] = {0};           // the index is the second
+        for (size_t i = 0; i < n->n_in; i++)
+            operand[i] = i == 1 ? cut_index(&rw, &cuts, index, graph_size(in, axis)) : rw.map[n->in[i]];
+        rewrite_copy_with(&rw, id, operand);
     }
     Graph *out = rewrite_end(&rw);
     arena_free(&scratch);

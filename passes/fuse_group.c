@@ -188,6 +188,8 @@ static KernelFamily family_of(const Node *n)
         return FAMILY_ROUTE;
     if (n->op == OP_FFTCONV)
         return FAMILY_CONV;
+    if (n->op == OP_PUT)
+        return FAMILY_SCATTER;
     return n->op == OP_PUT_ADD && n->attr[0].axes.n && n->type.dtype == DTYPE_F32 ? FAMILY_SCATTER : FAMILY_LOOP;
 }
 

@@ -45,7 +45,7 @@ typedef struct Fuse {
     uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
-enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8 };
+enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8, PUT_INTO = 16 };
 
 static bool is_leaf(const Node *n)
 {
@@ -97,7 +97,7 @@ static void estimate(Fuse *f)
         unsigned ops = own_ops(n), loads = 0, reads = 0, depth = 0;
         for (int i = 0; i < n->n_in; i++)
             depth = f->depth[n->in[i]] >= depth ? f->depth[n->in[i]] + 1u : depth;
-        if (op_row[n->op].flags & OP_FLAG_ROUTING) {        // always stored: nobody computes it, or what is behind it
+        if (op_row[n->op].flags & OP_FLAG_ROUTING || n->op == OP_PUT) {        // always stored: nobody computes it, or what is behind it
             f->loads[v] = f->reads[v] = 1;
             continue;
         }
@@ -186,7 +186,7 @@ static bool is_stored(Fuse *f, ValueId v)
         return true;
     if (f->flags[v] & INSIDE)
         return false;
-    if (f->is_wide[v])
+    if (f->is_wide[v] || f->flags[v] & PUT_INTO)
         return true;
     if (is_view(n) || n->op == OP_CONST || n->op == OP_INDEX)
         return false;
@@ -299,6 +299,8 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
     if (f->reader[in] && f->reader[in] != root)
         f->flags[in] |= MANY;
     f->reader[in] = root;
+    if (n->op == OP_PUT && in == n->in[0])
+        f->flags[in] |= PUT_INTO;
     if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
     if (by_product_family(g, root)) {

@@ -82,7 +82,7 @@ static bool is_goal(const Fuse *f, ValueId v, int depth)
         return true;
     for (size_t u = f->users.first[v]; u < f->users.first[v + 1]; u++) {
         const Node *n = &f->g->node[f->users.user[u]];
-        if (n->op == OP_CONTRACT || n->op == OP_FFTCONV || n->op == OP_TAKE || n->op == OP_PUT_ADD)
+        if (n->op == OP_CONTRACT || n->op == OP_FFTCONV || n->op == OP_TAKE || n->op == OP_PUT_ADD || n->op == OP_PUT)
             return true;
         if ((op_row[n->op].flags & OP_FLAG_VIEW) && depth < 8 && is_goal(f, f->users.user[u], depth + 1))
             return true;

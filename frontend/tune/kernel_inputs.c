@@ -22,6 +22,8 @@ static int64_t *find_bounds(Arena *arena, const Graph *g)
             set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis));
         else if (n->op == OP_PUT_ADD)
             set_bound(bound, n->in[1], graph_size(g, n->attr[1].axis));
+        else if (n->op == OP_PUT)
+            set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis));
         else if (n->op == OP_SLOT)
             set_bound(bound, n->in[0], graph_size(g, n->attr[0].axis));
         if (n->type.dtype == DTYPE_I32 && bound[v])

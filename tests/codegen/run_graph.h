@@ -42,6 +42,8 @@ static int64_t index_limit(const Graph *g, ValueId leaf)
             axis = n->attr[0].axis;
         else if (n->op == OP_PUT_ADD && from[n->in[1]])
             axis = n->attr[1].axis;
+        else if (n->op == OP_PUT && from[n->in[1]])
+            axis = n->attr[0].axis;
         else if (n->n_in > 0 && from[n->in[0]] && n->type.dtype == DTYPE_I32)
             from[v] = true;
         if (axis && graph_size(g, axis) < limit)
