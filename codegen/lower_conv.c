@@ -11,9 +11,9 @@ typedef struct Direct {
     AxisId  last;
 } Direct;
 
-void conv_store(Emitter *E, Scope *at, const Space *space, const Env *env, Val y)
+void conv_store(Emitter *E, Scope *at, const Space *space, ValueId v, const Env *env, Val y)
 {
-    emit_bind(E, at, space->anchor, env, y);
+    emit_bind(E, at, v ? v : space->anchor, env, y);
     epilogue_store(E, at, space, env);
 }
 
@@ -23,7 +23,7 @@ static void direct_step(Emitter *E, Scope *s, Ix at, void *user)
     if (d->last)
         env_set(&d->env, d->last, at);
     Val y = val_float(E, emit_value(E, s, d->text->v, &d->env));
-    conv_store(E, s, &d->text->space, &d->env, val_named(E, s, y, "y"));
+    conv_store(E, s, &d->text->space, 0, &d->env, val_named(E, s, y, "y"));
 }
 
 // A work item is a row of the result: its last axis runs in lanes, each with its own sum.

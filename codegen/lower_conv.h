@@ -16,8 +16,8 @@ typedef struct ConvText {
 // The body of a direct sum, in either dialect.
 void conv_direct(const ConvText *text, Emitter *E);
 
-// Stores everything that the kernel keeps at one element (or vector) of the convolution, whose value is `y`.
-void conv_store(Emitter *E, Scope *at, const Space *space, const Env *env, Val y);
+// Stores everything that the kernel keeps at one element (or vector) of the convolution, where `v` (0: the convolution) is `y`.
+void conv_store(Emitter *E, Scope *at, const Space *space, ValueId v, const Env *env, Val y);
 
 // Lowers by transforms where that pays; the CUDA text is the direct one. False: nothing was done.
 bool lower_conv_fft(Lower *L, const ConvText *text);

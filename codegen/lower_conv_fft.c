@@ -5,10 +5,13 @@
 //            and the products of spectra are added up before the way back
 //
 // The first pass reads the operand as it goes, so a gate on the way in costs no memory; the last one hands its results to
-// what follows, so a gate on the way out and a skip do not either. CUDA texts sum directly, in the last launch.
+// what follows, so a gate on the way out does not either. A skip, y + s x where s has the filter's axes, is s more in the
+// filter at lag 0: it joins the spectra, and x is read once. CUDA texts sum directly, in the last launch.
 #include "lower_conv.h"
 
 #include "emit_parts.h"
+
+#include <string.h>
 
 enum { MOST_SPECTRA = 1 << 30, TWIDDLES_EACH = 1024, TWIDDLES_HEAD = 16 };
 
@@ -20,6 +23,7 @@ typedef struct Fft {
     AxisId   filter[MAX_AXES]; size_t n_filter;     // of the filter, beside taps and lane
     int64_t  lanes, groups, rows, q;                // q: numbers of a block under the root
     bool     both, lane_in_filter;
+    ValueId  skip, sum;                             // sum = v + skip x is what comes out; 0: v is
     uint32_t twiddles, spectra;                     // workspaces
 } Fft;
 
@@ -51,6 +55,37 @@ static void find_axes(const Graph *g, const Node *n, Fft *f)
         if (k->axis[i] != f->c.taps && !among(f->lane, f->n_lane, k->axis[i]))
             f->filter[f->n_filter++] = k->axis[i];
     f->both = n->attr[4].axes.n || (f->n_other && all);
+}
+
+// The factor s of s x where s has axes of the filter only; 0: it is nothing of that kind.
+static ValueId skip_of(const Graph *g, const Fft *f, ValueId product)
+{
+    const Node *n = &g->node[product], *conv = &g->node[f->v];
+    if (n->op != OP_MUL || n->kernel || (n->in[0] != conv->in[0]) == (n->in[1] != conv->in[0]))
+        return 0;
+    const ValueId skip = n->in[0] == conv->in[0] ? n->in[1] : n->in[0];
+    const Type *type = &g->node[skip].type;
+    for (int i = 0; i < type->n_axes; i++)
+        if (type->axis[i] == f->c.taps || !type_has(&g->node[conv->in[1]].type, type->axis[i]))
+            return 0;
+    return skip;
+}
+
+// v + s x, where nothing else here reads v.
+static void find_skip(const Lower *L, const Space *space, Fft *f)
+{
+    const Node *conv = &L->g->node[f->v];
+    const int64_t lag0 = conv->attr[3].i;
+    if (f->both || f->c.circular || f->c.axis != f->c.to || lag0 < f->c.first || lag0 >= f->c.last || conv->kernel || L->n_uses[f->v] != 1)
+        return;
+    for (size_t i = 0; i < space->n_maps; i++) {
+        const Node *n = &L->g->node[space->map[i].value];
+        if (n->op != OP_ADD || (n->in[0] == f->v) == (n->in[1] == f->v))
+            continue;
+        f->skip = skip_of(L->g, f, n->in[0] == f->v ? n->in[1] : n->in[0]);
+        f->sum = f->skip ? space->map[i].value : 0;
+        return;
+    }
 }
 
 static bool plan_fft(const Lower *L, ValueId v, Fft *f)
@@ -95,6 +130,7 @@ typedef struct Pass {
     AxisId      along;
     int         n_places;
     Ix          at[20];                     // place i: the index along `along`; 0: there is none
+    int         lag0;                       // the place where the skip is added; -1: none
     const char *cells;                      // [places] vectors
 } Pass;
 
@@ -123,10 +159,12 @@ static void pass_step(Emitter *E, Scope *s, Ix lane, void *user)
         if (p->v) {
             Val x = val_float(E, emit_value(E, s, p->v, &env));
             scope_line(s, "%s = %s;", cell, (vector ? val_vector(E, x) : x).text);
+            if (i == p->lag0)
+                scope_line(s, "%s += %s;", cell, val_text(E, val_float(E, emit_value(E, s, p->item->f->skip, &env)), PREC_SUM));
         } else {
             const char *y = scope_name(E, s, "y");
             scope_line(s, "const %s %s = %s;", vector ? "vf" : "float", y, cell);
-            conv_store(E, s, p->item->space, &env, val_name(y, VAL_FLOAT, vector));
+            conv_store(E, s, p->item->space, p->item->f->sum, &env, val_name(y, VAL_FLOAT, vector));
         }
     }
 }
@@ -190,6 +228,22 @@ static size_t find_cuts(const int64_t *base, int n, int64_t lo, int64_t hi, int6
     return n_cuts;
 }
 
+// Makes a range of its own of `at`.
+static size_t cut_out(int64_t at, int64_t *cut, size_t n_cuts)
+{
+    for (int64_t edge = at; edge <= at + 1; edge++) {
+        size_t k = 0;
+        while (cut[k] < edge)
+            k++;
+        if (cut[k] == edge)
+            continue;
+        memmove(&cut[k + 1], &cut[k], (n_cuts + 1 - k) * sizeof *cut);
+        cut[k] = edge;
+        n_cuts++;
+    }
+    return n_cuts;
+}
+
 typedef struct Way {                        // one operand on its way down
     int         operand;                    // 0, 1
     const char *z, *factor;                 // factor: NULL or a number for all of z
@@ -213,19 +267,24 @@ static void down(const Item *item, Scope *s, bool whole, const void *user)
     int r = f->c.radix, n_places = 0;
     const Node *n = &E->g->node[f->v];
     int64_t size = way->operand ? f->c.last - f->c.first : f->c.size, skip = way->operand ? f->c.first : 0;
-    int64_t base[10], cut[24];
+    int64_t base[10], cut[26];
     int parts = size > f->c.n ? 2 : 1;
     for (int i = 0; i < r * parts; i++)
         base[n_places++] = (i / r) * f->c.n + (i % r) * f->q;
     const char *u = root_twiddles(item, s, way->factor);
     size_t n_cuts = find_cuts(base, n_places, 0, size, f->q, cut);
+    const int64_t lag0 = way->operand && f->skip ? n->attr[3].i - f->c.first : -1;
+    if (lag0 >= 0)
+        n_cuts = cut_out(lag0 % f->q, cut, n_cuts);
     for (size_t i = 0; i < n_cuts; i++) {
         Ix at;
         Scope *t = scope_loop(E, s, "j", cut[i], cut[i + 1], 1, &at);
         const char *j = ix_text(E, at), *x = scope_name(E, t, "x");
         bool full = whole;
-        Pass p = {.item = item, .v = n->in[way->operand], .along = way->operand ? f->c.taps : f->c.axis, .n_places = n_places, .cells = x};
+        Pass p = {.item = item, .v = n->in[way->operand], .along = way->operand ? f->c.taps : f->c.axis, .n_places = n_places, .cells = x, .lag0 = -1};
         for (int k = 0; k < n_places; k++) {
+            if (lag0 >= 0 && base[k] + cut[i] == lag0)
+                p.lag0 = k;
             p.at[k] = base[k] + cut[i] < size ? ix_offset(E->ix, at, base[k] + skip) : 0;
             full &= p.at[k] != 0;
         }
@@ -438,6 +497,7 @@ bool lower_conv_fft(Lower *L, const ConvText *text)
     Fft f;
     if (!plan_fft(L, text->v, &f))
         return false;
+    find_skip(L, &text->space, &f);
     launch_twiddles(L, &f);
     if (!f.both)
         launch_spectra(L, &f);

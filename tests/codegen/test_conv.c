@@ -72,6 +72,15 @@ static const char *const cases[] = {
     " %17 = fftconv %14, %15 {axis = W, taps = S, to = W, left = 0, over = [J], circular = 1}\n"
     " result \"a\" = %3\n result \"b\" = %6\n result \"c\" = %9\n result \"d\" = %10\n result \"e\" = %13\n result \"f\" = %16\n"
     " result \"g\" = %17\n}\n",
+    // skips by rows, by filters that lack the lanes, and one that varies along the sequence
+    "graph @main\naxis B : batch = 2, T : time = 160, H = 3, C = 18\n{\n %1 = arg \"x\" : f32[B,T,H,C]\n %2 = arg \"k\" : f32[T,H]\n"
+    " %3 = arg \"s\" : f32[H]\n %4 = arg \"c\" : f32[C]\n %5 = arg \"t\" : f32[T,H]\n"
+    " %6 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 9, over = [], circular = 0}\n %7 = mul %3, %1\n %8 = add %7, %6\n"
+    " %9 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 0, over = [], circular = 0}\n %10 = mul %1, %4\n %11 = add %9, %10\n"
+    " %12 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 1, over = [], circular = 0}\n %13 = mul %1, %5\n %14 = add %13, %12\n"
+    " %15 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 2, over = [], circular = 0}\n %16 = mul %1, %1\n %17 = add %15, %16\n"
+    " %18 = fftconv %1, %2 {axis = T, taps = T, to = T, left = 3, over = [], circular = 1}\n %19 = mul %1, %3\n %20 = add %18, %19\n"
+    " result \"y\" = %8\n result \"z\" = %11\n result \"w\" = %14\n result \"q\" = %17\n result \"r\" = %20\n}\n",
     // a value computed in place that is not 0 where what it is made of is
     "graph @main\naxis B : batch = 2, T : time = 11, S = 5, C = 20\n{\n %1 = arg \"x\" : f32[B,T,C]\n %2 = arg \"k\" : f32[S,C]\n"
     " %3 = arg \"g\" : f32[B,T]\n %4 = map %3 {f = exp}\n %5 = div %1, %4\n %6 = map %5 {f = cos}\n"
@@ -86,20 +95,20 @@ static void test_forms(void **state)
 }
 
 // What stands before and behind a convolution is part of its kernel, for short filters and for long ones. The result of the
-// convolution itself may be kept too.
+// convolution itself may be kept too. A skip joins the filter at lag 0, wherever in the filter that is, if it is there.
 static const char *const gated =
     "graph @main\naxis B : batch = 3, T : time = %d, S = %d, C = 21\n{\n %%1 = arg \"x\" : f32[B,T,C]\n"
     " %%2 = arg \"k\" : f32[S,C]\n %%3 = arg \"before\" : f32[B,T,C]\n %%4 = arg \"behind\" : f32[B,T,C]\n %%5 = arg \"skip\" : f32[C]\n"
-    " %%6 = mul %%1, %%3\n %%7.conv = fftconv %%6, %%2 {axis = T, taps = S, to = T, left = 0, over = [], circular = 0}\n"
+    " %%6 = mul %%1, %%3\n %%7.conv = fftconv %%6, %%2 {axis = T, taps = S, to = T, left = %d, over = [], circular = 0}\n"
     " %%8 = mul %%6, %%5\n %%9 = add %%7, %%8\n %%10.y = mul %%9, %%4\n result \"y\" = %%10\n%s}\n";
 
 static void test_gates(void **state)
 {
     (void)state;
-    static const int size[][3] = {{40, 5, 0}, {300, 300, 1}, {333, 111, 0}};
+    static const int size[][4] = {{40, 5, 0, 0}, {300, 300, 0, 1}, {333, 111, 0, 0}, {200, 300, 131, 0}, {96, 500, 400, 0}, {250, 130, -3, 0}};
     for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
         char text[1024];
-        snprintf(text, sizeof text, gated, size[i][0], size[i][1], size[i][2] ? " result \"conv\" = %7\n" : "");
+        snprintf(text, sizeof text, gated, size[i][0], size[i][1], size[i][2], size[i][3] ? " result \"conv\" = %7\n" : "");
         check_graph(text, 5e-6);
     }
 }
