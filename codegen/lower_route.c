@@ -4,6 +4,7 @@
 #include "lower_loop.h"
 
 #include "emit_parts.h"
+#include "lower_product.h"
 
 #include <math.h>
 
@@ -12,6 +13,7 @@ typedef struct Route {
     AxisId   item[MAX_AXES]; size_t n_items;        // axes whose points are work items
     AxisId   pool[MAX_AXES]; size_t n_pool;         // axes of a pool, in its order
     size_t   n_turn;                                // slot: so many of the last ones go by the second operand
+    int64_t  n_rows;                                // work items
     int64_t  n, n_turns;                            // elements of a pool; of the part that takes turns
     uint32_t floats, ints;                          // workspaces; 0: none
     int64_t  n_floats, n_ints;                      // of one work item
@@ -58,12 +60,17 @@ static Route describe(Lower *L, ValueId v)
     }
     if (n->op == OP_SLOT)
         r.n_ints += graph_size(g, n->attr[0].axis);
-    int64_t items = loop_count(g, r.item, r.n_items);
+    const int64_t items = r.n_rows = loop_count(g, r.item, r.n_items);
     if (r.n_floats)
         r.floats = lower_workspace(L, "keys", DTYPE_F32, items * r.n_floats);
     if (r.n_ints)
         r.ints = lower_workspace(L, "order", DTYPE_I32, items * r.n_ints);
     return r;
+}
+
+static int64_t blocks_of(int64_t size, int64_t block)
+{
+    return (size + block - 1) / block;
 }
 
 static const char *ix_text(Emitter *E, Ix ix, bool inside_product)
@@ -126,14 +133,12 @@ static const char *score(Emitter *E, Scope *s, ValueId x, const Env *env)
 }
 
 // The best so far stay sorted: a better one is inserted, the last falls out.
-static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
+static void topk_in_turn(Emitter *E, Scope *s, const Route *r, Env *env)
 {
     const Node *n = &E->g->node[r->v];
     AxisId axis = n->attr[0].axis, to = n->attr[1].axis;
     long long k = (long long)graph_size(E->g, to);
     const char *best = scope_name(E, s, "best"), *which = scope_name(E, s, "which"), *have = scope_name(E, s, "have");
-    if (!k)
-        return;
     scope_line(s, "float %s[%lld];", best, k);
     // volatile: gcc 12 (-O2, AVX-512) turns the copy of a long list into a call, and crashed in it for 12.
     scope_line(s, "%sint %s[%lld];", k > 8 ? "volatile " : "", which, k);
@@ -157,6 +162,128 @@ static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
     env_set(env, to, index);
     store(E, out, r, env, arena_printf(E->arena, "%s[%s]", which, ix_text(E, index, false)));
     scope_close(E, out);
+}
+
+
+// An array of the thread's own.
+static const char *own_array(Emitter *E, const char *hint, const char *type, int64_t n)
+{
+    const char *name = emit_name(E, hint);
+    scope_line(E->top, "%s *const %s = (%s *)scratch + %zu;", type, name, type, E->scratch_floats);
+    E->scratch_floats += ((size_t)n + 31) / 16 * 16;
+    return name;
+}
+
+enum { MOST_LISTS = 16, MOST_INSERTED = 128 };  // choices up to which vectors of lists are kept, or one list at a time
+
+typedef struct KeyStep {
+    Env        *env;
+    ValueId     x;
+    AxisId      axis;
+    const char *keys;
+    bool        ranked;                     // as whole numbers, whose bits they hold
+} KeyStep;
+
+static void key_step(Emitter *E, Scope *s, Ix at, void *user)
+{
+    const KeyStep *step = user;
+    env_set(step->env, step->axis, at);
+    const bool vector = s->lanes > 1;
+    const Val x = val_named(E, s, val_float(E, emit_value(E, s, step->x, step->env)), "x");
+    const char *place = arena_printf(E->arena, "%s + %s", step->keys, ix_text(E, at, false));
+    const char *value = vector ? val_vector(E, x).text : x.text, *form = vector ? "v" : "s";
+    if (step->ranked)
+        scope_line(s, "*(%s *)(%s) = float_%s(ranked_%s(%s));", vector ? "vf" : "float", place, form, form, value);
+    else
+        scope_line(s, "*(%s *)(%s) = sel_%s(%s == %s, %s, set_%s(%s));", vector ? "vf" : "float", place, form, value, value, value,
+                   form, val_const(E, HUGE_VAL, VAL_FLOAT).text);
+}
+
+static void write_keys(Emitter *E, Scope *s, const Route *r, Env *env, const char *keys, bool ranked)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId axis = n->attr[0].axis;
+    LoopSpan span = {.hint = loop_hint(E, axis), .size = graph_size(E->g, axis)};
+    KeyStep step = {.env = env, .x = n->in[0], .axis = axis, .keys = keys, .ranked = ranked};
+    loop_lanes(E, s, &span, key_step, &step);
+}
+
+// Many choices of a row: all of it is sorted.
+static void topk_by_sort(Emitter *E, Scope *s, const Route *r, Env *env)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId to = n->attr[1].axis;
+    const long long size = (long long)graph_size(E->g, n->attr[0].axis);
+    const char *keys = own_array(E, "keys", "float", size), *which = own_array(E, "which", "int", 2 * size);
+    write_keys(E, s, r, env, keys, false);
+    scope_line(s, "order_s(%s, %s, %s + %lldL, %lldL);", keys, which, which, size, size);
+    Ix index;
+    Scope *out = scope_loop(E, s, loop_hint(E, to), 0, graph_size(E->g, to), 1, &index);
+    env_set(env, to, index);
+    store(E, out, r, env, arena_printf(E->arena, "%s[%s]", which, ix_text(E, index, false)));
+    scope_close(E, out);
+}
+
+// As many rows as a vector has lanes, first <= row < last: their keys, turned so that each row is a lane, run past sorted lists.
+static void topk_of_lanes(Emitter *E, Scope *s, const Route *r, Env *env, const char *first, const char *last)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId to = n->attr[1].axis;
+    const int64_t size = graph_size(E->g, n->attr[0].axis), line = (size + E->vl - 1) / E->vl * E->vl, k = graph_size(E->g, to);
+    const char *keys = own_array(E, "keys", "float", line * E->vl), *turned = own_array(E, "turned", "float", line * E->vl);
+    const char *best[MOST_LISTS], *at[MOST_LISTS];
+    Ix row;
+    Scope *each = scope_loop_text(E, s, "row", first, last, 1, 0, r->n_rows - 1, &row);
+    loop_set(E, env, r->item, r->n_items, row);
+    write_keys(E, each, r, env, arena_printf(E->arena, "%s + (%s - %s)*%lld", keys, each->name, first, (long long)line), true);
+    scope_close(E, each);
+    scope_line(s, "%s(%s, %d, %s, %lld, %s - %s, %lld);", turn_name(E->arena, tile_for(E->target)), turned, E->vl,
+               keys, (long long)line, last, first, (long long)size);
+    for (int64_t c = 0; c < k; c++) {
+        best[c] = emit_name(E, "best");
+        at[c] = emit_name(E, "at");
+        scope_line(s, "vi %s = (vi){0} + (-2147483647 - 1), %s = {0};", best[c], at[c]);
+    }
+    scope_line(s, "for (int e = 0; e < %lld; e++) {", (long long)size);
+    scope_line(s, "    const vi x = loadi_v(%s + e*%d);", turned, E->vl);
+    scope_line(s, "    vi down = x, i = (vi){0} + e;");
+    for (int64_t c = 0; c < k; c++)
+        scope_line(s, "    topk_step_v(%s, %s);", best[c], at[c]);
+    scope_line(s, "}");
+    each = scope_loop_text(E, s, "row", first, last, 1, 0, r->n_rows - 1, &row);
+    loop_set(E, env, r->item, r->n_items, row);
+    for (int64_t c = 0; c < k; c++) {
+        env_set(env, to, ix_const(E->ix, c));
+        store(E, each, r, env, arena_printf(E->arena, "%s[%s - %s]", at[c], each->name, first));
+    }
+    scope_close(E, each);
+}
+
+// How the choices are found; a work item is a row, or as many as a vector has lanes.
+static bool by_lanes(const Emitter *E, const Route *r)
+{
+    return E->dialect == DIALECT_C && E->g->node[r->v].op == OP_TOPK && graph_size(E->g, E->g->node[r->v].attr[1].axis) <= MOST_LISTS;
+}
+
+static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
+{
+    const int64_t k = graph_size(E->g, E->g->node[r->v].attr[1].axis);
+    if (k > MOST_INSERTED && E->dialect == DIALECT_C)
+        topk_by_sort(E, s, r, env);
+    else if (k)
+        topk_in_turn(E, s, r, env);
+}
+
+// The items of a topk, LANES at a time.
+static void topk_lanes_body(Emitter *E, const Route *r)
+{
+    Ix item;
+    Scope *items = loop_items(E, "item", blocks_of(r->n_rows, E->vl), &item);
+    LoopSpan span = {.size = r->n_rows};
+    Env env = whole_env(E, r);
+    loop_block(E, items, item, E->vl, r->n_rows, &span);
+    topk_of_lanes(E, items, r, &env, span.first, span.last);
+    loop_items_end(E, items);
 }
 
 // Writes the keys of the elements that take turns (the last n_axes axes of the pool) and sorts; returns the order's name.
@@ -247,6 +374,10 @@ static void assign_body(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
 
 static void route_body(Emitter *E, const Route *r, int64_t n_work)
 {
+    if (by_lanes(E, r)) {
+        topk_lanes_body(E, r);
+        return;
+    }
     Ix item;
     Scope *items = loop_items(E, "item", n_work, &item), *s = loop_single(E, items);
     Env env = whole_env(E, r);
@@ -266,7 +397,7 @@ bool lower_route(Lower *L)
     for (size_t m = 0; m < L->n_members; m++) {
         Route r = describe(L, L->member[m]);
         const Node *n = &L->g->node[r.v];
-        int64_t n_work = loop_count(L->g, r.item, r.n_items);
+        int64_t n_work = r.n_rows;
         size_t bytes = 0;
         Text comment = text_make(L->arena);
         lower_describe(L->g, r.v, &comment);
@@ -276,10 +407,16 @@ bool lower_route(Lower *L)
                        .grain = n->op == OP_TOPK ? 64 : 1, .cuda_blocks = n_work, .cuda_threads = 32};
         t.c = lower_emitter(L, DIALECT_C, NULL);
         route_body(t.c, &r, n_work);
+        t.uses_scratch = t.c->scratch_floats > 0;
+        t.scratch_bytes = 4 * t.c->scratch_floats;
         t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
         route_body(t.cuda, &r, n_work);
         if (type_bytes(L->g, &L->g->node[n->in[0]].type, &bytes))
             t.flops = t.bytes = (double)bytes;
+        if (by_lanes(t.c, &r)) {
+            t.n_work = blocks_of(n_work, t.c->vl);
+            t.grain = 4;
+        }
         lower_launch(L, &t);
     }
     return true;

@@ -103,6 +103,7 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
      "    return a[0];\n}\n#define sumi_v(x) ({ const vi x_ = (x); sumi_v_(&x_); })\n", NULL, NULL},
     {"auction", NULL, auction_text, device_function},
     {"order", NULL, order_text, device_function},
+    {"topk_step", topk_text, NULL, NULL},
     {"fft", fft_text, NULL, NULL},
 };
 enum { N_BUILTINS = sizeof builtin / sizeof *builtin };

@@ -4,6 +4,7 @@
 
 extern const char auction_text[];           // ir/auction.inc
 extern const char order_text[];             // codegen/order.inc
+extern const char topk_text[];              // codegen/topk.inc
 
 extern const char fft_text[];               // codegen/fft.inc
 

@@ -403,7 +403,8 @@ bool space_add(Space *s, const Graph *g, ValueId v)
     const Node *n = &g->node[v];
     assert(s->map[s->n_maps - 1].value < v);
     AtomMap map = {.value = v};
-    const bool one_to_one = n->op == OP_RENAME || n->op == OP_SPLIT || n->op == OP_MERGE;
+    const bool one_to_one = n->op == OP_RENAME || n->op == OP_SPLIT || n->op == OP_MERGE
+        || (n->op == OP_AT && graph_size(g, n->attr[0].axis) == 1);
     const Space before = *s;                // refining only cuts atoms finer, which is harmless on failure
     bool ok;
     if (one_to_one)

@@ -186,12 +186,29 @@ static ValueId fold_reduce_expanded(Fold *f, const Node *n)
     return graph_binary(g, OP_MUL, x, graph_const(g, n->type.dtype, count));
 }
 
+// Along axes of one element nothing is combined.
+static ValueId fold_reduce_single(Fold *f, const Node *n)
+{
+    Graph *g = f->rw.out;
+    const Attr *over = &n->attr[1];
+    for (size_t i = 0; i < over->axes.n; i++)
+        if (graph_size(g, over->axes.id[i]) != 1)
+            return 0;
+    ValueId x = n->in[0];
+    for (size_t i = 0; i < over->axes.n; i++)
+        x = graph_at(g, x, over->axes.id[i], 0);
+    return x;
+}
+
 ValueId fold_sum(Fold *f, const Node *n)
 {
     if (n->op != OP_REDUCE)
         return 0;
     if (n->attr[1].axes.n == 0)
         return n->in[0];
+    const ValueId single = fold_reduce_single(f, n);
+    if (single)
+        return single;
     ValueId v = fold_reduce_expanded(f, n);
     if (!v && n->attr[0].red == RED_SUM)
         v = fold_sum_of_choice(f, n);

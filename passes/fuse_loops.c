@@ -27,6 +27,7 @@ enum {
     FREE_OF_MEMORY = 40,                    // the same for what reads no memory
     MOST_READS = 40,                        // operands of a value that is computed in place
     LONGEST_CHAIN = 200,                    // of values computed in place, one inside the other
+    FEW_TERMS = 16,                         // of a sum that its only reader makes
     MANY_ROWS = 64, FEW_ELEMENTS = 16384,   // a reduction inside another kernel: parallel enough, or small
 };
 
@@ -88,6 +89,18 @@ static uint16_t clamp16(unsigned v)
     return v > 10000 ? 10000 : (uint16_t)v;
 }
 
+// A sum of a few numbers for each element, like that of a token's experts: whoever reads it adds them up itself.
+static int64_t few_terms(const Graph *g, const Node *n)
+{
+    const Type *type = &g->node[n->in[0]].type;
+    int64_t terms = 1;
+    if (n->op != OP_REDUCE || n->attr[0].red != RED_SUM || n->type.n_axes == 0 || n->type.axis[n->type.n_axes - 1] != type->axis[type->n_axes - 1])
+        return 0;
+    for (size_t i = 0; i < n->attr[1].axes.n; i++)
+        terms *= graph_size(g, n->attr[1].axes.id[i]);
+    return terms <= FEW_TERMS ? terms : 0;
+}
+
 // What it takes to compute each value in place, reductions and stored values counting as reads.
 static void estimate(Fuse *f)
 {
@@ -104,7 +117,7 @@ static void estimate(Fuse *f)
         f->is_wide[v] = depth > LONGEST_CHAIN && !n->kernel;
         f->depth[v] = is_leaf(n) || n->kernel || f->is_wide[v] ? 0 : (uint16_t)depth;
         if (is_leaf(n) || n->kernel || loop_is_reduction(n)) {
-            f->loads[v] = n->type.n_axes > 0;
+            f->loads[v] = n->kernel || !few_terms(g, n) ? n->type.n_axes > 0 : clamp16((unsigned)few_terms(g, n) * f->loads[n->in[0]]);
             f->reads[v] = 1;
             f->has_contract[v] = n->op == OP_CONTRACT && !n->kernel;
             for (int i = 0; i < n->n_in && !n->kernel; i++)
@@ -178,6 +191,15 @@ static bool fits_inside(Fuse *f, ValueId v)
     return f->n_row[root] == n->type.n_axes && axes_in(f->row[root], f->n_row[root], &n->type);
 }
 
+// Whether the only reader of a sum of a few terms is a loop that reads all of them anyway.
+static bool adds_few(const Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[v], *r = &g->node[f->reader[v]];
+    return few_terms(g, n) && !(f->flags[v] & (MANY | VIEWED | BY_PRODUCT)) && g->node[n->in[0]].kernel && !loop_is_reduction(r)
+        && (!r->kernel || g->kernel[r->kernel] == FAMILY_LOOP) && (op_row[r->op].flags & OP_FLAG_POINTWISE);
+}
+
 static bool is_stored(Fuse *f, ValueId v)
 {
     const Graph *g = f->g;
@@ -193,7 +215,7 @@ static bool is_stored(Fuse *f, ValueId v)
     if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n) || (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)))
         return true;
     if (n->op == OP_REDUCE)
-        return !fits_inside(f, v);
+        return !fits_inside(f, v) && !adds_few(f, v);
     if (f->loads[v] == 0 && f->ops[v] <= FREE_OF_MEMORY)
         return false;
     if (f->flags[v] & BY_PRODUCT)
