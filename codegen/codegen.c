@@ -382,12 +382,38 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     return good ? c.program : NULL;
 }
 
+// "// models/gpt.mix:14, layer l0, and 3 more launches". A file's name is the user's: what could end a comment is not printed.
+static void emit_place(const Program *p, size_t kernel, Text *out)
+{
+    const Launch *first = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_launches; i++)
+        if (p->launch[i].kernel == kernel) {
+            first = first ? first : &p->launch[i];
+            n++;
+        }
+    const char *file = NULL;
+    const uint32_t line = first ? program_place(p, first, &file) : 0;
+    if (!line)
+        return;
+    text_add(out, "// ");
+    for (const char *c = file; *c; c++)
+        text_char(out, (unsigned char)*c < ' ' || *c == '\\' ? '?' : *c);
+    text_printf(out, ":%u", line);
+    if (n > 1)
+        text_printf(out, ", and %zu more launches", n - 1);
+    text_char(out, '\n');
+}
+
 void codegen_emit_c(const Program *p, Text *out)
 {
     text_printf(out, "// The kernels of `%s`. Each computes work items begin <= w < end.\n\n", p->name);
     text_add(out, p->prelude);
-    for (size_t k = 1; k < p->n_kernels; k++)
-        text_printf(out, "%s%s", k > 1 ? "\n" : "", p->kernel[k].text);
+    for (size_t k = 1; k < p->n_kernels; k++) {
+        text_add(out, k > 1 ? "\n" : "");
+        emit_place(p, k, out);
+        text_add(out, p->kernel[k].text);
+    }
 }
 
 void codegen_emit_cuda(const Program *p, Text *out)
@@ -395,6 +421,9 @@ void codegen_emit_cuda(const Program *p, Text *out)
     text_printf(out, "// The kernels of `%s` for CUDA. A block computes a work item.\n\n", p->name);
     text_add(out, p->cuda_prelude);
     for (size_t k = 1; k < p->n_kernels; k++)
-        if (p->kernel[k].cuda)
-            text_printf(out, "%s%s", k > 1 ? "\n" : "", p->kernel[k].cuda);
+        if (p->kernel[k].cuda) {
+            text_add(out, k > 1 ? "\n" : "");
+            emit_place(p, k, out);
+            text_add(out, p->kernel[k].cuda);
+        }
 }

@@ -39,11 +39,20 @@ void program_add_launch(Program *p, Launch launch)
     p->launch[p->n_launches++] = launch;
 }
 
+uint32_t program_place(const Program *p, const Launch *launch, const char **out_file)
+{
+    if (!p->sources || !launch->at.file || launch->at.file >= p->sources->n_files)
+        return 0;
+    *out_file = p->sources->file[launch->at.file].name;
+    return sources_line_col(p->sources, launch->at.file, launch->at.begin).line;
+}
+
 const char *program_line(const Program *p, const Launch *launch, char *out, size_t room)
 {
-    if (p->sources && launch->at.file && launch->at.file < p->sources->n_files)
-        snprintf(out, room, "%s:%u", p->sources->file[launch->at.file].name,
-                 sources_line_col(p->sources, launch->at.file, launch->at.begin).line);
+    const char *file = NULL;
+    const uint32_t line = program_place(p, launch, &file);
+    if (line)
+        snprintf(out, room, "%s:%u", file, line);
     else
         snprintf(out, room, "its line is not known");
     return out;

@@ -76,6 +76,8 @@ uint32_t program_add_buffer(Program *p, Buffer buffer);
 uint32_t program_add_kernel(Program *p, Kernel kernel);
 void     program_add_launch(Program *p, Launch launch);
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+// The model's line of a launch and the name of its file, borrowed; 0: it is not known.
+uint32_t program_place(const Program *p, const Launch *launch, const char **out_file);
 // "models/gpt.mix:14", the model's line of a launch; "its line is not known" where it is not. Returns out.
 const char *program_line(const Program *p, const Launch *launch, char *out, size_t room);
 

@@ -3,6 +3,7 @@
 
 #include "proc.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct Unit {
@@ -36,17 +37,56 @@ static int deal(const Program *p, int most, int *unit_of)
     return used;
 }
 
+static const Launch *first_launch(const Program *p, size_t kernel)
+{
+    for (size_t i = 0; i < p->n_launches; i++)
+        if (p->launch[i].kernel == kernel)
+            return &p->launch[i];
+    return NULL;
+}
+
+// The kernel, with every line said to be the model's line that it computes: tools that show sources then show the model. What a user may have
+// put into the name of a file does not end the string.
+static void add_with_lines(const Program *p, size_t kernel, Text *out)
+{
+    const Launch *launch = first_launch(p, kernel);
+    const char *file = NULL;
+    const uint32_t line = launch ? program_place(p, launch, &file) : 0;
+    bool is_continued = false;
+    for (const char *at = p->kernel[kernel].cuda; *at;) {
+        const size_t length = strcspn(at, "\n");
+        if (line && !is_continued) {
+            text_printf(out, "#line %u \"", line);
+            for (const char *c = file; *c; c++)
+                text_char(out, (unsigned char)*c < ' ' || *c == '"' || *c == '\\' ? '?' : *c);
+            text_add(out, "\"\n");
+        }
+        is_continued = length > 0 && at[length - 1] == '\\';
+        text_printf(out, "%.*s\n", (int)length, at);
+        at += length + (at[length] == '\n');
+    }
+    if (line)
+        text_add(out, "#line 1 \"kernels.cu\"\n");
+}
+
 static void compose(LoadedProgram *l, Unit *unit, const int *unit_of, int n)
 {
     const Program *p = l->program;
     const Device *d = l->device;
     const char *key = nvrtc_key(d->nvrtc, &l->arena);
+    const bool with_lines = getenv("MIXC_CUDA_LINES") != NULL;
     for (int u = 0; u < n; u++) {
         Text text = text_make(&l->arena);
         text_add(&text, p->cuda_prelude ? p->cuda_prelude : "");
-        for (size_t k = 1; k < p->n_kernels; k++)
-            if (unit_of[k] == u)
-                text_printf(&text, "\n%s", p->kernel[k].cuda);
+        for (size_t k = 1; k < p->n_kernels; k++) {
+            if (unit_of[k] != u)
+                continue;
+            text_char(&text, '\n');
+            if (with_lines)
+                add_with_lines(p, k, &text);
+            else
+                text_add(&text, p->kernel[k].cuda);
+        }
         unit[u].text = text_str(&text);
         unit[u].key = arena_printf(&l->arena, "program %s\narch %s\nimage %s\n%ssource\n%s", p->name, d->arch,
                                    d->driver->wants_ptx ? "ptx" : "cubin", key, unit[u].text);
@@ -67,6 +107,32 @@ static void compile_some(void *user, int64_t begin, int64_t end, int thread)
     }
 }
 
+// The kernel that a complaint `kernels.cu(N): ...` is about, and its line of the model. "": none.
+static const char *blame(LoadedProgram *l, const Unit *unit)
+{
+    static const char file[] = "kernels.cu(", entry[] = "__global__ void ";
+    const Program *p = l->program;
+    const char *at = strstr(unit->why.text, file), *text = unit->text;
+    if (!at)
+        return "";
+    const char *name = NULL;
+    for (long line = strtol(at + strlen(file), NULL, 10); line > 0 && *text; line--) {
+        const size_t length = strcspn(text, "\n");
+        const char *here = strstr(text, entry);
+        name = here && here < text + length ? here + strlen(entry) : name;
+        text += length + (text[length] == '\n');
+    }
+    for (size_t k = 1; k < p->n_kernels && name; k++) {
+        const size_t length = strlen(p->kernel[k].name);
+        char place[128] = "its line is not known";
+        const Launch *launch = first_launch(p, k);
+        if (!strncmp(name, p->kernel[k].name, length) && name[length] == '(')
+            return arena_printf(&l->arena, " (kernel '%s', %s)", p->kernel[k].name,
+                                launch ? program_line(p, launch, place, sizeof place) : place);
+    }
+    return "";
+}
+
 static Status compile_all(LoadedProgram *l, Unit *unit, int n, StatusText *why)
 {
     Device *d = l->device;
@@ -80,7 +146,7 @@ static Status compile_all(LoadedProgram *l, Unit *unit, int n, StatusText *why)
     pool_run(d->pool, compile_some, &build, n, 1);
     for (int u = 0; u < n; u++) {
         if (unit[u].status != STATUS_OK)
-            return status_fail(why, unit[u].status, "%s", unit[u].why.text);
+            return status_fail(why, unit[u].status, "%s%s", unit[u].why.text, blame(l, &unit[u]));
         if (unit[u].is_missing)
             cache_store(d->cache, unit[u].key, unit[u].image.data, unit[u].image.n);
     }

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 // --- memory
 
@@ -104,6 +105,23 @@ static void plan_touches(LoadedProgram *l)
     }
 }
 
+// "models/gpt.mix:14, which makes 'a' and 'b'": where a launch comes from, for errors.
+static const char *describe_launch(const Program *p, const Launch *launch, char *out, size_t room)
+{
+    const Kernel *k = &p->kernel[launch->kernel];
+    size_t n = strlen(program_line(p, launch, out, room));
+    uint32_t made = 0;
+    for (uint32_t a = 0; a < k->n_params && a < 64 && n < room; a++) {
+        if (!(k->writes >> a & 1))
+            continue;
+        const char *before = made == 0 ? ", which makes " : made < SHOWN ? ", " : ", ..";
+        n += (size_t)snprintf(out + n, room - n, made < SHOWN ? "%s'%s'" : "%s", before, p->buffer[launch->buffer[a]].name);
+        if (made++ == SHOWN)
+            break;
+    }
+    return out;
+}
+
 // Enqueues launch i.
 static Status start(LoadedProgram *l, size_t i, StatusText *why)
 {
@@ -111,7 +129,7 @@ static Status start(LoadedProgram *l, size_t i, StatusText *why)
     Device *d = l->device;
     const Launch *launch = &p->launch[i];
     const Kernel *k = &p->kernel[launch->kernel];
-    char line[128];
+    char line[256];
     uint64_t address[CUDA_PARAMS_MOST];
     void *argument[CUDA_PARAMS_MOST];
     for (uint32_t a = 0; a < k->n_params; a++) {
@@ -122,11 +140,11 @@ static Status start(LoadedProgram *l, size_t i, StatusText *why)
         return STATUS_OK;                   // nothing to do; an empty grid is an error of the driver
     int error = 0;
     if (d->driver->expect)
-        error = d->driver->expect(d->driver->self, l->stream, program_line(p, launch, line, sizeof line), l->touch[i], k->n_params);
+        error = d->driver->expect(d->driver->self, l->stream, describe_launch(p, launch, line, sizeof line), l->touch[i], k->n_params);
     if (error == 0)
         error = d->driver->launch(d->driver->self, l->function[launch->kernel], (unsigned)launch->cuda_blocks, 1, 1,
                                   (unsigned)k->cuda_threads, 1, 1, (unsigned)k->cuda_dynamic_bytes, l->stream, argument, NULL);
-    return cuda_status(d, error, why, "kernel '%s' (%s) cannot be launched", k->name, program_line(p, launch, line, sizeof line));
+    return cuda_status(d, error, why, "kernel '%s' (%s) cannot be launched", k->name, describe_launch(p, launch, line, sizeof line));
 }
 
 // Every output is written in full when the run ends.
@@ -177,12 +195,12 @@ static Status run_waiting(LoadedProgram *l, void (*after)(LoadedProgram *l, size
     Status status = STATUS_OK;
     for (size_t i = 0; i < p->n_launches && status == STATUS_OK; i++) {
         const Launch *launch = &p->launch[i];
-        char line[128];
+        char line[256];
         status = start(l, i, why);
         if (status == STATUS_OK)
             status = cuda_status(d, d->driver->stream_wait(d->driver->self, l->stream), why, "kernel '%s' of '%s' (%s)",
                                  p->kernel[launch->kernel].name, launch->layer ? launch->layer : p->name,
-                                 program_line(p, launch, line, sizeof line));
+                                 describe_launch(p, launch, line, sizeof line));
         if (after && status == STATUS_OK)
             after(l, i, user);
     }

@@ -29,7 +29,7 @@ typedef struct WorkNode {                   // something that a stream does
     size_t     n_args;
     CudaTouch *touch;                       // NULL: everything that was handed out
     size_t     n_touch;
-    char       line[128];
+    char       line[256];
 } WorkNode;
 
 // What was handed out and not given back: every handle begins with this, and the driver ends them all when it is closed.
@@ -50,7 +50,7 @@ struct CudaStream {
     bool       has_touch;                   // for the next launch
     CudaTouch *touch;                       // in the arena
     size_t     n_touch;
-    char       line[128];
+    char       line[256];
 };
 
 struct SimDriver {

@@ -82,7 +82,7 @@ expect 1 "$MIXC" opt wrong.ir -o x.ir; says err "wrong.ir:"; [ ! -e x.ir ] || co
 expect 0 "$MIXC" emit "$model" --target c -o k.c
 expect 0 "$MIXC" emit "$model" --target c -o k2.c; cmp -s k.c k2.c || complain "emit is not deterministic"
 expect 0 cc -std=c17 -Wall -Wextra -Werror -O0 -c k.c -o k.o
-expect 0 "$MIXC" emit "$model" --mode eval --target cuda -o k.cu; says k.cu "__global__"
+expect 0 "$MIXC" emit "$model" --mode eval --target cuda -o k.cu; says k.cu "__global__"; grep -q '^// .*mix:[0-9]' k.cu || complain "the kernels do not say where they come from"
 expect 2 "$MIXC" emit "$model" --target rust -o k.rs; says err "c or cuda"
 
 # profile

@@ -31,7 +31,8 @@ typedef struct Fake {
     size_t           n_free;                // 0: as the simulator
     int              toolkit, knows;        // major version; a capability
     int              compile_error, n_compiled;
-    const char      *log;
+    const char      *log, *wanted;          // wanted: looked for in every text
+    int              n_wanted;
     int              balance;               // pieces of memory that were not given back
 } Fake;
 
@@ -190,7 +191,9 @@ static int fake_archs(void *self, int *out)
 static int fake_create(void *self, CudaText **out, const char *text, const char *name, int n, const char *const *header,
                        const char *const *include)
 {
-    (void)text, (void)name, (void)n, (void)header, (void)include;
+    Fake *f = self;
+    (void)name, (void)n, (void)header, (void)include;
+    f->n_wanted += f->wanted && strstr(text, f->wanted);
     *out = self;
     return 0;
 }

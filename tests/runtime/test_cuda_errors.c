@@ -189,7 +189,8 @@ static void test_text_that_does_not_compile(void **state)
     t.fake.compile_error = 6;
     t.fake.log = "kernels.cu(3): warning: unused\nkernels.cu(7): error: identifier \"z\" is undefined\n\n1 error\n";
     assert_int_equal(load(&t), STATUS_INTERNAL);
-    assert_string_equal(t.why.text, "the CUDA text does not compile for sm_80: kernels.cu(7): error: identifier \"z\" is undefined");
+    assert_string_equal(t.why.text, "the CUDA text does not compile for sm_80: kernels.cu(7): error: identifier \"z\" is undefined"
+                        " (kernel 'add_one', its line is not known)");
     t.fake.log = "";
     assert_int_equal(load(&t), STATUS_INTERNAL);
     assert_string_equal(t.why.text, "the CUDA text does not compile for sm_80: error 6 of the compiler");
@@ -245,8 +246,8 @@ static void test_the_kernel_that_fails_is_named(void **state)
     t.fake.fail_with = 716;
     assert_int_equal(device_cuda.run(t.loaded, &t.why), STATUS_NO_DEVICE);
     unsetenv("MIXC_CUDA_WAIT");
-    assert_string_equal(t.why.text, "kernel 'add_one' of 'affine' (its line is not known): a kernel accessed a misaligned address (error 716 "
-                        "of the driver); MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line");
+    assert_string_equal(t.why.text, "kernel 'add_one' of 'affine' (its line is not known, which makes 'output.y'): a kernel accessed a misaligned "
+                        "address (error 716 of the driver); MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line");
     end(&t);
 }
 

@@ -175,12 +175,33 @@ static void test_the_best_device_is_taken(void **state)
     }
 }
 
+// With MIXC_CUDA_LINES every line of a kernel is that of the model; without, texts do not change when the model's lines move.
+static void test_lines_of_the_model(void **state)
+{
+    (void)state;
+    for (int with_lines = 0; with_lines < 2; with_lines++) {
+        Step s;
+        StatusText why = {0};
+        memset(&s, 0, sizeof s);
+        assert_true(fake_open(&s.fake, true));
+        s.fake.wanted = " \"gpt.mix\"\nextern \"C\" __global__ void k";
+        if (with_lines)
+            setenv("MIXC_CUDA_LINES", "1", 1);
+        const Status status = load_step(&s, &cases[0], &why);
+        unsetenv("MIXC_CUDA_LINES");
+        assert_int_equal(status, STATUS_OK);
+        assert_int_equal(s.fake.n_wanted > 0, with_lines);
+        close_step(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_best_device_is_taken),
         cmocka_unit_test(test_a_step_is_one_launch),
         cmocka_unit_test(test_a_model_that_does_not_fit),
+        cmocka_unit_test(test_lines_of_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
