@@ -63,17 +63,52 @@ bool schedule_parse(const char *text, Schedule *out)
     }
 }
 
+uint64_t schedule_sign(uint64_t sign, int64_t number)
+{
+    sign ^= (uint64_t)number + 0x9e3779b97f4a7c15u + (sign << 6) + (sign >> 2);
+    return sign * 0xff51afd7ed558ccdu;
+}
+
+void candidates_add(CandidateList *list, Schedule schedule, double cycles, uint64_t sign)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (list->sign[i] == sign)
+            return;
+    list->at = arena_grow(list->arena, list->at, list->n, &list->capacity, sizeof *list->at);
+    list->sign = arena_grow(list->arena, list->sign, list->n, &list->sign_capacity, sizeof *list->sign);
+    list->at[list->n] = (Candidate){schedule, cycles};
+    list->sign[list->n++] = sign;
+}
+
+// Equal ones in a fixed order, so that a search that goes on meets the same candidates.
+static int by_cycles(const void *a, const void *b)
+{
+    const Candidate *x = a, *y = b;
+    return x->cycles != y->cycles ? (x->cycles > y->cycles) - (x->cycles < y->cycles) : memcmp(&x->schedule, &y->schedule, sizeof x->schedule);
+}
+
+size_t candidates_ranked(CandidateList *list, size_t most, Candidate **out)
+{
+    if (list->n > 2)
+        qsort(list->at + 1, list->n - 1, sizeof *list->at, by_cycles);
+    *out = list->at;
+    return list->n < most ? list->n : most;
+}
+
 size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const Target *target, size_t most, Candidate **out)
 {
     const KernelMembers members = kernel_members(arena, g);
     Lower L = {.arena = arena, .g = g, .target = target, .kernel = kernel, .member = &members.member[members.first[kernel]],
                .n_members = members.first[kernel + 1] - members.first[kernel]};
-    switch ((int)g->kernel[kernel]) {
-    case FAMILY_CONTRACT: return candidates_contract(&L, most, out);
-    default: break;
-    }
     *out = arena_array(arena, Candidate, 1);
-    return 1;
+    switch (g->kernel[kernel]) {
+    case FAMILY_CONTRACT: return candidates_contract(&L, most, out);
+    case FAMILY_LOOP:     return candidates_loop(&L, most, out);
+    case FAMILY_ROWS:     return candidates_rows(&L, most, out);
+    case FAMILY_GROUPED:  return candidates_grouped(&L, most, out);
+    case FAMILY_SCATTER: case FAMILY_ROUTE: case FAMILY_CONV: case FAMILY_COUNT: break;
+    }
+    return 1;                               // no choice
 }
 
 size_t codegen_kernel_classes(Arena *arena, const Graph *g, KernelClass **out)

@@ -37,6 +37,19 @@ typedef struct Candidate {
     double   cycles;                        // of the busiest thread, by the cost model
 } Candidate;
 
+// The candidates of a family, collected one by one. `sign` stands for what a schedule comes to: of those that come to the
+// same, the first counts. candidates_ranked gives the first added (the default), then the others from the cheapest on.
+typedef struct CandidateList {
+    Arena     *arena;
+    Candidate *at;
+    uint64_t  *sign;
+    size_t     n, capacity, sign_capacity;
+} CandidateList;
+
+void     candidates_add(CandidateList *list, Schedule schedule, double cycles, uint64_t sign);
+size_t   candidates_ranked(CandidateList *list, size_t most, Candidate **out);
+uint64_t schedule_sign(uint64_t sign, int64_t number);      // sign, and a number more
+
 // The schedules of kernel `kernel` of a fused graph, the cheapest first; [0] is the default. At most `most`; at least one.
 size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const Target *target, size_t most, Candidate **out);
 

@@ -140,7 +140,7 @@ static bool is_flat(const Lower *L, ValueId v, const Type *type, size_t *budget)
 
 int64_t lanes_plan(Lower *L, LoopGroup *group)
 {
-    enum { BLOCK = 4096 };
+    const int64_t block = L->schedule.knob[KNOB_COLS] > 0 ? L->schedule.knob[KNOB_COLS] : 4096;
     const Graph *g = L->g;
     const Type *type = &g->node[group->member[0]].type;
     bool flat = true;
@@ -153,7 +153,8 @@ int64_t lanes_plan(Lower *L, LoopGroup *group)
     size_t n_rows = (size_t)(type->n_axes - group->n_flat);
     int64_t rows = loop_count(g, type->axis, n_rows);
     group->lane_size = loop_count(g, type->axis + n_rows, (size_t)group->n_flat);
-    group->block = group->lane_size > 2 * BLOCK ? BLOCK : group->lane_size;
+    const int64_t vl = L->target->vector_floats > 0 ? L->target->vector_floats : 1, whole = (block + vl - 1) / vl * vl;
+    group->block = group->lane_size > 2 * whole ? whole : group->lane_size;
     group->n_blocks = group->block ? (group->lane_size + group->block - 1) / group->block : 0;
     return rows * group->n_blocks;
 }
@@ -228,11 +229,11 @@ static size_t inner_axes(const Graph *g, const LoopGroup *group, ValueId v, Axis
 
 int64_t rows_plan(Lower *L, LoopGroup *group)
 {
-    enum { MOST_CHUNKS = 64 };
+    const int64_t most_chunks = L->schedule.knob[KNOB_PARTS] > 0 ? L->schedule.knob[KNOB_PARTS] : 64;
     int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
     if (!group->has_columns)
         return rows;
-    group->chunk = (rows + MOST_CHUNKS - 1) / MOST_CHUNKS;
+    group->chunk = (rows + most_chunks - 1) / most_chunks;
     if (group->chunk < 4)
         group->chunk = 4;
     group->n_chunks = (rows + group->chunk - 1) / group->chunk;
@@ -424,11 +425,12 @@ void rows_body(const Lower *L, const LoopGroup *group, Emitter *E)
 
 int64_t total_plan(Lower *L, LoopGroup *group)
 {
-    enum { LEAST = 4096, MOST_CHUNKS = 256 };
+    enum { LEAST = 4096 };
+    const int64_t most_chunks = L->schedule.knob[KNOB_PARTS] > 0 ? L->schedule.knob[KNOB_PARTS] : 256;
     const Node *n = &L->g->node[group->member[0]];
     int64_t count = 0;
     type_count(L->g, &L->g->node[n->in[0]].type, &count);
-    int64_t chunk = (count + MOST_CHUNKS - 1) / MOST_CHUNKS;
+    int64_t chunk = (count + most_chunks - 1) / most_chunks;
     chunk = (chunk + 63) / 64 * 64;
     group->chunk = chunk > LEAST ? chunk : LEAST;
     group->n_chunks = (count + group->chunk - 1) / group->chunk;

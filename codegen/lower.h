@@ -53,6 +53,9 @@ bool lower_grouped(Lower *L);
 
 // The schedules of a family that has a choice, as codegen_candidates gives them. Nothing is lowered.
 size_t candidates_contract(Lower *L, size_t most, Candidate **out);
+size_t candidates_loop(Lower *L, size_t most, Candidate **out);
+size_t candidates_rows(Lower *L, size_t most, Candidate **out);
+size_t candidates_grouped(Lower *L, size_t most, Candidate **out);
 
 // An emitter for a kernel of L. For CUDA give the C emitter, whose parameters (and their order) it takes over.
 Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like);

@@ -17,6 +17,7 @@
 #include "lower_loop.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #define N(x) ((long long)(x))
@@ -69,7 +70,14 @@ static int64_t rows_of_block(const Grouped *of)
     return at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
 }
 
-static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target)
+// The knob, or what is usual; between the bounds.
+static int64_t knob_or(const Schedule *schedule, KnobId knob, int64_t usual, int64_t least, int64_t most)
+{
+    const int64_t value = schedule->knob[knob] > 0 ? schedule->knob[knob] : usual;
+    return value < least ? least : at_most(value, most);
+}
+
+static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target, const Schedule *schedule)
 {
     const AxisGroup *group = of->p.group;
     Plan plan = {.batch = of->n_groups, .rows = group[CLASS_ROW].size, .cols = group[CLASS_COL].size,
@@ -78,15 +86,15 @@ static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target
         && g->node[of->p.operand[1]].type.dtype == DTYPE_BF16;
     if (of->is_sum) {
         const int64_t each = of->n_rows / of->n_groups + 1; // rows of a group, if they are even
-        plan.block_sum = at_most(round_to(2 * each, 32), MOST_TERMS / 2);
-        plan.block_rows = round_to(blocks_of(plan.rows, blocks_of(plan.rows, 224)), 16);
-        cut_columns(&plan, 256);
+        plan.block_sum = round_to(knob_or(schedule, KNOB_TERMS, at_most(round_to(2 * each, 32), MOST_TERMS / 2), 32, 4 * MOST_TERMS), 32);
+        plan.block_rows = round_to(blocks_of(plan.rows, blocks_of(plan.rows, knob_or(schedule, KNOB_ROWS, 224, 16, 4096))), 16);
+        cut_columns(&plan, knob_or(schedule, KNOB_COLS, 256, tile_width(plan.tile), 4096));
     } else {
-        plan.n_sum_blocks = blocks_of(plan.sum, MOST_TERMS);
+        plan.n_sum_blocks = blocks_of(plan.sum, knob_or(schedule, KNOB_TERMS, MOST_TERMS, plan.tile.lanes, MOST_TERMS));
         plan.block_sum = round_to(blocks_of(plan.sum, plan.n_sum_blocks), plan.tile.lanes);
         plan.n_sum_blocks = blocks_of(plan.sum, plan.block_sum);
         plan.block_rows = rows_of_block(of);
-        cut_columns(&plan, of->n_rows <= FEW_ROWS ? 128 : MOST_FLOATS / plan.block_rows);
+        cut_columns(&plan, knob_or(schedule, KNOB_COLS, of->n_rows <= FEW_ROWS ? 128 : MOST_FLOATS / plan.block_rows, tile_width(plan.tile), 4096));
     }
     plan.n_row_blocks = blocks_of(plan.rows, plan.block_rows);
     return plan;
@@ -500,7 +508,7 @@ bool lower_grouped(Lower *L)
     assert(found && "a grouped kernel has a grouped product");
     (void)found;
     G.P.p = G.of.p;
-    G.P.plan = plan_grouped(g, &G.of, L->target);
+    G.P.plan = plan_grouped(g, &G.of, L->target, &L->schedule);
     place_parts(&G);
     G.order = lower_workspace(L, "order", DTYPE_I32, G.n_ints);
     const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";
@@ -529,4 +537,47 @@ bool lower_grouped(Lower *L)
     for (size_t t = 0; t < G.P.n_totals; t++)
         lower_finish(L, G.sum[t]);
     return true;
+}
+
+// --- schedules
+
+// Cycles of the busiest thread: rows are copied once for each block of columns, matrices read once for each block of rows.
+static double grouped_cycles(const Plan *plan, const Grouped *of, int threads)
+{
+    const double rows = (double)plan->rows, cols = (double)plan->cols, sum = (double)plan->sum, n = (double)of->n_rows;
+    const double groups = (double)of->n_groups, each = n / groups, tile = tile_cycles(plan->tile) / (plan->tile.rows * tile_width(plan->tile));
+    double cycles, items;
+    if (of->is_sum) {
+        const double visits = ceil(each / (double)plan->block_sum);
+        items = groups * (double)(plan->n_row_blocks * plan->n_col_blocks);
+        cycles = rows * cols * n * tile + n * (rows * (double)plan->n_col_blocks + cols * (double)plan->n_row_blocks) * 0.25
+               + groups * rows * cols * (0.5 * visits + 1);
+    } else {
+        const double blocks = n / (double)plan->block_rows + groups;
+        items = blocks * (double)plan->n_col_blocks;
+        cycles = n * cols * sum * tile + n * sum * (double)plan->n_col_blocks * 0.25 + blocks * sum * cols * 0.1
+               + n * cols * (0.5 * (double)plan->n_sum_blocks + 1);
+    }
+    return cycles / items * ceil(items / threads) + items / threads * 1000;
+}
+
+size_t candidates_grouped(Lower *L, size_t most, Candidate **out)
+{
+    static const int32_t rows[] = {0, 96, 128, 448}, cols[] = {0, 64, 128, 192, 384, 512, 1024}, terms[] = {0, 64, 128, 256, 512};
+    enum { N_ROWS = 4, N_COLS = 7, N_TERMS = 5 };
+    const Space space = product_space(L);
+    Grouped of;
+    CandidateList list = {.arena = L->arena};
+    if (!grouped_of(L->g, space.anchor, &of))
+        return 1;
+    for (int i = 0; i < N_ROWS * N_COLS * N_TERMS; i++) {
+        Schedule s = {0};
+        s.knob[KNOB_COLS] = cols[i % N_COLS];
+        s.knob[KNOB_TERMS] = terms[i / N_COLS % N_TERMS];
+        s.knob[KNOB_ROWS] = of.is_sum ? rows[i / (N_COLS * N_TERMS)] : 0;
+        const Plan plan = plan_grouped(L->g, &of, L->target, &s);
+        const uint64_t sign = schedule_sign(schedule_sign((uint64_t)plan.block_rows, plan.block_cols), plan.block_sum);
+        candidates_add(&list, s, grouped_cycles(&plan, &of, L->target->threads > 0 ? L->target->threads : 1), sign);
+    }
+    return candidates_ranked(&list, most, out);
 }

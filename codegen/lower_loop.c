@@ -17,6 +17,7 @@
 #include "emit_parts.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 int64_t loop_count(const Graph *g, const AxisId *axis, size_t n)
@@ -145,37 +146,53 @@ static void launch_group(Lower *L, const LoopGroup *group, int64_t n_work, int64
 }
 
 // Work items worth a hand-out: about 16k elements.
-static int64_t grain_of(int64_t n_work, int64_t elements)
+static int64_t grain_of(const Lower *L, int64_t n_work, int64_t elements)
 {
+    const int64_t wanted = L->schedule.knob[KNOB_GRAIN] > 0 ? L->schedule.knob[KNOB_GRAIN] : 16384;
     int64_t each = n_work ? elements / n_work : 0;
-    int64_t grain = 16384 / (each > 0 ? each : 1);
+    int64_t grain = wanted / (each > 0 ? each : 1);
     return grain > 1 ? grain : 1;
 }
 
-static void lower_group(Lower *L, LoopGroup *group)
+typedef struct GroupWork {
+    int64_t   elements, n_work, grain;
+    LoopBody *body;
+} GroupWork;
+
+// Cuts a group, and counts what there is to do.
+static GroupWork group_work(Lower *L, LoopGroup *group)
 {
     const Graph *g = L->g;
-    int64_t elements = 0, n_work = 0;
+    GroupWork work = {.grain = 1};
     for (size_t i = 0; i < group->n; i++) {
         int64_t count = 0;
         const Node *n = &g->node[group->member[i]];
         type_count(g, loop_is_reduction(n) ? &g->node[n->in[0]].type : &n->type, &count);
-        elements = count > elements ? count : elements;
+        work.elements = count > work.elements ? count : work.elements;
     }
     switch (group->wish.shape) {
     case LOOP_LANES:
-        n_work = lanes_plan(L, group);
-        launch_group(L, group, n_work, grain_of(n_work, elements), lanes_body);
+        work.n_work = lanes_plan(L, group);
+        work.grain = grain_of(L, work.n_work, work.elements);
+        work.body = lanes_body;
         break;
     case LOOP_ROWS:
-        n_work = rows_plan(L, group);
-        launch_group(L, group, n_work, grain_of(n_work, elements), rows_body);
+        work.n_work = rows_plan(L, group);
+        work.grain = grain_of(L, work.n_work, work.elements);
+        work.body = rows_body;
         break;
     case LOOP_TOTAL:
-        n_work = total_plan(L, group);
-        launch_group(L, group, n_work, 1, total_body);
+        work.n_work = total_plan(L, group);
+        work.body = total_body;
         break;
     }
+    return work;
+}
+
+static void lower_group(Lower *L, LoopGroup *group)
+{
+    const GroupWork work = group_work(L, group);
+    launch_group(L, group, work.n_work, work.grain, work.body);
     if (group->has_columns)
         lower_finish(L, group);
 }
@@ -190,4 +207,52 @@ bool lower_loop(Lower *L)
         L->n_ready += group[i].n;
     }
     return true;
+}
+
+// --- schedules
+
+// Cycles of the busiest thread: its elements, its hand-outs, and the parts of columns that a launch of their own adds up.
+static double group_cycles(const LoopGroup *group, const GroupWork *work, int threads)
+{
+    const double hand_outs = (double)((work->n_work + work->grain - 1) / work->grain), most = ceil(hand_outs / threads);
+    const double each = work->n_work ? (double)work->elements / (double)work->n_work : 0;
+    double cycles = most * ((double)work->grain * (each + 10) + 150);
+    if (group->has_columns)
+        cycles += 4000 + (double)group->n_chunks * 100;
+    return cycles;
+}
+
+static void try_loop(Lower *L, LoopGroup *group, size_t n, Schedule schedule, CandidateList *list)
+{
+    double cycles = 0;
+    uint64_t sign = 0;
+    L->schedule = schedule;
+    for (size_t i = 0; i < n; i++) {
+        LoopGroup trial = group[i];
+        const GroupWork work = group_work(L, &trial);
+        cycles += group_cycles(&trial, &work, L->target->threads > 0 ? L->target->threads : 1);
+        const int64_t grain = work.grain < work.n_work ? work.grain : work.n_work;
+        sign = schedule_sign(schedule_sign(schedule_sign(sign, work.n_work), grain), trial.n_chunks);
+    }
+    candidates_add(list, schedule, cycles, sign);
+}
+
+size_t candidates_loop(Lower *L, size_t most, Candidate **out)
+{
+    static const int32_t grain[] = {0, 4096, 8192, 32768, 65536, 262144}, block[] = {0, 1024, 2048, 8192, 16384, 65536},
+                         parts[] = {0, 8, 16, 32, 128, 256};
+    enum { N = sizeof grain / sizeof *grain };
+    CandidateList list = {.arena = L->arena};
+    size_t n;
+    LoopGroup *group = sort_members(L, &n);
+    for (int g = 0; g < N; g++)
+        for (int b = 0; b < N; b++)
+            for (int p = 0; p < N; p++) {
+                Schedule schedule = {0};
+                schedule.knob[KNOB_GRAIN] = grain[g];
+                schedule.knob[KNOB_COLS] = block[b];
+                schedule.knob[KNOB_PARTS] = parts[p];
+                try_loop(L, group, n, schedule, &list);
+            }
+    return candidates_ranked(&list, most, out);
 }

@@ -524,7 +524,7 @@ bool lower_contract(Lower *L)
     const Space space = space_of(L->arena, g, &members);
     P.triangle = find_triangle(g, &P, &space);
     P.E = lower_emitter(L, DIALECT_C, NULL);
-    product_find_across(&P, &space, L->target);
+    product_find_across(&P, &space, L->target, &L->schedule);
     const Node *anchor = &g->node[members.anchor];
     const char *hint = anchor->hint ? anchor->hint : "product";
     Text comment = text_make(L->arena);
@@ -554,5 +554,10 @@ size_t candidates_contract(Lower *L, size_t most, Candidate **out)
 {
     const Members members = members_of(L->g, L->member, L->n_members);
     const Product p = product_of(L->g, members.anchor);
-    return plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);
+    const Space space = space_of(L->arena, L->g, &members);
+    ProductText P = {.p = p, .plan = plan_product(&p, L->target, reads_pairs(L, &p), &L->schedule), .E = lower_emitter(L, DIALECT_C, NULL)}, trial;
+    P.triangle = find_triangle(L->g, &P, &space);
+    trial = P;
+    return product_find_across(&trial, &space, L->target, &L->schedule) ? product_across_candidates(&P, &space, L->target, most, out)
+                                                                       : plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);
 }

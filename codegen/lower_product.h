@@ -16,6 +16,11 @@ typedef struct Tile {
 Tile        tile_for(const Target *target);
 Tile        tile_fit(Tile tile, int64_t n_rows);
 int         tile_width(Tile tile);
+// The tile that a schedule asks for, where the target's registers hold it; otherwise the usual one for `n_rows`.
+Tile        tile_of(const Target *target, const Schedule *schedule, int64_t n_rows);
+bool        tile_fits(const Target *target, int rows, int vectors);
+int         tile_height(const Target *target, int vectors);     // the most rows that fit, up to 14
+double      tile_cycles(Tile tile);         // of a term of the sum
 
 // Helper functions, as text.
 const char *tile_name(Arena *arena, Tile tile);                 // tile_14x32_v, tile_14x32_r256_t1_v
@@ -59,8 +64,9 @@ size_t  plan_candidates(Arena *arena, const Product *p, const Target *target, bo
 int64_t plan_places(const Plan *plan, int64_t terms);
 const char *product_places(Arena *arena, const Plan *plan, const char *terms);
 int64_t plan_work(const Plan *plan);                        // work items of the main kernel
-// Cuts a plan anew for work items of so many batches.
-void    plan_together(Plan *plan, const Target *target, int64_t together);
+// Cuts a plan anew for work items of so many batches; cycles of the busiest thread.
+void    plan_together(Plan *plan, const Target *target, const Schedule *schedule, int64_t together);
+double  plan_together_cycles(const Plan *plan, int threads, bool b_across);
 int64_t plan_ahead_work(const Plan *plan);                  // of the launch that packs operand 1
 int64_t plan_packed_cols(const Plan *plan);                 // columns, rounded up to tiles
 
@@ -145,7 +151,8 @@ const char  *product_packed_at(ProductText *P, Scope *at, const char *workspace,
 
 // Products whose batches lie side by side in memory, in an operand or in what is stored (lower_product_batch.c): finds the
 // axis, puts it last in its group and cuts the plan; what a work item of several batches does.
-bool   product_find_across(ProductText *P, const Space *space, const Target *target);
+bool   product_find_across(ProductText *P, const Space *space, const Target *target, const Schedule *schedule);
+size_t product_across_candidates(const ProductText *P, const Space *space, const Target *target, size_t most, Candidate **out);
 void   product_across_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace);
 
 // Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.

@@ -57,7 +57,18 @@ static int64_t batches_together(int64_t size, int lanes)
     return n >= lanes / 2 ? n : 1;
 }
 
-bool product_find_across(ProductText *P, const Space *space, const Target *target)
+// As many as the schedule says, or the next less that divide.
+static int64_t batches_of(int64_t size, int lanes, const Schedule *schedule)
+{
+    int64_t n = schedule->knob[KNOB_BATCHES];
+    if (n > size)
+        n = size;
+    while (n > 1 && size % n != 0)
+        n--;
+    return n > 1 ? n : batches_together(size, lanes);
+}
+
+bool product_find_across(ProductText *P, const Space *space, const Target *target, const Schedule *schedule)
 {
     const AxisGroup group = P->p.group[CLASS_BATCH];
     if (P->plan.tile.pairs || P->triangle != TRIANGLE_NONE || P->n_totals > 0)
@@ -65,7 +76,7 @@ bool product_find_across(ProductText *P, const Space *space, const Target *targe
     for (int at = 0; at < 2 * group.n; at++) {                 // what is stored comes first
         const int i = at % group.n;
         const bool is_first = at < group.n;
-        const int64_t n = batches_together(graph_size(P->E->g, group.axis[i]), P->plan.tile.lanes);
+        const int64_t n = batches_of(graph_size(P->E->g, group.axis[i]), P->plan.tile.lanes, schedule);
         P->lane_axis = group.axis[i];
         if (n < 2 || !(is_first ? stores_across(P, space, P->lane_axis) : pack_lies_across(P, 0) || pack_lies_across(P, 1)))
             continue;
@@ -73,7 +84,7 @@ bool product_find_across(ProductText *P, const Space *space, const Target *targe
         for (int k = i; k + 1 < group.n; k++)
             to->axis[k] = group.axis[k + 1];
         to->axis[group.n - 1] = P->lane_axis;
-        plan_together(&P->plan, target, n);
+        plan_together(&P->plan, target, schedule, n);
         P->plan.ahead = P->plan.ahead && !pack_lies_across(P, 1);
         return true;
     }
@@ -213,4 +224,38 @@ void product_across_item(ProductText *P, Scope *at, const Space *space, const ch
     const Ix first = groups == 1 ? ix_const(E->ix, 0) : scope_var(E, at, A.l0, 0, size - n, n);
     emit_terms(P, at, &A, first, workspace);
     emit_stores(P, at, &A);
+}
+
+// --- schedules
+
+size_t product_across_candidates(const ProductText *P, const Space *space, const Target *target, size_t most, Candidate **out)
+{
+    static const int32_t rows[] = {0, 8, 16, 32, 64, 128, 256}, cols[] = {0, 32, 128, 256}, terms[] = {0, 32, 128, 256}, batches[] = {0, 8, 16, 32, 64},
+                         wide[] = {0, 1, 3, 4};
+    CandidateList list = {.arena = P->E->arena};
+    const int threads = target->threads > 0 ? target->threads : 1;
+    for (size_t i = 0; i < 7 * 4 * 4 * 5 * 4; i++) {
+        Schedule s = {0};
+        s.knob[KNOB_ROWS] = rows[i % 7];
+        s.knob[KNOB_COLS] = cols[i / 7 % 4];
+        s.knob[KNOB_TERMS] = terms[i / 28 % 4];
+        s.knob[KNOB_BATCHES] = batches[i / 112 % 5];
+        s.knob[KNOB_TILE_VECTORS] = wide[i / 560];
+        s.knob[KNOB_TILE_ROWS] = wide[i / 560] ? tile_height(target, wide[i / 560]) : 0;
+        ProductText trial = *P;
+        const Tile tile = tile_of(target, &s, P->plan.rows);
+        trial.plan.tile.rows = tile.rows;
+        trial.plan.tile.vectors = tile.vectors;
+        if (!product_find_across(&trial, space, target, &s))
+            continue;
+        const Plan *plan = &trial.plan;
+        const int64_t numbers[] = {plan->block_rows, plan->block_cols, plan->block_sum, plan->together, plan->tile.rows, plan->tile.vectors};
+        uint64_t sign = plan->ahead;
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++)
+            sign = schedule_sign(sign, numbers[n]);
+        if (plan->together * plan->block_rows * (plan->block_cols + plan->block_sum) > (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 4)
+            continue;                       // of the second-level cache, all of it
+        candidates_add(&list, s, plan_together_cycles(plan, threads, pack_lies_across(&trial, 1)), sign);
+    }
+    return list.n ? candidates_ranked(&list, most, out) : 1;
 }

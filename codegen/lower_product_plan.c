@@ -72,6 +72,16 @@ void plan_cut_sum(Plan *plan, size_t l1_bytes)
     cut_sum_at(plan, most * (plan->tile.pairs ? 2 : 1));
 }
 
+// Two multiply-adds a cycle, two loads a cycle, four cycles until a sum is known.
+double tile_cycles(Tile tile)
+{
+    const int r = tile.rows, v = tile.vectors;
+    double term = r * v / 2.0;
+    term = term < (r + v) / 2.0 ? (r + v) / 2.0 : term;
+    term = term < 4 ? 4 : term;
+    return tile.pairs ? term / 2 : term;
+}
+
 // Cycles that the busiest of `threads` spends: multiplications, packing, and the pass over c at the end. The weights
 // are cycles per element, measured once; only their rough size matters.
 static double cost(const Plan *plan, int threads)
@@ -79,10 +89,7 @@ static double cost(const Plan *plan, int threads)
     const double rows = (double)plan->block_rows, cols = (double)plan->block_cols, sum = (double)plan->sum;
     const int r = plan->tile.rows, v = plan->tile.vectors;
     const double n_tiles = rows / r * cols / tile_width(plan->tile);
-    double term = r * v / 2.0;              // two multiply-adds a cycle, two loads a cycle, four cycles until a sum is known
-    term = term < (r + v) / 2.0 ? (r + v) / 2.0 : term;
-    term = term < 4 ? 4 : term;
-    double item = n_tiles * (sum * term * (plan->tile.pairs ? 0.5 : 1) + (double)plan->n_sum_blocks * (r * v + 20.0));
+    double item = n_tiles * (sum * tile_cycles(plan->tile) + (double)plan->n_sum_blocks * (r * v + 20.0));
     item += rows * sum * 0.25 + rows * cols * 1.0 + 1000.0;
     if (!plan->ahead)
         item += cols * sum * 0.25;
@@ -102,17 +109,29 @@ static void cut_at(Plan *plan, int64_t rows, int64_t cols)
 
 // Rows, columns and results of all the batches of an item lie in a quarter of the second-level cache, and every thread has
 // a few items.
-void plan_together(Plan *plan, const Target *target, int64_t together)
+void plan_together(Plan *plan, const Target *target, const Schedule *schedule, int64_t together)
 {
+    const int32_t *knob = schedule->knob;
     const int64_t floats = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 16, threads = at_least(target->threads, 1);
     plan->together = together;
-    cut_sum_at(plan, 64);
-    const int64_t cols = plan->cols < 64 ? plan->cols : 64, share = floats / (together * (cols + plan->block_sum));
+    cut_sum_at(plan, knob[KNOB_TERMS] > 0 ? knob[KNOB_TERMS] : 64);
+    const int64_t wide = knob[KNOB_COLS] > 0 ? knob[KNOB_COLS] : 64;
+    const int64_t cols = plan->cols < wide ? plan->cols : wide, share = floats / (together * (cols + plan->block_sum));
     const int64_t spread = ceil_div(plan->rows * plan->batch, together * threads * 4);
-    int64_t rows = share < spread ? share : spread;
+    int64_t rows = knob[KNOB_ROWS] > 0 ? knob[KNOB_ROWS] : share < spread ? share : spread;
     rows = rows < plan->rows ? rows : plan->rows;
     cut_at(plan, at_least(rows, 1), cols);
     plan->ahead = plan->n_row_blocks > 1;
+}
+
+double plan_together_cycles(const Plan *plan, int threads, bool b_across)
+{
+    const double n = (double)plan->together, rows = (double)plan->block_rows, cols = (double)plan->block_cols, sum = (double)plan->sum;
+    const double tiles = n * rows / plan->tile.rows * cols / tile_width(plan->tile);
+    double item = tiles * (sum * tile_cycles(plan->tile) + (double)plan->n_sum_blocks * 50.0) + n * rows * sum * 0.5 + n * rows * cols;
+    if (!plan->ahead)
+        item += n * cols * sum * (b_across ? 0.5 : 0.25);
+    return (double)ceil_div(plan_work(plan), threads) * (item + 1000.0);
 }
 
 // Cuts rows and columns evenly into this many blocks; false when a block would not fit its share of the cache.
@@ -193,9 +212,26 @@ static Plan plan_default(const Product *p, const Target *target, bool pairs)
 // --- schedules
 
 // Registers hold a tile, a row of vectors of operand 1 and one number of operand 0.
-static bool tile_fits(const Target *target, int rows, int vectors)
+bool tile_fits(const Target *target, int rows, int vectors)
 {
     return rows >= 1 && vectors >= 1 && rows * vectors + vectors + 1 <= target->vector_registers;
+}
+
+int tile_height(const Target *target, int vectors)
+{
+    const int most = (target->vector_registers - 1 - vectors) / vectors;
+    return most > 14 ? 14 : most;
+}
+
+Tile tile_of(const Target *target, const Schedule *schedule, int64_t n_rows)
+{
+    const int rows = schedule->knob[KNOB_TILE_ROWS], vectors = schedule->knob[KNOB_TILE_VECTORS];
+    Tile tile = tile_for(target);
+    if (rows > 99 || vectors > 99 || !tile_fits(target, rows, vectors))
+        return tile_fit(tile, n_rows);
+    tile.rows = rows;
+    tile.vectors = vectors;
+    return tile;
 }
 
 Plan plan_product(const Product *p, const Target *target, bool pairs, const Schedule *schedule)
@@ -204,10 +240,8 @@ Plan plan_product(const Product *p, const Target *target, bool pairs, const Sche
     if (schedule_is_default(schedule))
         return plan_default(p, target, pairs);
     Plan plan = plan_start(p, target, pairs);
-    if (tile_fits(target, knob[KNOB_TILE_ROWS], knob[KNOB_TILE_VECTORS])) {
-        plan.tile.rows = knob[KNOB_TILE_ROWS];
-        plan.tile.vectors = knob[KNOB_TILE_VECTORS];
-    }
+    plan.tile = tile_of(target, schedule, plan.rows);
+    plan.tile.pairs = pairs;
     if (knob[KNOB_TERMS] > 0)
         cut_sum_at(&plan, knob[KNOB_TERMS]);
     else
@@ -267,10 +301,9 @@ static void try_tiles(Trials *t, const Product *p, const Target *target, bool pa
     const Plan start = plan_start(p, target, pairs);
     static const int64_t terms[] = {128, 192, 256, 384, 512, 1024};
     for (int vectors = 1; vectors <= 4; vectors++) {
-        const int most = (target->vector_registers - 1 - vectors) / vectors;
         Tile tile = start.tile;
         tile.vectors = vectors;
-        tile.rows = most > 14 ? 14 : most;
+        tile.rows = tile_height(target, vectors);
         if (!tile_fits(target, tile.rows, vectors) || (vectors > 1 && (vectors - 1) * tile.lanes >= start.cols))
             continue;
         Plan plan = start;

@@ -14,6 +14,7 @@
 #include "lower_rows.h"
 
 #include <assert.h>
+#include <math.h>
 
 #define N(x) ((long long)(x))
 
@@ -338,6 +339,7 @@ bool lower_rows(Lower *L)
     if (!rows_find(R))
         return lower_loop(L);
     R->E = lower_emitter(L, DIALECT_C, NULL);
+    rows_plan_buffers(R);
     rows_cut(R);
     find_parts(R);
     emit_kernel(R);
@@ -358,4 +360,56 @@ bool lower_rows(Lower *L)
     rows_cuda(R, &text);
     lower_launch(L, &text);
     return true;
+}
+
+// --- schedules
+
+// Cycles of the busiest thread, by what its blocks multiply, the passes over them, and what each work item packs.
+static double rows_cycles(const Rows *R, int threads)
+{
+    const double rows = (double)R->n_rows / (double)R->chunks, cols = (double)R->stride * (R->causal ? 0.6 : 1);
+    const double blocks = ceil(rows / (double)R->block_rows), padded = blocks * (double)R->block_rows;
+    double terms = 0, packed = 0;
+    for (size_t i = 0; i < R->n_members; i++) {
+        const Node *n = &R->g->node[R->member[i]];
+        if (n->op == OP_CONTRACT && (R->class_of[R->member[i]] == ROWS_OUT || R->class_of[R->member[i]] == ROWS_WIDE)) {
+            const Product p = product_of(R->g, R->member[i]);
+            const double width = (double)p.group[CLASS_SUM].size * (double)p.group[CLASS_COL].size * (double)p.group[CLASS_ROW].size;
+            terms += width / ((double)R->n_rows * (double)R->n_cols);
+        }
+    }
+    packed = terms * (double)R->n_cols * 0.3;
+    const double products = padded * cols * terms * tile_cycles(R->tile) / (R->tile.rows * tile_width(R->tile));
+    const double passes = rows * cols * (1 + R->n_stages) * 0.3, edges = blocks * cols * (double)R->n_slots * 0.5;
+    const double items = ceil((double)(R->batch.size * R->chunks) / threads);
+    const double spilled = (double)R->block_rows * (double)R->stride * 4.0 * R->n_slots / (double)(R->L->target->l2_bytes + 1);
+    return items * (products + passes * (spilled > 0.5 ? 1.5 : 1) + edges + packed + 500);
+}
+
+size_t candidates_rows(Lower *L, size_t most, Candidate **out)
+{
+    static const int32_t parts[] = {0, 1, 2, 4, 8, 16}, panels[] = {0, 1, 2, 3, 4, 6, 8}, wide[] = {0, 1, 3, 4};
+    enum { N_PARTS = 6, N_PANELS = 7, N_WIDE = 4 };
+    Rows *R = arena_new(L->arena, Rows);
+    R->L = L;
+    R->g = L->g;
+    if (!rows_find(R))
+        return candidates_loop(L, most, out);
+    rows_plan_buffers(R);
+    CandidateList list = {.arena = L->arena};
+    for (int i = 0; i < N_PARTS * N_PANELS * N_WIDE; i++) {
+        Schedule s = {0};
+        const int vectors = wide[i / (N_PARTS * N_PANELS)], height = vectors ? tile_height(L->target, vectors) : tile_for(L->target).rows;
+        s.knob[KNOB_PARTS] = parts[i % N_PARTS];
+        s.knob[KNOB_ROWS] = panels[i / N_PARTS % N_PANELS] * height;
+        s.knob[KNOB_TILE_VECTORS] = vectors;
+        s.knob[KNOB_TILE_ROWS] = vectors ? height : 0;
+        L->schedule = s;
+        rows_cut(R);
+        if (i > 0 && R->block_rows * R->stride * R->n_slots > (int64_t)(L->target->l2_bytes ? L->target->l2_bytes : 524288) / 4)
+            continue;
+        uint64_t sign = schedule_sign(schedule_sign((uint64_t)R->tile.rows, R->tile.vectors), R->block_rows);
+        candidates_add(&list, s, rows_cycles(R, L->target->threads > 0 ? L->target->threads : 1), schedule_sign(sign, R->chunks));
+    }
+    return candidates_ranked(&list, most, out);
 }

@@ -34,6 +34,7 @@ typedef struct Rows {
     RowsBuffer buffer[ROWS_MOST_PARTS]; size_t n_buffers;
     RowsPart part[ROWS_MOST_PARTS]; size_t n_parts;
     int      n_stages, n_slots;
+    bool     grows;                         // an OUT over rows adds block after block, in order
     bool     causal;                        // columns beyond the row count for nothing
     Tile     tile, rows_tile, sums_tile;    // of packed rows; of a buffer's rows; of a buffer's columns
     int64_t  n_rows, n_cols, block_rows, stride, chunks;   // chunks: work items per batch element
@@ -45,7 +46,8 @@ typedef struct Rows {
 
 // Finds what a ROWS kernel holds. False when it has not the shape of a row kernel.
 bool rows_find(Rows *R);
-// What lies in scratch and when; the size of a block.
+// What lies in scratch and when; then the tile and the size of a block, as the schedule says.
+void rows_plan_buffers(Rows *R);
 void rows_cut(Rows *R);
 // Columns after the row (col > row) make no difference: a mask hides them from every reduction and product.
 bool rows_are_causal(const Rows *R);

@@ -238,9 +238,8 @@ static void find_buffers(Rows *R)
     }
 }
 
-void rows_cut(Rows *R)
+void rows_plan_buffers(Rows *R)
 {
-    const Target *target = R->L->target;
     R->n_rows = graph_size(R->g, R->row);
     R->n_cols = graph_size(R->g, R->col);
     find_stages(R);
@@ -248,22 +247,34 @@ void rows_cut(Rows *R)
     find_lives(R);
     assign_slots(R);
     R->causal = rows_are_causal(R);
-    bool grows = false;                     // an OUT over rows adds block after block, in order
+    R->grows = false;
     for (size_t i = 0; i < R->n_members; i++)
         if (R->class_of[R->member[i]] == ROWS_OUT && !rows_out_sums_columns(R->g, R->member[i], R->col))
-            grows = true;
-    R->tile = tile_fit(tile_for(target), R->n_rows);
+            R->grows = true;
+}
+
+void rows_cut(Rows *R)
+{
+    const Target *target = R->L->target;
+    const int32_t *knob = R->L->schedule.knob;
+    R->tile = tile_of(target, &R->L->schedule, R->n_rows);
     R->stride = (R->n_cols + tile_width(R->tile) - 1) / tile_width(R->tile) * tile_width(R->tile);
     R->rows_tile = R->sums_tile = R->tile;
     R->rows_tile.row_step = R->sums_tile.term_step = (int)R->stride;
     R->rows_tile.term_step = R->sums_tile.row_step = 1;
-    R->sums_tile.rows = R->tile.lanes > 8 ? 8 : 4;          // divides the columns of a block, which are whole vectors
-    const int64_t panels = (R->n_rows + R->tile.rows - 1) / R->tile.rows, most = grows ? 4 : 2;
+    // Divides the columns of a block, which are whole vectors.
+    R->sums_tile.rows = R->tile.lanes > 8 && tile_fits(target, 8, R->tile.vectors) ? 8 : 4;
+    const int64_t panels = (R->n_rows + R->tile.rows - 1) / R->tile.rows;
+    const int64_t most = knob[KNOB_ROWS] > 0 ? (knob[KNOB_ROWS] + R->tile.rows - 1) / R->tile.rows : R->grows ? 4 : 2;
     R->block_rows = R->tile.rows * (panels < most ? panels : most);
     const int64_t blocks = (R->n_rows + R->block_rows - 1) / R->block_rows;
     const int64_t wanted = 8 * (target->threads > 0 ? target->threads : 1);
     R->chunks = 1;
-    while (!grows && R->chunks * 2 <= blocks && R->batch.size * R->chunks < wanted)
+    if (knob[KNOB_PARTS] > 0 && !R->grows) {
+        R->chunks = knob[KNOB_PARTS] < blocks ? knob[KNOB_PARTS] : blocks;
+        return;
+    }
+    while (!R->grows && R->chunks * 2 <= blocks && R->batch.size * R->chunks < wanted)
         R->chunks *= 2;
 }
 

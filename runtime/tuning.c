@@ -282,6 +282,7 @@ void tuning_list(Tuning *t, TuningVisit *visit, void *user)
 void tuning_winners(Tuning *t, TuningVisit *visit, void *user)
 {
     visit_all(t, "SELECT kernel, schedule, outcome, seconds, beside, about, min(seconds/beside) FROM timing"
-                 " WHERE place = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < 0.985*beside GROUP BY kernel",
+                 " WHERE place = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < 0.985*beside"
+                 " AND beside - seconds > 1e-7 GROUP BY kernel",
               visit, user);
 }

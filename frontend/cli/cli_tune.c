@@ -83,7 +83,7 @@ static void collect(void *user, const TuningRow *row)
         if (is_default)
             b->by_default = row->seconds;
         const double ratio = is_default ? 1 : row->seconds / row->beside;
-        if (is_default ? !b->schedule : ratio < 0.985 && (!b->schedule || !strcmp(b->schedule, "default") || ratio < b->seconds)) {
+        if (is_default ? !b->schedule : ratio < 0.985 && row->beside - row->seconds > 1e-7 && (!b->schedule || !strcmp(b->schedule, "default") || ratio < b->seconds)) {
             b->seconds = ratio;
             b->schedule = arena_strdup(f->arena, row->schedule);
         }

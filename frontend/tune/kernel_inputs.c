@@ -5,38 +5,43 @@
 
 #include <string.h>
 
-// bound[v]: the ints in value v must be below it; 0: nothing is known.
-static void set_bound(int64_t *bound, ValueId v, int64_t size)
+typedef struct Bound {
+    int64_t size;                           // the ints of a value must be below it; 0: nothing is known
+    bool    is_some;                        // none of them may be negative: something is taken with it, and kernels trust arguments
+} Bound;
+
+static void set_bound(Bound *bound, ValueId v, int64_t size, bool is_some)
 {
-    if (size > 0 && (!bound[v] || size < bound[v]))
-        bound[v] = size;
+    if (size > 0 && (!bound[v].size || size < bound[v].size))
+        bound[v].size = size;
+    bound[v].is_some |= is_some;
 }
 
 // From what picks with an index back to the argument that it came from.
-static int64_t *find_bounds(Arena *arena, const Graph *g)
+static Bound *find_bounds(Arena *arena, const Graph *g)
 {
-    int64_t *bound = arena_array(arena, int64_t, g->n_nodes);
+    Bound *bound = arena_array(arena, Bound, g->n_nodes);
     for (ValueId v = (ValueId)g->n_nodes - 1; v > 0; v--) {
         const Node *n = &g->node[v];
         if (n->op == OP_TAKE)
-            set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis));
+            set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis), true);
         else if (n->op == OP_PUT_ADD)
-            set_bound(bound, n->in[1], graph_size(g, n->attr[1].axis));
+            set_bound(bound, n->in[1], graph_size(g, n->attr[1].axis), false);
         else if (n->op == OP_PUT)
-            set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis));
+            set_bound(bound, n->in[1], graph_size(g, n->attr[0].axis), false);
         else if (n->op == OP_SLOT)
-            set_bound(bound, n->in[0], graph_size(g, n->attr[0].axis));
-        if (n->type.dtype == DTYPE_I32 && bound[v])
+            set_bound(bound, n->in[0], graph_size(g, n->attr[0].axis), false);
+        if (n->type.dtype == DTYPE_I32 && bound[v].size)
             for (int i = 0; i < n->n_in; i++)
                 if (g->node[n->in[i]].type.dtype == DTYPE_I32)
-                    set_bound(bound, n->in[i], bound[v]);
+                    set_bound(bound, n->in[i], bound[v].size, bound[v].is_some);
     }
     return bound;
 }
 
 double **trial_inputs(Arena *arena, const Graph *g)
 {
-    const int64_t *bound = find_bounds(arena, g);
+    const Bound *bound = find_bounds(arena, g);
     double **numbers = arena_array(arena, double *, g->n_nodes);
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
@@ -49,10 +54,12 @@ double **trial_inputs(Arena *arena, const Graph *g)
             const double u = rng_uniform(key, (uint32_t)i);
             if (n->type.dtype != DTYPE_I32)
                 numbers[v][i] = (double)(float)(2 * u - 1);
-            else if (!bound[v])
+            else if (!bound[v].size)
                 numbers[v][i] = u < 0.5 ? 0 : 1;
+            else if (u < 0.03 && !bound[v].is_some)
+                numbers[v][i] = -1;
             else
-                numbers[v][i] = (double)((int64_t)(u * (double)(bound[v] * 33)) % (bound[v] + (u < 0.03))) - (u < 0.03);
+                numbers[v][i] = (double)((int64_t)(u * (double)(bound[v].size * 33)) % bound[v].size);
         }
     }
     return numbers;

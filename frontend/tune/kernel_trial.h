@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 // Made-up numbers for the arguments of a kernel's graph: floats between -1 and 1; ints in range of the axis that they pick
-// from, now and then -1 (none). *out_numbers[v] for argument v, row-major.
+// from, now and then -1 (none) unless something is taken with them. *out_numbers[v] for argument v, row-major.
 double **trial_inputs(Arena *arena, const Graph *g);
 
 // Tries the schedules on a device opened for it and reports on `out`, a line each:

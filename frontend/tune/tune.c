@@ -50,6 +50,14 @@ static void add_kernel(Tune *t, const KernelClass *class, const Target *target)
     t->n_known += k->n_known;
 }
 
+// What takes most of a step comes first, as far as the cost model knows: a budget then goes where it pays.
+static int by_weight(const void *a, const void *b)
+{
+    const TuneKernel *x = a, *y = b;
+    const double left = x->candidate[0].cycles * (double)x->instances, right = y->candidate[0].cycles * (double)y->instances;
+    return left != right ? (left < right) - (left > right) : (x->kernel > y->kernel) - (x->kernel < y->kernel);
+}
+
 void tune_begin(Tune *t)
 {
     KernelClass *class;
@@ -60,6 +68,7 @@ void tune_begin(Tune *t)
     t->kernel = arena_array(t->arena, TuneKernel, n + 1);
     for (size_t i = 0; i < n; i++)
         add_kernel(t, &class[i], &target);
+    qsort(t->kernel, t->n, sizeof *t->kernel, by_weight);
 }
 
 // --- a child and what it says

@@ -6,6 +6,7 @@
 #include "codegen.h"
 #include "device.h"
 #include "eval.h"
+#include "kernel_schedule.h"
 #include "pass.h"
 #include "plan_memory.h"
 #include "rng.h"
@@ -28,6 +29,8 @@ typedef struct Ran {
     double **leaf;                          // [n_nodes] of the given graph
     const DeviceOps *ops;                   // where it runs; the cpu unless a test changes it
 } Ran;
+
+static const Schedules *run_schedules;      // what kernels are generated under; NULL: as the cost model says
 
 // The number of places an int leaf may point to: the smallest axis it is used along.
 static int64_t index_limit(const Graph *g, ValueId leaf)
@@ -99,7 +102,8 @@ static void compile_only(Ran *r, const char *text, int lanes)
     must(r, r->given && graph_verify(r->given, &r->diag));
     Module *m = module_make(&r->arena, &r->diag);
     module_add_graph(m, r->given);
-    Target target = {.name = "cpu", .vector_floats = lanes, .vector_registers = 32, .l1_bytes = 32768, .l2_bytes = 1 << 20, .threads = 2};
+    Target target = {.name = "cpu", .vector_floats = lanes, .vector_registers = 32, .l1_bytes = 32768, .l2_bytes = 1 << 20, .threads = 2,
+                     .schedules = run_schedules};
 #if defined(__x86_64__)
     target.has_bf16_dot = lanes == 16 && __builtin_cpu_supports("avx512bf16");
 #endif
