@@ -118,6 +118,12 @@ bool   pack_place(ProductText *P, int operand, const char **out_from, int64_t *o
 // row to the next. False where its columns do not follow each other.
 bool   pack_result_place(ProductText *P, ValueId v, const char **out_from, int64_t *out_row);
 
+// For CUDA texts. The C text of where element 0 of v lies in `buffer`, at the batch at hand and, with a group, its element `at_group`;
+// whether an operand's own innermost axis is one of terms; and an operand without a last rounding that the plan of pairs does.
+const char *product_affine_at(ProductText *P, ValueId v, const Affine *affine, const char *buffer, const AxisGroup *group, Ix at_group);
+bool        pack_over_sum(const ProductText *P, int operand);
+ValueId     pack_value(const ProductText *P, int operand);
+
 // One panel: rows of `from` at `stride`, turned; or copied with a stride for rows and one for terms. C texts.
 void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *stride,
                        const char *rows, const char *kn);

@@ -1,63 +1,20 @@
-// A product in CUDA, plainly: a block of 64 threads makes a 32 x 32 tile of c, 4 x 4 elements a thread, from strips of 16
-// terms that the threads put into shared memory together. Operands and epilogue are emitted as in the C text, so they
-// mean the same; speed is a matter for later.
-#include "lower_product.h"
+// A product in CUDA. A block of threads makes a tile of c; strips of both operands go through shared memory in stages, so that
+// some are under way while one is multiplied:
+//
+//   for each strip of terms t:
+//       wait for the copies of strip t; barrier
+//       start the copies of strip t + stages - 1                   (operands that lie there as they are needed)
+//       read strip t + 1 into registers                            (operands that are rounded or computed)
+//       multiply strip t                                           (bf16: tensor cores; float32: fmaf)
+//       put the registers down in stage t + 1
+//   what follows the product, and the stores                       (the epilogue, as in the C text)
+//
+// Any GPU from sm_80 on. A strip's terms are added in order, so the bits are the same in every run.
+#include "product_cuda.h"
 
 #define N(x) ((long long)(x))
 
-enum { SIDE = 32, TERMS = 16, THREADS = 64, EACH = 4 };
-
-static Ix bounded(Emitter *E, Scope *at, const char *name, int64_t size)
-{
-    return scope_var(E, at, name, 0, product_top_index(size), 1);
-}
-
-static int64_t tiles(int64_t n)
-{
-    return (n + SIDE - 1) / SIDE;
-}
-
-// shared[base + k*SIDE + x] = element x0 + x, k0 + k of the operand, 0 outside.
-static void emit_strip(ProductText *P, Scope *at, int operand, const char *x0, const char *k0, int base)
-{
-    Emitter *E = P->E;
-    const AxisGroup *outer = &P->p.group[operand == 0 ? CLASS_ROW : CLASS_COL], *sum = &P->p.group[CLASS_SUM];
-    const char *e = emit_name(E, "e"), *x = emit_name(E, "x"), *k = emit_name(E, "k");
-    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (unsigned %s = threadIdx.x; %s < %d; %s += blockDim.x) {", e, e,
-                                                  SIDE * TERMS, e));
-    scope_set_threads(loop);
-    scope_line(loop, "const long %s = %s + %s %% %d, %s = %s + %s / %d;", x, x0, e, SIDE, k, k0, e, SIDE);
-    scope_line(loop, "shared[%d + %s] = 0.0f;", base, e);
-    Scope *inside = scope_block(E, loop, arena_printf(E->arena, "if (%s < %lld && %s < %lld) {", x, N(outer->size), k,
-                                                      N(sum->size)));
-    Env env = env_of(E, P->p.operand[operand]);
-    env_batch(P, &env);
-    env_group(E, &env, outer, bounded(E, inside, x, outer->size));
-    env_group(E, &env, sum, bounded(E, inside, k, sum->size));
-    const Val val = val_float(E, emit_value(E, inside, P->p.operand[operand], &env));
-    scope_line(inside, "shared[%d + %s] = %s;", base, e, val_text(E, val, PREC_COMPARE));
-    scope_close(E, inside);
-    scope_close(E, loop);
-}
-
-static void emit_terms(ProductText *P, Scope *at, const char *acc, const char *i0, const char *j0)
-{
-    Emitter *E = P->E;
-    const char *k0 = emit_name(E, "k0");
-    Scope *terms = scope_block(E, at, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s += %d) {", k0, k0,
-                                                   N(P->p.group[CLASS_SUM].size), k0, TERMS));
-    emit_strip(P, terms, 0, i0, k0, 0);
-    emit_strip(P, terms, 1, j0, k0, SIDE * TERMS);
-    scope_line(terms, "__syncthreads();");
-    Scope *step = scope_block(E, terms, arena_printf(E->arena, "for (int k = 0; k < %d; k++) {", TERMS));
-    scope_line(step, "const float *const a = shared + k*%d + threadIdx.x / %d * %d;", SIDE, SIDE / EACH, EACH);
-    scope_line(step, "const float *const b = shared + %d + k*%d + threadIdx.x %% %d * %d;", SIDE * TERMS, SIDE, SIDE / EACH, EACH);
-    scope_line(step, "for (int q = 0; q < %d; q++)", EACH * EACH);
-    scope_line(step, "    %s[q] = fmaf(a[q / %d], b[q %% %d], %s[q]);", acc, EACH, EACH, acc);
-    scope_close(E, step);
-    scope_line(terms, "__syncthreads();");
-    scope_close(E, terms);
-}
+enum { BAND = 8 };                          // rows of tiles that blocks go through side by side, so that they share columns
 
 // The C text may read an operand from the workspace that the CUDA text reads in place: both take the same arguments.
 void product_share_params(Emitter *c, const Emitter *cuda)
@@ -66,36 +23,139 @@ void product_share_params(Emitter *c, const Emitter *cuda)
         scope_line(c->top, "(void)%s;           // CUDA only", emit_param(c, cuda->param[i].value, cuda->param[i].is_written));
 }
 
+static const char *stage_of(ProductCuda *T, const char *t)
+{
+    return arena_printf(T->P.E->arena, "(char *)dynamic + %s %% %d * %lld", t, T->plan.stages, N(T->plan.stage_bytes));
+}
+
+static const char *first_term(ProductCuda *T, const char *t)
+{
+    const char *from = T->k_begin[0] == '0' && !T->k_begin[1] ? "" : arena_printf(T->P.E->arena, "%s + ", T->k_begin);
+    return arena_printf(T->P.E->arena, "%s%s*%dL", from, t, T->plan.terms);
+}
+
+// Opens "if (ahead < n) {" for strip t + far and declares its first term and stage.
+static Scope *open_ahead(ProductCuda *T, Scope *at, const char *t, int far, const char *n, const char **out_k0, const char **out_stage)
+{
+    Emitter *E = T->P.E;
+    const char *ahead = emit_name(E, "ahead");
+    const char *from = far == T->plan.stages - 1 ? "" : arena_printf(E->arena, "%s >= %d && ", t, -far);
+    scope_line(at, "const int %s = %s + %d;", ahead, t, far);
+    Scope *some = scope_block(E, at, arena_printf(E->arena, "if (%s%s < %s) {", from, ahead, n));
+    *out_k0 = emit_name(E, "k0");
+    *out_stage = emit_name(E, "stage");
+    scope_line(some, "const long %s = %s;", *out_k0, first_term(T, ahead));
+    scope_line(some, "char *const %s = %s;", *out_stage, stage_of(T, ahead));
+    return some;
+}
+
+// The loop over strips. With copies it begins before the first strip: they run so far ahead.
+static void emit_strips(ProductCuda *T, Scope *at, const char *n)
+{
+    Emitter *E = T->P.E;
+    const bool copied[2] = {cuda_is_copied(T, 0), cuda_is_copied(T, 1)};
+    const bool copies = copied[0] || copied[1], fetches = !copied[0] || !copied[1];
+    const char *t = emit_name(E, "t"), *k0, *stage;
+    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (int %s = %d; %s < %s; %s++) {", t, copies ? 1 - T->plan.stages : -1, t, n, t));
+    scope_line(loop, "if (%s >= 0) {", t);
+    if (copies)
+        scope_line(loop, "    copies_wait_s(%d);", T->plan.stages - 2);
+    scope_line(loop, "    __syncthreads();");
+    scope_line(loop, "}");
+    if (copies) {
+        Scope *some = open_ahead(T, loop, t, T->plan.stages - 1, n, &k0, &stage);
+        for (int which = 0; which < 2; which++)
+            if (copied[which])
+                cuda_emit_copy(T, some, which, stage, k0);
+        scope_close(E, some);
+        scope_line(loop, "copies_end_s();");
+    }
+    if (fetches) {
+        Scope *some = open_ahead(T, loop, t, 1, n, &k0, &stage);
+        for (int which = 0; which < 2; which++)
+            if (!copied[which])
+                cuda_emit_fetch(T, some, which, k0);
+        scope_close(E, some);
+    }
+    Scope *now = scope_block(E, loop, arena_printf(E->arena, "if (%s >= 0) {", t));
+    const char *here = emit_name(E, "here");
+    scope_line(now, "const char *const %s = %s;", here, stage_of(T, t));
+    cuda_emit_multiply(T, now, here);
+    scope_close(E, now);
+    if (fetches) {
+        Scope *some = open_ahead(T, loop, t, 1, n, &k0, &stage);
+        for (int which = 0; which < 2; which++)
+            if (!copied[which])
+                cuda_emit_put(T, some, which, stage);
+        scope_close(E, some);
+    }
+    scope_close(E, loop);
+}
+
+void cuda_emit_block(ProductCuda *T, Scope *at, const Space *space)
+{
+    Emitter *E = T->P.E;
+    const int64_t sum = T->P.p.group[CLASS_SUM].size;
+    const char *n = T->k_end && (T->P.gather_sum)
+        ? product_declare(E, at, "n", arena_printf(E->arena, "(%s - %s + %d) / %d", T->k_end, T->k_begin, T->plan.terms - 1, T->plan.terms))
+        : product_number(E, (sum + T->plan.terms - 1) / T->plan.terms);
+    T->lane = emit_name(E, "lane");
+    T->warp = emit_name(E, "warp");
+    scope_line(at, "const int %s = threadIdx.x %% 32, %s = threadIdx.x / 32;", T->lane, T->warp);
+    cuda_declare_sums(T, at);
+    cuda_declare_operand(T, at, 0);
+    cuda_declare_operand(T, at, 1);
+    emit_strips(T, at, n);
+    if (cuda_is_copied(T, 0) || cuda_is_copied(T, 1))
+        scope_line(at, "copies_wait_s(0);");
+    scope_line(at, "__syncthreads();");
+    cuda_emit_results(T, at, space);
+}
+
+// Block b of a batch: a tile. With many both ways, bands of rows of tiles, column by column.
+static void place_tile(ProductCuda *T, Scope *at, const char *b)
+{
+    Emitter *E = T->P.E;
+    const CudaPlan *plan = &T->plan;
+    const long long down = N(plan->down), across = N(plan->across);
+    T->i0 = emit_name(E, "i0");
+    T->j0 = emit_name(E, "j0");
+    if (down <= BAND || across <= 1) {
+        scope_line(at, "const long %s = %s %% %lld * %d, %s = %s / %lld * %d;", T->i0, b, down, plan->tile.rows, T->j0, b, down, plan->tile.cols);
+        return;
+    }
+    const char *band = emit_name(E, "band"), *rows = emit_name(E, "rows"), *in = emit_name(E, "in");
+    scope_line(at, "const long %s = %s / %lld * %d, %s = %s %% %lld;", band, b, across * BAND, BAND, in, b, across * BAND);
+    if (down % BAND == 0)
+        scope_line(at, "const long %s = %d;", rows, BAND);
+    else
+        scope_line(at, "const long %s = %lld - %s < %d ? %lld - %s : %d;", rows, down, band, BAND, down, band, BAND);
+    scope_line(at, "const long %s = (%s + %s %% %s) * %d, %s = %s / %s * %d;", T->i0, band, in, rows, plan->tile.rows, T->j0, in, rows,
+               plan->tile.cols);
+}
+
 void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *text)
 {
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
-    ProductText P = {.E = E, .p = *p};
-    const int64_t rows = p->group[CLASS_ROW].size, cols = p->group[CLASS_COL].size, batch = p->group[CLASS_BATCH].size;
-    const int64_t across = tiles(cols), down = tiles(rows);
+    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0"};
+    T.plan = cuda_plan(&T, &L->schedule);
+    const int64_t rows = p->group[CLASS_ROW].size, sum = p->group[CLASS_SUM].size, batch = p->group[CLASS_BATCH].size;
+    T.rows_end = rows % T.plan.tile.rows == 0 ? NULL : product_number(E, rows);
+    T.k_end = sum % T.plan.terms == 0 ? NULL : product_number(E, sum);
     Scope *top = scope_block(E, E->top, "{");
-    const char *g = emit_name(E, "g"), *i0 = emit_name(E, "i0"), *j0 = emit_name(E, "j0"), *acc = emit_name(E, "acc");
+    const char *g = emit_name(E, "g"), *b = emit_name(E, "b");
+    const int64_t tiles = T.plan.across * T.plan.down;
     if (batch > 1)
-        scope_line(top, "const long %s = blockIdx.x / %lld;", g, N(across * down));
-    scope_line(top, "const long %s = blockIdx.x / %lld %% %lld * %d, %s = blockIdx.x %% %lld * %d;", i0, N(across), N(down),
-               SIDE, j0, N(across), SIDE);
-    scope_line(top, "float %s[%d] = {0.0f};", acc, EACH * EACH);
-    P.batch = batch > 1 ? scope_var(E, top, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
-    emit_terms(&P, top, acc, i0, j0);
-    const char *q = emit_name(E, "q"), *i = emit_name(E, "i"), *j = emit_name(E, "j"), *y = emit_name(E, "y");
-    Scope *each = scope_block(E, top, arena_printf(E->arena, "for (int %s = 0; %s < %d; %s++) {", q, q, EACH * EACH, q));
-    scope_set_threads(each);
-    scope_line(each, "const long %s = %s + threadIdx.x / %d * %d + %s / %d;", i, i0, SIDE / EACH, EACH, q, EACH);
-    scope_line(each, "const long %s = %s + threadIdx.x %% %d * %d + %s %% %d;", j, j0, SIDE / EACH, EACH, q, EACH);
-    Scope *inside = scope_block(E, each, arena_printf(E->arena, "if (%s < %lld && %s < %lld) {", i, N(rows), j, N(cols)));
-    scope_line(inside, "const float %s = %s[%s];", y, acc, q);
-    product_epilogue_point(&P, inside, space, bounded(E, inside, i, rows), bounded(E, inside, j, cols),
-                           val_name(y, VAL_FLOAT, false));
-    scope_close(E, inside);
-    scope_close(E, each);
+        scope_line(top, "const long %s = blockIdx.x / %lld, %s = blockIdx.x %% %lld;", g, N(tiles), b, N(tiles));
+    else
+        scope_line(top, "const long %s = blockIdx.x;", b);
+    T.P.batch = batch > 1 ? scope_var(E, top, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
+    place_tile(&T, top, b);
+    cuda_emit_block(&T, top, space);
     scope_close(E, top);
     product_share_params(text->c, E);
     text->cuda = E;
-    text->cuda_blocks = batch * across * down;
-    text->cuda_threads = THREADS;
-    text->cuda_shared_floats = 2 * SIDE * TERMS;
+    text->cuda_blocks = batch * tiles;
+    text->cuda_threads = T.plan.threads;
+    text->cuda_dynamic_bytes = cuda_shared_bytes(&T.plan);
 }

@@ -61,12 +61,13 @@ static bool find_raw(const ProductText *P, int operand, Raw *out)
     return true;
 }
 
-// The first element of the batch at hand of the stored numbers behind v.
-static const char *affine_base(ProductText *P, ValueId v, const Affine *affine, const char *buffer)
+const char *product_affine_at(ProductText *P, ValueId v, const Affine *affine, const char *buffer, const AxisGroup *group, Ix at_group)
 {
     Emitter *E = P->E;
     Env env = env_of(E, v);
     env_batch(P, &env);
+    if (group)
+        env_group(E, &env, group, at_group);
     Ix at = ix_const(E->ix, affine->offset);
     for (int i = 0; i < env.n; i++)
         at = ix_add(E->ix, at, ix_scale(E->ix, env_get(&env, E->g->node[v].type.axis[i]), affine->stride[i]));
@@ -78,6 +79,12 @@ static const char *affine_base(ProductText *P, ValueId v, const Affine *affine, 
         ix_print(E->ix, at, false, 0, NULL, &text);
     }
     return text_str(&text);
+}
+
+// The first element of the batch at hand of the stored numbers behind v.
+static const char *affine_base(ProductText *P, ValueId v, const Affine *affine, const char *buffer)
+{
+    return product_affine_at(P, v, affine, buffer, NULL, 0);
 }
 
 static const char *raw_base(ProductText *P, int operand, const Raw *raw)
@@ -182,7 +189,7 @@ void pack_across(ProductText *P, Scope *at, int operand, PackRange r, int64_t n,
 // Operands that are computed
 
 // What goes into the strips: packing pairs rounds, so a last rounding is left to it.
-static ValueId strip_value(const ProductText *P, int operand)
+ValueId pack_value(const ProductText *P, int operand)
 {
     const Graph *g = P->E->g;
     const ValueId v = P->p.operand[operand];
@@ -194,7 +201,7 @@ static ValueId strip_value(const ProductText *P, int operand)
 
 static Env operand_env(ProductText *P, int operand, Ix x, Ix k)
 {
-    Env env = env_of(P->E, strip_value(P, operand));
+    Env env = env_of(P->E, pack_value(P, operand));
     env_batch(P, &env);
     env_group(P->E, &env, outer_group(P, operand), x);
     env_group(P->E, &env, &P->p.group[CLASS_SUM], k);
@@ -223,7 +230,7 @@ static void emit_strip_loop(ProductText *P, Scope *at, const Strip *s, const cha
     if (vector)
         scope_set_lane(loop, move, lanes);
     Env env = operand_env(P, s->operand, s->over_sum ? s->still : move, s->over_sum ? move : s->still);
-    Val val = val_float(E, emit_value(E, loop, strip_value(P, s->operand), &env));
+    Val val = val_float(E, emit_value(E, loop, pack_value(P, s->operand), &env));
     if (vector)
         scope_line(loop, "*(vf *)(%s + %s) = %s;", s->strip, minus(E, name, s->lo),
                    val_text(E, val_vector(E, val), PREC_COMPARE));
@@ -244,10 +251,10 @@ static void emit_strip(ProductText *P, Scope *at, const Strip *s)
 }
 
 // The operand's own innermost axis of more than one element is a term.
-static bool lanes_over_sum(const ProductText *P, int operand)
+bool pack_over_sum(const ProductText *P, int operand)
 {
     const Graph *g = P->E->g;
-    const Type *type = &g->node[strip_value(P, operand)].type;
+    const Type *type = &g->node[pack_value(P, operand)].type;
     const AxisGroup *sum = &P->p.group[CLASS_SUM];
     for (int i = type->n_axes - 1; i >= 0; i--) {
         if (graph_size(g, type->axis[i]) == 1)
@@ -267,7 +274,7 @@ static int64_t block_extent(const ProductText *P, int operand)
 
 static bool packs_rows(const ProductText *P, int operand)
 {
-    return is_gathered(P, operand) ? !P->gather_sum : lanes_over_sum(P, operand);
+    return is_gathered(P, operand) ? !P->gather_sum : pack_over_sum(P, operand);
 }
 
 // The index of row or term `x`, which may be looked up.

@@ -20,7 +20,7 @@ extern const char *const helper_name[HELPER_COUNT];
 // Which functions a set of kernels uses. Zeroed = none.
 typedef struct PreludeUse {
     bool helper[2][HELPER_COUNT];           // [0] scalar, [1] vector form
-    bool builtin[2][64];
+    bool builtin[2][96];
     bool doubles;                           // 64-bit vectors are needed
 } PreludeUse;
 

@@ -121,8 +121,9 @@ static void test_mutants_are_accused(void **state)
 {
     (void)state;
     Device *d = open_sim();
-    check_mutant(d, "            __syncthreads();\n            for (int k", "            for (int k", "with no barrier between");
-    check_mutant(d, "__shared__ float shared[1024]", "__shared__ float shared[1000]", "of shared memory, which has 4000");
+    check_mutant(d, "                __syncthreads();\n            }\n", "            }\n", "with no barrier between");
+    check_mutant(d, "copies_wait_s(1)", "copies_wait_s(2)", "while a copy to it is under way");
+    check_mutant(d, "% 3 * 4096;", "% 3 * 5120;", "of shared memory, which has 12288");
     check_mutant(d, "if (i < ", "if (i + 1 <= 1 + (blockIdx.x + 1)*", "nothing orders blocks");
     device_sim.close(d);
 }

@@ -1,0 +1,144 @@
+// How a product is cut for a GPU: the tile of a block and of its warps, and the way of each operand into shared memory.
+#include "product_cuda.h"
+
+enum { SHARED_BYTES = 96 << 10, PROCESSORS = 108 };
+
+// The tiles there are, and what part of its peak a processor reaches with each where there is enough of them: larger tiles read
+// less for each multiplication. `resident`: blocks that a processor holds.
+static const struct { CudaTile tile; int resident; double part; } tile_row[] = {
+    {{128, 128, 64, 32}, 1, 1.0},
+    {{128, 64, 64, 32}, 2, 0.85},
+    {{64, 128, 64, 32}, 2, 0.85},
+    {{64, 64, 32, 32}, 3, 0.7},
+    {{32, 64, 32, 32}, 6, 0.45},
+    {{64, 32, 32, 32}, 6, 0.45},
+    {{32, 32, 16, 32}, 8, 0.3},
+};
+enum { N_TILES = sizeof tile_row / sizeof *tile_row };
+
+static int64_t tiles(int64_t n, int64_t side)
+{
+    return (n + side - 1) / side;
+}
+
+int cuda_element_bytes(const CudaPlan *plan)
+{
+    return plan->is_bf16 ? 2 : 4;
+}
+
+static CudaTile choose_tile(const Product *p, const Schedule *schedule)
+{
+    const double batch = (double)p->group[CLASS_BATCH].size;
+    CudaTile best = tile_row[N_TILES - 1].tile;
+    double least = 0;
+    for (int t = N_TILES - 1; t >= 0; t--) {
+        const CudaTile tile = tile_row[t].tile;
+        if (schedule->knob[KNOB_GPU_ROWS] == tile.rows && schedule->knob[KNOB_GPU_COLS] == tile.cols)
+            return tile;
+        const double blocks = batch * (double)tiles(p->group[CLASS_ROW].size, tile.rows) * (double)tiles(p->group[CLASS_COL].size, tile.cols);
+        const double at_once = PROCESSORS * tile_row[t].resident;
+        const double waves = blocks < at_once ? blocks / at_once < 1.0 / tile_row[t].resident ? 1.0 / tile_row[t].resident : blocks / at_once
+                                              : (double)(int64_t)((blocks + at_once - 1) / at_once);
+        const double cost = waves * tile_row[t].resident * tile.rows * tile.cols / tile_row[t].part;
+        if (least == 0 || cost < least) {
+            least = cost;
+            best = tile;
+        }
+    }
+    return best;
+}
+
+// Whether every stride but those of `line` keeps `bytes` alignment, as does the beginning.
+static bool is_aligned(const Graph *g, ValueId v, const Affine *affine, const AxisGroup *line, int64_t element, int64_t bytes)
+{
+    if (affine->offset * element % bytes != 0)
+        return false;
+    const Type *type = &g->node[v].type;
+    for (int i = 0; i < type->n_axes; i++) {
+        bool inside = graph_size(g, type->axis[i]) == 1;
+        for (int k = 0; k < line->n; k++)
+            inside = inside || line->axis[k] == type->axis[i];
+        if (!inside && affine->stride[i] * element % bytes != 0)
+            return false;
+    }
+    return true;
+}
+
+static void find_load(ProductCuda *T, int which)
+{
+    const ProductText *P = &T->P;
+    const Graph *g = P->E->g;
+    CudaOperand *o = &T->plan.operand[which];
+    const AxisGroup *outer = &P->p.group[which == 0 ? CLASS_ROW : CLASS_COL], *sum = &P->p.group[CLASS_SUM];
+    const ValueId v = P->p.operand[which];
+    const bool is_gathered = o->gathered = P->gather != NULL && (P->gather_sum || which == 0);
+    const bool by_row = is_gathered && !P->gather_sum, by_term = is_gathered && P->gather_sum;
+    o->load = CUDA_EACH;
+    o->over_sum = pack_over_sum(P, which);
+    o->unit = T->plan.is_bf16 ? 2 : 1;
+    if (!(T->plan.is_bf16 ? value_affine_rounded(g, v, &o->affine) : value_affine(g, v, &o->affine))
+        || g->node[o->affine.root].kernel == P->E->kernel || (!by_row && !affine_collapse(g, v, &o->affine, outer, &o->outer))
+        || (!by_term && !affine_collapse(g, v, &o->affine, sum, &o->step)))
+        return;
+    const bool over_sum = by_row || (!by_term && o->step == 1 && (o->outer != 1 || sum->size > 1));
+    if ((over_sum ? o->step : o->outer) != 1)
+        return;
+    const DType stored = g->node[o->affine.root].type.dtype;
+    const int bytes = (int)dtype_row[stored].bytes;
+    const AxisGroup *line = over_sum ? sum : outer;
+    if (T->plan.is_bf16 && stored == DTYPE_F32 && is_aligned(g, v, &o->affine, line, bytes, 16)) {
+        o->load = CUDA_WIDE;
+        o->unit = 4;
+        o->over_sum = over_sum;
+        return;
+    }
+    if (stored != (T->plan.is_bf16 ? DTYPE_BF16 : DTYPE_F32) || line->size * bytes % 4 != 0)
+        return;
+    for (int width = 16; width >= 4; width /= 2)
+        if (is_aligned(g, v, &o->affine, line, bytes, width)) {
+            o->load = CUDA_COPY;
+            o->unit = width / bytes;
+            o->over_sum = over_sum;
+            return;
+        }
+}
+
+static void place_stage(CudaPlan *plan)
+{
+    plan->stage_bytes = 0;
+    for (int which = 0; which < 2; which++) {
+        CudaOperand *o = &plan->operand[which];
+        const int side = which == 0 ? plan->tile.rows : plan->tile.cols;
+        o->n_lines = o->over_sum ? side : plan->terms;
+        o->line = o->over_sum ? plan->terms : side;
+        o->at = plan->stage_bytes;
+        plan->stage_bytes += (int64_t)o->n_lines * o->line * cuda_element_bytes(plan);
+    }
+}
+
+CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule)
+{
+    const Product *p = &T->P.p;
+    const Graph *g = T->P.E->g;
+    CudaPlan *plan = &T->plan;
+    *plan = (CudaPlan){.is_bf16 = g->node[p->operand[0]].type.dtype == DTYPE_BF16 && g->node[p->operand[1]].type.dtype == DTYPE_BF16};
+    T->P.plan.tile.pairs = plan->is_bf16;
+    plan->tile = choose_tile(p, schedule);
+    plan->terms = plan->is_bf16 ? 32 : 16;
+    plan->threads = plan->tile.rows / plan->tile.warp_rows * (plan->tile.cols / plan->tile.warp_cols) * 32;
+    plan->down = tiles(p->group[CLASS_ROW].size, plan->tile.rows);
+    plan->across = tiles(p->group[CLASS_COL].size, plan->tile.cols);
+    find_load(T, 0);
+    find_load(T, 1);
+    place_stage(plan);
+    plan->stages = schedule->knob[KNOB_GPU_STAGES] ? schedule->knob[KNOB_GPU_STAGES] : plan->is_bf16 ? 4 : 3;
+    while (plan->stages > 2 && plan->stages * plan->stage_bytes > SHARED_BYTES)
+        plan->stages--;
+    return *plan;
+}
+
+int64_t cuda_shared_bytes(const CudaPlan *plan)
+{
+    const int64_t stages = plan->stages * plan->stage_bytes, strips = plan->threads / 32 * cuda_strip_floats(plan) * 4;
+    return stages > strips ? stages : strips;
+}

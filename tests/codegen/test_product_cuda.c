@@ -1,0 +1,200 @@
+// CUDA products in every form - tiles, layouts of both operands, float32 and bf16, copied, rounded and computed operands - in the
+// simulator on whole numbers, whose sums are exact: the evaluator's bits, no finding, no bank conflict where operands are only copied. Then
+// what the assembler says of them at full size. Skipped where there is no NVRTC.
+#include "run_graph.h"
+
+#include "cuda_api.h"
+#include "kernel_schedule.h"
+#include "nvrtc.h"
+#include "sim/sim_counters.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static Schedule the_schedule;               // of every kernel
+
+static const Schedule *find_schedule(void *user, uint64_t key)
+{
+    (void)key;
+    return user;
+}
+
+static void compile_scheduled(Ran *r, const char *text, const char *schedule)
+{
+    assert_true(schedule_parse(schedule, &the_schedule));
+    const Schedules schedules = {.find = find_schedule, .user = &the_schedule};
+    const Target target = {.name = "cuda", .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32768,
+                           .l2_bytes = 1 << 20, .threads = 1, .schedules = &schedules};
+    compile_for(r, text, &target);
+}
+
+// Runs it in the simulator; all products' counters are added up.
+static SimCounters run_in_sim(Device *d, const char *text, const char *schedule, const char *name, double tolerance)
+{
+    Ran r;
+    StatusText why = {0};
+    LoadedProgram *l = NULL;
+    uint64_t bits = 1;
+    SimCounters sum = {0};
+    compile_scheduled(&r, text, schedule);
+    evaluate(&r);
+    r.ops = &device_sim;
+    if (device_sim.load(d, r.program, &l, &why) != STATUS_OK)
+        fail_msg("%s, %s: %s", name, schedule, why.text);
+    write_leaves(&r, l);
+    SimCounters *counters = arena_array(&r.arena, SimCounters, r.program->n_launches + 1);
+    if (device_sim.run_counted(l, counters, &why) != STATUS_OK)
+        fail_msg("%s, %s: %s", name, schedule, why.text);
+    double error = compare_outputs(&r, l, &bits);
+    if (!(error <= tolerance)) {
+        Text t = text_make(&r.arena);
+        codegen_emit_cuda(r.program, &t);
+        fprintf(stderr, "%s\n", text_str(&t));
+        fail_msg("%s, %s: error %g is above %g", name, schedule, error, tolerance);
+    }
+    for (size_t i = 0; i < r.program->n_launches; i++)
+        if (r.program->kernel[r.program->launch[i].kernel].family == FAMILY_CONTRACT)
+            sim_counters_add(&sum, &counters[i]);
+    device_sim.unload(l);
+    arena_free(&r.arena);
+    return sum;
+}
+
+typedef enum Dtypes { FLOATS, ROUNDED, HALVES } Dtypes;      // float32; rounded as they are read; stored as bf16
+
+typedef struct Shape { int m, n, k; bool a_turned, b_turned; Dtypes dtypes; } Shape;
+
+static const char *product_text(Arena *arena, const Shape *s)
+{
+    const char *type = s->dtypes == HALVES ? "bf16" : "f32";
+    static const char *const steps[] = {
+        [FLOATS] = "  %3.y = contract %1, %2 {over = [K]}\n  result \"y\" = %3\n",
+        [ROUNDED] = "  %3 = cast %1 {to = bf16}\n  %4 = cast %2 {to = bf16}\n  %5 = contract %3, %4 {over = [K]}\n"
+                    "  %6.y = cast %5 {to = f32}\n  result \"y\" = %6\n",
+        [HALVES] = "  %3 = contract %1, %2 {over = [K]}\n  %4.y = cast %3 {to = f32}\n  result \"y\" = %4\n"};
+    return arena_printf(arena, "graph @main\naxis M = %d, N = %d, K = %d\n{\n  %%1.a = arg \"whole_a\" : %s[%s]\n"
+                        "  %%2.b = arg \"whole_b\" : %s[%s]\n%s}\n", s->m, s->n, s->k, type, s->a_turned ? "K,M" : "M,K",
+                        type, s->b_turned ? "N,K" : "K,N", steps[s->dtypes]);
+}
+
+static Device *open_sim(void)
+{
+    Device *d = NULL;
+    StatusText why = {0};
+    if (device_sim.open(&(DeviceOptions){.cache_dir = ""}, &d, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    return d;
+}
+
+static const char *const schedule_of[] = {
+    "gpu_rows=32 gpu_cols=32", "gpu_rows=64 gpu_cols=64 gpu_stages=2", "gpu_rows=128 gpu_cols=64", "gpu_rows=64 gpu_cols=128",
+    "gpu_rows=128 gpu_cols=128", "gpu_rows=32 gpu_cols=64 gpu_stages=4", "gpu_rows=64 gpu_cols=32", "default"};
+enum { N_SCHEDULES = sizeof schedule_of / sizeof *schedule_of };
+
+// Chunks of 16 bytes, of 8 and of 4; lines that end inside a chunk; odd ones; one less and one more than a tile.
+static const int size_of[][3] = {{40, 72, 48}, {33, 68, 36}, {70, 34, 50}, {65, 63, 49}, {129, 130, 17}};
+enum { N_SIZES = sizeof size_of / sizeof *size_of };
+
+static void every_form_sums_exactly(void **state)
+{
+    (void)state;
+    Device *d = open_sim();
+    Arena arena = {0};
+    size_t n = 0;
+    for (Dtypes dtypes = FLOATS; dtypes <= HALVES; dtypes++)
+        for (int form = 0; form < 4; form++)
+            for (size_t s = 0; s < N_SIZES; s++) {
+                const Shape shape = {size_of[s][0], size_of[s][1], size_of[s][2], form & 1, form & 2, dtypes};
+                const char *name = arena_printf(&arena, "%d x %d x %d, form %d, dtypes %d", shape.m, shape.n, shape.k, form, dtypes);
+                const SimCounters c = run_in_sim(d, product_text(&arena, &shape), schedule_of[n++ % N_SCHEDULES], name, 0);
+                assert_true((c.tensor_flops > 0) == (dtypes != FLOATS));
+                if (c.bank_conflicts > 0 && c.copy_bytes > 0 && dtypes != ROUNDED)
+                    fail_msg("%s: %llu bank conflicts", name, (unsigned long long)c.bank_conflicts);
+            }
+    arena_free(&arena);
+    device_sim.close(d);
+}
+
+// --- at full size
+
+typedef struct Assembler {
+    CudaLibraries  *libraries;
+    const NvrtcApi *api;
+} Assembler;
+
+// No spill, no advice; prints what a kernel takes.
+static void check_assembler(const Assembler *as, const Shape *s, const char *schedule, const char *arch)
+{
+    Ran r;
+    Arena arena = {0};
+    StatusText why = {0};
+    NvrtcImage image = {0};
+    compile_scheduled(&r, product_text(&arena, s), schedule);
+    Text text = text_make(&r.arena);
+    codegen_emit_cuda(r.program, &text);
+    const NvrtcJob job = {.name = "kernels.cu", .text = text_str(&text), .arch = arch, .wants_report = true};
+    if (nvrtc_compile(as->api, &r.arena, &job, &image, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    const PtxasLog log = ptxas_read(&r.arena, image.log);
+    for (size_t i = 0; i < log.n_advice; i++)
+        fail_msg("%s: %s", arch, log.advice[i].text);
+    for (size_t i = 0; i < log.n_kernels; i++) {
+        const PtxasReport *k = &log.kernel[i];
+        if (strstr(k->kernel, "pack"))
+            continue;
+        print_message("%s %-7s %-32s %s%s: %3d registers, %lld bytes shared\n", arch, s->dtypes == FLOATS ? "float32" : s->dtypes == ROUNDED ? "rounded" : "bf16",
+                      schedule, s->a_turned ? "A'" : "A", s->b_turned ? "B'" : "B", k->registers,
+                      (long long)r.program->kernel[r.program->n_kernels - 1].cuda_dynamic_bytes);
+        if (k->spill_stores + k->spill_loads + k->stack_bytes > 0)
+            fail_msg("%s, %s: %zu bytes of stack", arch, schedule, k->stack_bytes);
+        assert_true(k->registers * 256 <= 65536);
+    }
+    arena_free(&arena);
+    arena_free(&r.arena);
+}
+
+static void nothing_spills_at_full_size(void **state)
+{
+    (void)state;
+    Assembler as = {.libraries = cuda_libraries_open()};
+    StatusText why = {0};
+    assert_int_equal(cuda_find_nvrtc(as.libraries, &as.api, &why), STATUS_OK);
+    int n = 0;
+    for (Dtypes dtypes = FLOATS; dtypes <= HALVES; dtypes++)
+        for (int form = 0; form < 4; form++, n++) {
+            const Shape s = {4096, 4096, 1024, form & 1, form & 2, dtypes};
+            check_assembler(&as, &s, schedule_of[n % 2 ? 4 : form], n % 3 ? "sm_80" : "sm_90a");
+        }
+    cuda_libraries_close(as.libraries);
+}
+
+static int run_here(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_form_sums_exactly),
+        cmocka_unit_test(nothing_spills_at_full_size),
+    };
+    Device *d = NULL;
+    StatusText why = {0};
+    if (device_sim.open(&(DeviceOptions){.cache_dir = ""}, &d, &why) != STATUS_OK) {
+        fprintf(stderr, "skipped: %s\n", why.text);
+        return 77;
+    }
+    device_sim.close(d);
+    return cmocka_run_group_tests(tests, NULL, NULL) != 0;
+}
+
+// In a process of its own, because NVRTC keeps memory to itself that a leak checker would report.
+int main(void)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        int code = run_here();
+        fflush(NULL);
+        _exit(code);
+    }
+    int status = 0;
+    return child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ? 1 : WEXITSTATUS(status);
+}
