@@ -38,16 +38,19 @@ const char *compiler_key(Arena *arena, const Compiler *compiler);
 // Compiles units[i] where take[i] (all when take is NULL).
 Status compiler_run(Compiler *compiler, Arena *arena, CompiledUnit *unit, const bool *take, int n, StatusText *why);
 
-// A file of a library: C that is compiled, or what lies beside it (a header, data for .incbin).
+// A file of a library. Kernels are compiled with the flags of compiler_run, and so to the same bits; the launcher without what
+// would contract its arithmetic; data (a header, what .incbin reads) lies beside them.
+typedef enum LibraryFileKind { LIBRARY_KERNELS, LIBRARY_LAUNCHER, LIBRARY_DATA } LibraryFileKind;
+
 typedef struct LibraryFile {
     const char *name;                       // "gpt.c"
     const char *data;
     size_t      n;
-    bool        is_compiled;
+    LibraryFileKind kind;
 } LibraryFile;
 
-// Compiles the files with the flags of compiler_run - so to the same bits - and joins the objects to an archive and a shared
-// library at these paths; both are there in the end, or neither is touched. `march`: a processor instead of this one; NULL: this one.
+// Compiles the files and joins the objects to an archive and a shared library at these paths; both are there in the end, or
+// neither is touched. `march`: a processor instead of this one; NULL: this one.
 // Errors: NO_COMPILER (also: no `ar`; $AR names another), BAD_USAGE (the compiler does not know `march`), INTERNAL, IO.
 Status compiler_library(Compiler *compiler, Arena *arena, const LibraryFile *file, int n_files, const char *march,
                         const char *archive, const char *shared, StatusText *why);

@@ -6,6 +6,7 @@
 #include "temp_folder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +37,13 @@ static Status write_files(const Making *m, StatusText *why)
     return STATUS_OK;
 }
 
-// The flags of the engine's own kernels, so that the bits are the same; objects instead of shared objects.
 static Proc object_job(const Making *m, int i)
 {
+    static const char *const launcher_flag[] = {"-std=gnu17", "-O2", "-ffp-contract=off", "-fPIC", "-w", NULL};
     const char **argv = arena_array(m->arena, const char *, COMPILER_MAX_WORDS + COMPILER_MAX_FLAGS + 10);
+    const bool launcher = m->file[i].kind == LIBRARY_LAUNCHER && !m->compiler->is_plain;
     int n = compiler_words(argv, 0, m->compiler);
-    for (const char *const *flag = compiler_flags(m->compiler); *flag; flag++) {
+    for (const char *const *flag = launcher ? launcher_flag : compiler_flags(m->compiler); *flag; flag++) {
         if (!strcmp(*flag, "-shared"))
             continue;
         argv[n++] = m->march && !strcmp(*flag, "-march=native") ? arena_printf(m->arena, "-march=%s", m->march) : *flag;
@@ -61,7 +63,7 @@ static Status make_objects(Making *m, StatusText *why)
     Proc *proc = arena_array(m->arena, Proc, (size_t)m->n_files);
     int *of = arena_array(m->arena, int, (size_t)m->n_files), n = 0;
     for (int i = 0; i < m->n_files; i++)
-        if (m->file[i].is_compiled) {
+        if (m->file[i].kind != LIBRARY_DATA) {
             of[n] = i;
             proc[n++] = object_job(m, i);
         }
@@ -80,7 +82,7 @@ static Status make_objects(Making *m, StatusText *why)
 static Status join(const Making *m, const char **argv, int n, bool is_shared, StatusText *why)
 {
     for (int i = 0; i < m->n_files; i++)
-        if (m->file[i].is_compiled)
+        if (m->file[i].kind != LIBRARY_DATA)
             argv[n++] = object_of(m, i);
     if (is_shared) {
         argv[n++] = "-lm";
@@ -133,6 +135,16 @@ static Status publish(const Making *m, const char *archive, const char *shared, 
     return STATUS_OK;
 }
 
+// Can the results be written? Asked before anything is compiled.
+static Status claim(const Making *m, const char *path, StatusText *why)
+{
+    const int fd = open(arena_printf(m->arena, "%s.tmp", path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return status_fail(why, STATUS_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    return STATUS_OK;
+}
+
 static Status make_all(Making *m, const char *archive, const char *shared, StatusText *why)
 {
     TempFolder folder;
@@ -140,7 +152,11 @@ static Status make_all(Making *m, const char *archive, const char *shared, Statu
     if (s != STATUS_OK)
         return s;
     m->folder = folder.path;
-    s = write_files(m, why);
+    s = claim(m, archive, why);
+    if (s == STATUS_OK)
+        s = claim(m, shared, why);
+    if (s == STATUS_OK)
+        s = write_files(m, why);
     if (s == STATUS_OK)
         s = make_objects(m, why);
     if (s == STATUS_OK)

@@ -1,8 +1,8 @@
-// See pool.h and pool.inc.
+// See pool.h and pool_core.inc.
 #define _GNU_SOURCE
 #include "pool.h"
 
-#include "pool.inc"
+#include "pool_core.inc"
 
 Status pool_open(int threads, Pool **out_pool, StatusText *why)
 {

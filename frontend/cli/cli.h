@@ -74,10 +74,12 @@ int cli_diagnostics(Cli *cli);
 // Parses the one FILE of the command line. NULL: `*out_exit` is the exit code, everything is printed.
 Ast *cli_parse(Cli *cli, const char *path, int *out_exit);
 // Parses and builds; unknown keys are reported with the nearest known one.
-Module *cli_build(Cli *cli, const char *path, BuildOptions *options, Ast **out_ast, int *out_exit);
+Module *cli_module(Cli *cli, const char *path, BuildOptions *options, Ast **out_ast, int *out_exit);
 Module *cli_build_ast(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit);
 // The same without a word about keys that this mode does not use.
 Module *cli_build_quietly(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit);
+// False after a usage error: a binding that the build did not use, with the nearest name.
+bool cli_bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options);
 // A safetensors file, or the newest checkpoint of a run's folder.
 const char *cli_weights_path(const Cli *cli, const char *path);
 // The build options of the command line (size, mode, entry, bindings). False after a usage error.

@@ -19,7 +19,7 @@ int cli_graph(Cli *cli)
     bool dot = end && !strcmp(end, ".dot");
     if (!dot && (!end || strcmp(end, ".svg")))
         return cli_usage(cli, "`%s`: the picture is .svg or .dot", out);
-    Module *m = cli_build(cli, path, &options, NULL, &code);
+    Module *m = cli_module(cli, path, &options, NULL, &code);
     if (!m)
         return code;
     GraphView view = graph_view_make(&cli->arena, module_graph(m, "main"), cli_has(cli, OPT_VERBOSE));

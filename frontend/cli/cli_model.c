@@ -80,7 +80,7 @@ static const char *key_of_section(Cli *cli, const char *name)
     return NULL;
 }
 
-static bool bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options)
+bool cli_bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options)
 {
     bool ok = true;
     for (size_t i = 0; i < options->n_bindings; i++) {
@@ -116,14 +116,14 @@ Module *cli_build_quietly(Cli *cli, const Ast *ast, BuildOptions *options, int *
 Module *cli_build_ast(Cli *cli, const Ast *ast, BuildOptions *options, int *out_exit)
 {
     Module *module = cli_build_quietly(cli, ast, options, out_exit);
-    if (module && !bindings_used(cli, ast, options)) {
+    if (module && !cli_bindings_used(cli, ast, options)) {
         *out_exit = status_exit_code(STATUS_BAD_USAGE);
         return NULL;
     }
     return module;
 }
 
-Module *cli_build(Cli *cli, const char *path, BuildOptions *options, Ast **out_ast, int *out_exit)
+Module *cli_module(Cli *cli, const char *path, BuildOptions *options, Ast **out_ast, int *out_exit)
 {
     Ast *ast = cli_parse(cli, path, out_exit);
     Module *module = ast ? cli_build_ast(cli, ast, options, out_exit) : NULL;

@@ -397,7 +397,7 @@ int cli_import(Cli *cli)
         return code;
     if (!cli_has(cli, OPT_WEIGHTS) || !(cli_has(cli, OPT_OUTPUT) || cli_has(cli, OPT_DRY_RUN)))
         return cli_usage(cli, "--weights W and -o OUT (or --dry-run) are needed");
-    Module *m = cli_build(cli, path, &options, NULL, &code);
+    Module *m = cli_module(cli, path, &options, NULL, &code);
     if (!m)
         return code;
     RunFiles files = {0};

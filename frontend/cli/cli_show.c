@@ -169,7 +169,7 @@ int cli_show(Cli *cli)
     if (!path || !cli_build_options(cli, MODE_EVAL, &options))
         return code;
     options.count_only = true;              // what cannot run yet can be counted
-    Module *m = cli_build(cli, path, &options, NULL, &code);
+    Module *m = cli_module(cli, path, &options, NULL, &code);
     if (!m)
         return code;
     const Graph *g = module_graph(m, "main");

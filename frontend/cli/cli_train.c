@@ -194,15 +194,6 @@ static int build_all(Cli *cli, const Ast *ast, TrainJob *job)
     return 0;
 }
 
-static const char *model_name(const Ast *ast)
-{
-    const char *name = "model";
-    for (const Item *item = ast->items; item; item = item->next)
-        if (item->layer && item->layer->is_model)
-            name = item->layer->name->text;
-    return name;
-}
-
 static int train_ast(Cli *cli, const char *path, const Ast *ast, TrainJob *job)
 {
     int code = build_all(cli, ast, job);
@@ -223,7 +214,7 @@ static int train_ast(Cli *cli, const char *path, const Ast *ast, TrainJob *job)
         return code;
     Fields fields = report_fields(cli, job, path, engine);
     job->engine = engine;
-    job->model_name = model_name(ast);
+    job->model_name = cli_model_name(ast);
     job->model_text = source->data;
     job->field = fields.field;
     job->n_fields = fields.n;

@@ -44,7 +44,7 @@ int cli_with_model(Cli *cli, int (*work)(Cli *cli, CliModel *model))
     return code;
 }
 
-static bool is_bound(const Cli *cli, const char *name)
+bool cli_is_bound(const Cli *cli, const char *name)
 {
     for (size_t i = 0; i < cli->n_bindings; i++)
         if (!strcmp(cli->binding[i].name, name))
@@ -89,7 +89,7 @@ Module *cli_build_mode(Cli *cli, const Ast *ast, ModeName mode, int64_t rows, in
     if (rows && axis)
         batch_bind(&cli->arena, &options, axis, rows);
     Module *m = build(cli, ast, &options, out_exit);
-    if (!m || rows || !axis || is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
+    if (!m || rows || !axis || cli_is_bound(cli, axis) || !m->has_train || m->train.batch <= 0)
         return m;
     StatusText why = {0};
     int64_t wanted;
@@ -116,12 +116,39 @@ void cli_adopt(Cli *cli, const RunConfig *config)
     if (!cli_has(cli, OPT_DTYPE) && config->dtype)
         cli->value[OPT_DTYPE] = config->dtype;
     for (size_t i = 0; i < config->n_bindings; i++) {
-        if (is_bound(cli, config->name[i]))
+        if (cli_is_bound(cli, config->name[i]))
             continue;
         cli->binding =
             arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
         cli->binding[cli->n_bindings++] = (Binding){config->name[i], config->value[i], false};
     }
+}
+
+bool cli_is_folder(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+int cli_open_run(Cli *cli, const char *folder, Trained *out)
+{
+    RunConfig config;
+    StatusText why = {0};
+    Status status = run_config_load(&cli->arena, run_path(&cli->arena, folder, "run.json"), &config, &why);
+    if (status != STATUS_OK)
+        return cli_fail(cli, status, &why);
+    cli_adopt(cli, &config);
+    *out = (Trained){run_path(&cli->arena, folder, "model.mix"), cli_weights_path(cli, folder), config.base, config.seed};
+    return 0;
+}
+
+const char *cli_model_name(const Ast *ast)
+{
+    const char *name = "model";
+    for (const Item *item = ast->items; item; item = item->next)
+        if (item->layer && item->layer->is_model)
+            name = item->layer->name->text;
+    return name;
 }
 
 const char *cli_folder_of(Arena *arena, const char *path)
@@ -132,8 +159,7 @@ const char *cli_folder_of(Arena *arena, const char *path)
 
 const char *cli_weights_path(const Cli *cli, const char *path)
 {
-    struct stat about;
-    if (stat(path, &about) != 0 || !S_ISDIR(about.st_mode))
+    if (!cli_is_folder(path))
         return path;
     const char *newest = NULL;
     int skipped = 0;

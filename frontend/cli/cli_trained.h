@@ -16,6 +16,19 @@ void cli_adopt(Cli *cli, const RunConfig *config);
 // and bindings; what only says how long and how often may change. Returns 0, or an exit code after naming every difference.
 int cli_resume_check(Cli *cli, const char *folder, const RunConfig *run, const SourceFile *source, const char *data);
 
+typedef struct Trained {                    // a run's folder, or a file and weights
+    const char *model_path, *weights_path, *base;
+    uint32_t    seed;
+} Trained;
+
+// The folder of a run: its model, its newest checkpoint, and its settings for what the command line leaves open. Returns 0 or an
+// exit code.
+int  cli_open_run(Cli *cli, const char *folder, Trained *out);
+bool cli_is_folder(const char *path);
+// Is NAME=VALUE on the command line (or in the adopted settings)?
+bool cli_is_bound(const Cli *cli, const char *name);
+
+const char *cli_model_name(const Ast *ast);     // of the last model in the file
 const char *cli_folder_of(Arena *arena, const char *path);
 
 #endif

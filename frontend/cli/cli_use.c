@@ -7,32 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-typedef struct Trained {                    // a run's folder, or a file and weights
-    const char *model_path, *weights_path, *base;
-    uint32_t    seed;
-} Trained;
-
-static bool is_folder(const char *path)
-{
-    struct stat about;
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
-}
 
 static int open_trained(Cli *cli, const char *path, Trained *out)
 {
-    if (is_folder(path)) {
-        RunConfig config;
-        StatusText why = {0};
-        Status status = run_config_load(&cli->arena, run_path(&cli->arena, path, "run.json"), &config, &why);
-        if (status != STATUS_OK)
-            return cli_fail(cli, status, &why);
-        cli_adopt(cli, &config);
-        *out = (Trained){run_path(&cli->arena, path, "model.mix"), cli_weights_path(cli, path), config.base,
-                         config.seed};
-        return 0;
-    }
+    if (cli_is_folder(path))
+        return cli_open_run(cli, path, out);
     if (!cli_has(cli, OPT_WEIGHTS))
         return cli_usage(cli, "%s is a file: --weights W is needed (or give the folder of a run)", path);
     *out = (Trained){path, cli_weights_path(cli, cli->value[OPT_WEIGHTS]), cli_folder_of(&cli->arena, path), 0};
@@ -242,7 +221,7 @@ int cli_generate(Cli *cli)
     Trained trained;
     if (!path)
         return status_exit_code(STATUS_BAD_USAGE);
-    if (!is_folder(path))
+    if (!cli_is_folder(path))
         return cli_failf(cli, STATUS_IO, "%s: %s", path,
                          errno == ENOENT ? strerror(errno) : "this is not the folder of a run; `mixc train FILE --out DIR` makes one");
     int code = open_trained(cli, path, &trained);
