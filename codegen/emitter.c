@@ -354,14 +354,21 @@ void emit_bind(Emitter *E, Scope *at, ValueId v, const Env *env, Val val)
     memo_add(E, at, v, &mine, val);
 }
 
-Ix emit_offset(Emitter *E, ValueId v, const Env *env)
+Ix emit_offset_turned(Emitter *E, ValueId v, const Env *env, AxisId last)
 {
     const Type *type = &E->g->node[v].type;
-    Ix offset = ix_const(E->ix, 0);
-    int64_t stride = 1;
+    Ix offset = last ? env_get(env, last) : ix_const(E->ix, 0);
+    int64_t stride = last ? graph_size(E->g, last) : 1;
     for (int i = type->n_axes; i-- > 0;) {
+        if (type->axis[i] == last)
+            continue;
         offset = ix_add(E->ix, offset, ix_scale(E->ix, env_get(env, type->axis[i]), stride));
         stride *= graph_size(E->g, type->axis[i]);
     }
     return offset;
+}
+
+Ix emit_offset(Emitter *E, ValueId v, const Env *env)
+{
+    return emit_offset_turned(E, v, env, 0);
 }

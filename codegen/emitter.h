@@ -65,6 +65,12 @@ typedef struct EmitParam {                  // a parameter of the kernel: a buff
     bool        is_written;
 } EmitParam;
 
+typedef struct Turned {                     // a workspace that holds a read value with another axis innermost
+    ValueId  value;
+    AxisId   last;
+    uint32_t workspace;
+} Turned;
+
 typedef struct Emitter {
     Arena        *arena;
     const Graph  *g;
@@ -77,6 +83,7 @@ typedef struct Emitter {
     uint32_t     *n_uses;                   // [n_nodes] or NULL: readers of a value inside this kernel; 1 = no name
     uint32_t      kernel;                   // the kernel being written: its stored values are not loaded but computed,
     const ValueId *ready; size_t n_ready;   // except these, which an earlier launch has stored
+    const Turned *turned; size_t n_turned;  // values that are loaded from there
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory
@@ -141,8 +148,9 @@ Val  val_vector(Emitter *E, Val v);                          // a vector of equa
 Val  val_named(Emitter *E, Scope *at, Val v, const char *hint);   // declares a variable unless it is one or a literal
 const char *val_text(Emitter *E, Val v, Prec at_least);      // in parentheses when it binds less tightly
 
-// Position of element `env` in v's row-major buffer.
+// Position of element `env` in v's row-major buffer; the same with the axis `last` innermost.
 Ix   emit_offset(Emitter *E, ValueId v, const Env *env);
+Ix   emit_offset_turned(Emitter *E, ValueId v, const Env *env, AxisId last);
 
 // The finished body. All scopes but the top must be closed.
 const char *emitter_text(Emitter *E);

@@ -130,14 +130,79 @@ static const char *hint_of(const Lower *L, ValueId v)
     return n->hint ? n->hint : n->op == OP_REDUCE ? red_text[n->attr[0].red] : op_row[n->op].text;
 }
 
+// Small values whose lanes lie apart in memory (a short convolution's weights, [channels, taps]) and which are read again for
+// row after row: a launch before copies them with the lanes innermost.
+typedef struct Turning { Turned value[4]; size_t n; } Turning;
+
+static void launch_turned(Lower *L, Turned *turned)
+{
+    const Node *n = &L->g->node[turned->value];
+    AxisId other[MAX_AXES];
+    size_t n_other = 0;
+    for (int i = 0; i < n->type.n_axes; i++)
+        if (n->type.axis[i] != turned->last)
+            other[n_other++] = n->type.axis[i];
+    const int64_t rows = loop_count(L->g, other, n_other), lanes = graph_size(L->g, turned->last);
+    LowerText t = {.hint = "turned", .comment = arena_printf(L->arena, "%s with its lanes side by side", n->hint ? n->hint : op_row[n->op].text),
+                   .n_work = rows, .grain = 16384 / lanes + 1, .cuda_threads = 1};
+    turned->workspace = lower_workspace(L, "turned", DTYPE_F32, rows * lanes);
+    t.c = lower_emitter(L, DIALECT_C, NULL);
+    const char *to = emit_workspace(t.c, turned->workspace, "turned", DTYPE_F32, true);
+    Ix item, at;
+    Scope *s = loop_items(t.c, "row", rows, &item);
+    Scope *loop = scope_loop(t.c, s, "c", 0, lanes, 1, &at);
+    Env env = env_of(t.c, turned->value);
+    loop_set(t.c, &env, other, n_other, item);
+    env_set(&env, turned->last, at);
+    Val x = emit_value(t.c, loop, turned->value, &env);
+    Text offset = text_make(L->arena);
+    ix_print(t.c->ix, emit_offset_turned(t.c, turned->value, &env, turned->last), false, 0, NULL, &offset);
+    scope_line(loop, "%s[%s] = %s;", to, text_str(&offset), x.text);
+    scope_close(t.c, loop);
+    loop_items_end(t.c, s);
+    t.bytes = 8 * (double)(rows * lanes);
+    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);       // nothing: no blocks, the launch is left out
+    lower_launch(L, &t);
+}
+
+// Finds them by writing the kernel once.
+static void turn_operands(Lower *L, const LoopGroup *group, LoopBody *body, Turning *turning)
+{
+    enum { MOST = 1 << 16, TIMES = 64 };
+    const Type *type = &L->g->node[group->member[0]].type;
+    if (group->wish.shape != LOOP_LANES || group->n_flat != 1)
+        return;
+    const AxisId lane = type->axis[type->n_axes - 1];
+    Emitter *probe = lower_emitter(L, DIALECT_C, NULL);
+    body(L, group, probe);
+    for (size_t i = 0; i < probe->n_params && turning->n < sizeof turning->value / sizeof *turning->value; i++) {
+        const ValueId v = probe->param[i].value;
+        const Type *of = &L->g->node[v].type;
+        const int at = v ? type_find(of, lane) : -1;
+        int64_t count = 0, results = 0;
+        if (at < 0 || probe->param[i].is_written || probe->param[i].workspace || of->dtype != DTYPE_F32 ||
+            loop_count(L->g, of->axis + at + 1, (size_t)(of->n_axes - at - 1)) == 1 || !type_count(L->g, of, &count) ||
+            !type_count(L->g, type, &results) || count > MOST || results < TIMES * count)
+            continue;
+        turning->value[turning->n] = (Turned){.value = v, .last = lane};
+        launch_turned(L, &turning->value[turning->n++]);
+    }
+}
+
 static void launch_group(Lower *L, const LoopGroup *group, int64_t n_work, int64_t grain, LoopBody *body)
 {
+    Turning turning = {.n = 0};
+    turn_operands(L, group, body, &turning);
     LowerText t = {.hint = hint_of(L, group->member[group->n - 1]), .comment = comment_of(L, group), .n_work = n_work,
                    .grain = grain, .cuda_blocks = n_work, .cuda_threads = 128};
     t.c = lower_emitter(L, DIALECT_C, NULL);
     for (size_t i = 0; i < group->n; i++)   // results first, so that they have their own names
         if (!group->is_column[i])
             emit_param(t.c, group->member[i], true);
+    for (size_t i = 0; i < turning.n; i++)  // CUDA reads them where they are
+        emit_param(t.c, turning.value[i].value, false);
+    t.c->turned = turning.value;
+    t.c->n_turned = turning.n;
     body(L, group, t.c);
     t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
     body(L, group, t.cuda);

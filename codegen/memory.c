@@ -75,13 +75,23 @@ static const char *element(Emitter *E, const char *name, DType dtype, const char
                                : arena_printf(E->arena, "%s[%s]", name, offset);
 }
 
+static const Turned *find_turned(const Emitter *E, ValueId v)
+{
+    for (size_t i = 0; i < E->n_turned; i++)
+        if (E->turned[i].value == v)
+            return &E->turned[i];
+    return NULL;
+}
+
 Val emit_load(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
+    const Turned *turned = find_turned(E, v);
     DType dtype = n->type.dtype;
     ValKind kind = dtype == DTYPE_I32 ? VAL_INT : VAL_FLOAT;
-    const char *array = emit_param(E, v, false), *zero = kind == VAL_INT ? "0" : "0.0f";
-    Ix offset = emit_offset(E, v, env);
+    const char *array = turned ? emit_workspace(E, turned->workspace, "turned", dtype, false) : emit_param(E, v, false);
+    const char *zero = kind == VAL_INT ? "0" : "0.0f";
+    Ix offset = emit_offset_turned(E, v, env, turned ? turned->last : 0);
     LaneForm form = ix_lane(E->ix, offset, at->lane, at->lanes);
     bool uniform;
     const char *guard = guards_text(E, at, env, NULL, &uniform);

@@ -107,6 +107,13 @@ static const LoopCase loop_case[] = {
      "  %12 = unwindow %7 {axes = [O,J], to = T, stride = 2, left = 1}\n  %13.u = reduce %12 {f = sum, over = [J]}\n"
      "  %14.a = at %1 {axis = T, index = 5}\n  result \"s\" = %3\n  result \"l\" = %5\n  result \"w\" = %6\n"
      "  result \"c\" = %8\n  result \"m\" = %10\n  result \"r\" = %11\n  result \"u\" = %13\n  result \"a\" = %14\n}\n"},
+    // a convolution of each channel: weights whose channels lie apart are copied first where there are many rows
+    {"depthwise", 3e-6, {"B = 2, T = 130, O = 130, J = 3, C = 19", "B = 3, T = 5, O = 5, J = 3, C = 33", "B = 1, T = 300, O = 300, J = 4, C = 16"},
+     "graph @main\naxis @\n{\n"
+     "  %1.x = arg \"x\" : f32[B,T,C]\n  %2.w = param \"w\" : f32[C,J]\n  %3.b = arg \"b\" : f32[C]\n"
+     "  %4 = window %1 {axis = T, to = [O,J], stride = 1, left = 2}\n  %5 = mul %4, %2\n  %6 = reduce %5 {f = sum, over = [J]}\n"
+     "  %7 = add %6, %3\n  %8 = arg \"v\" : f32[B,C,J]\n  %9 = mul %4, %8\n  %10 = reduce %9 {f = sum, over = [J]}\n"
+     "  result \"y\" = %7\n  result \"z\" = %10\n}\n"},
     {"reduce_A", 3e-6, REDUCTION_SIZES, REDUCTION("A")},
     {"reduce_B", 3e-6, REDUCTION_SIZES, REDUCTION("B")},
     {"reduce_C", 3e-6, REDUCTION_SIZES, REDUCTION("C")},
