@@ -55,6 +55,20 @@ static const char *const output_prefix[OUTPUT_ROLE_COUNT] = {
     [OUTPUT_NEXT] = "next", [OUTPUT_GRAD] = "grad",
 };
 
+// A new value of a cache that this graph does not read is computed where the cache is, if it is stored nowhere else.
+static void add_filled_caches(Codegen *c)
+{
+    const Graph *g = c->g;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const Output *o = &g->output[i];
+        if (o->role != OUTPUT_NEXT || strncmp(o->name, CACHE_PREFIX, sizeof CACHE_PREFIX - 1) || codegen_replaced_leaf(c, o)
+            || c->buffer_of[o->value] || !g->node[o->value].kernel)
+            continue;
+        c->buffer_of[o->value] = add_buffer(c, o->name, BUFFER_STATE, o->value);
+        c->copied[i] = false;
+    }
+}
+
 // Every output but NEXT gets a buffer; the first name of a value is where its kernel writes.
 static void add_output_buffers(Codegen *c, const ValueId *old)
 {
@@ -71,6 +85,7 @@ static void add_output_buffers(Codegen *c, const ValueId *old)
         else
             c->buffer_of[o->value] = b;
     }
+    add_filled_caches(c);
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
         if (old[v])
@@ -307,7 +322,8 @@ static void copy_next(Codegen *c, const uint32_t *saved)
         if (!c->copied[i])
             continue;
         ValueId leaf = codegen_replaced_leaf(c, o);
-        uint32_t to = leaf ? c->buffer_of[leaf] : add_buffer(c, o->name, BUFFER_PARAM, o->value);
+        const bool is_cache = !strncmp(o->name, CACHE_PREFIX, sizeof CACHE_PREFIX - 1);
+        uint32_t to = leaf ? c->buffer_of[leaf] : add_buffer(c, o->name, is_cache ? BUFFER_STATE : BUFFER_PARAM, o->value);
         add_copy(c, saved[i] ? saved[i] : c->buffer_of[o->value], to, o->value);
     }
 }

@@ -5,6 +5,8 @@
 
 #include "graph.h"
 
+#define POSITION_NAME "next.position"       // the scalar int input of `next`; no name of the language has a dot
+
 typedef enum ParamRole { PARAM_TRAINED, PARAM_STATE } ParamRole;
 
 typedef struct Param {
@@ -67,6 +69,7 @@ typedef struct Module {
     Field     *generate; size_t n_generate; // the generate section
     Field     *run;      size_t n_run;      // what is left of the train section: eval, save, seed, ...
     RouteInfo *route;    size_t n_routes, route_capacity;       // in the order of their elaboration
+    const char *no_steps;                   // why there is no graph `next` though it was wanted; NULL (incremental)
     const char **recompute; size_t n_recompute, recompute_capacity;   // paths of layers that drop their activations
 } Module;
 
@@ -85,6 +88,7 @@ bool    param_count(const Graph *g, const Param *p, int64_t *out_count);
 //   main   the forward pass: ARG inputs, PARAM, STATE; OUTPUT_RESULT each result; OUTPUT_LOSS "aux" when there are
 //          terms, and "train" when asked for; OUTPUT_NEXT for states. The scalars ARG "seed" and "step" (int[]) are
 //          there if something random is.
+//   next   made by passes/incremental from main: one position of a text, given the states cache/.. (ARG next.position)
 //   step   made by passes/train_step from main: one optimiser step. Scalars ARG "lr" (f32[]) and "step".
 
 #endif

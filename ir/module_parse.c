@@ -183,9 +183,10 @@ static bool read_line(Scan *s, Module *m, ModuleWants *wants)
 {
     const char *path;
     if (scan_accept_word(s, "want")) {
-        bool step = scan_accept_word(s, "step");
-        if (step)
+        if (scan_accept_word(s, "step"))
             wants->step = true;
+        else if (scan_accept_word(s, "next"))
+            wants->next = true;
         else if (scan_expect_word(s, "bf16"))
             wants->bf16 = true;
         return !s->failed;

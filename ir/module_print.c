@@ -118,6 +118,8 @@ void module_print(const Module *m, const ModuleWants *wants, Text *out)
     Text rest = text_make(out->arena);
     if (wants->step)
         text_add(&rest, "  want step\n");
+    if (wants->next)
+        text_add(&rest, "  want next\n");
     if (wants->bf16)
         text_add(&rest, "  want bf16\n");
     if (m->has_train)

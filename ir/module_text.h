@@ -3,7 +3,7 @@
 //     graph @main
 //     ...
 //     module {
-//       want step                                      // the training step is wanted (want bf16: --dtype bf16)
+//       want step                                      // the training step is wanted (want next: generation; bf16: --dtype bf16)
 //       train {optimizer = adam, schedule = cosine, lr = 0.001, ...}
 //       param "GPT.wte" trained f32[V,D] {lr = nan, decay = nan, trust = nan}
 //       recompute "GPT.l0"
@@ -19,7 +19,7 @@
 
 #include "module.h"
 
-typedef struct ModuleWants { bool step, bf16; } ModuleWants;
+typedef struct ModuleWants { bool step, next, bf16; } ModuleWants;
 
 void    module_print(const Module *m, const ModuleWants *wants, Text *out);
 // Reports in diag and returns NULL when the text is not a legal module. *out_wants is set on success.

@@ -11,6 +11,9 @@
 
 #include "graph.h"
 
+// States of this name are caches of generation: programs that lie beside each other share them, also those that write them.
+#define CACHE_PREFIX "cache/"
+
 typedef enum BufferKind {
     BUFFER_INPUT,                           // written by the host before a run (ARG)
     BUFFER_PARAM,                           // lives across runs (PARAM)

@@ -10,6 +10,7 @@ typedef struct PassContext {
     Diag        *diag;
     const Target *target;
     bool         train;                     // the step graph is wanted, not only main
+    bool         generate;                  // generation is wanted: next, where there can be one (incremental)
     size_t       max_bytes;                 // memory budget; 0: none (recompute)
     bool         bf16;                      // --dtype bf16; train.precision says it too (precision)
 } PassContext;

@@ -48,9 +48,10 @@ typedef struct DeviceOps {
     Status (*load)(Device *device, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     void   (*unload)(LoadedProgram *loaded);
     // The same, beside a program that is loaded on the same device and outlives it, for evaluation and sampling while
-    // training: parameters and states that `p` only reads are those of `other` (same kind, name, type and order of
-    // axes), and what only a run needs lies where `other` keeps such things. So a run of either spoils what the last run
-    // of the other left in its TEMP and OUTPUT buffers: read outputs first. NULL: not offered.
+    // training, and for generation step by step: parameters and states that `p` only reads, and caches (CACHE_PREFIX) also where
+    // it writes them, are those of `other` (same kind, name, type and order of axes), and what only a run needs lies where
+    // `other` keeps such things. So a run of either spoils what the last run of the other left in its TEMP and OUTPUT
+    // buffers: read outputs first. NULL: not offered.
     Status (*load_beside)(LoadedProgram *other, const Program *p, LoadedProgram **out_loaded, StatusText *why);
     // True for a buffer of a program loaded beside another whose storage is the other's. NULL when load_beside is.
     bool   (*is_shared)(const LoadedProgram *loaded, uint32_t buffer);

@@ -132,7 +132,8 @@ PlacePlan place_plan(Arena *arena, const Program *p, const Placement *other)
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         if (!is_root(p, b) || !plan.stays[b])
             continue;
-        plan.shared[b] = written[b] ? 0 : find_twin(&twins, &p->buffer[b]);
+        const bool is_cache = p->buffer[b].kind == BUFFER_STATE && !strncmp(p->buffer[b].name, CACHE_PREFIX, sizeof CACHE_PREFIX - 1);
+        plan.shared[b] = written[b] && !is_cache ? 0 : find_twin(&twins, &p->buffer[b]);
         plan.n_shared += plan.shared[b] != 0;
         if (!plan.shared[b])
             plan.bytes += aligned(p->buffer[b].bytes);

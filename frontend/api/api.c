@@ -28,6 +28,7 @@ struct MixcModel {
     const Slot *slot; int n_slots;
     int64_t   steps;
     Generator generator;                    // made when it is first wanted
+    bool      generates;                    // opened for generation: main fills the caches
     const char *warnings;
     jmp_buf   no_memory;                    // where a full memory leads while a function of the border runs
 };
@@ -149,8 +150,9 @@ static Status load(MixcModel *m, uint32_t file, const MixcOptions *options, Stat
                                   .max_bytes = options->max_bytes, .untuned = options->deterministic};
     if (status == STATUS_OK)
         status = engine_open(&engine, &m->engine, why);
+    m->generates = options->mode == MIXC_GENERATE && status == STATUS_OK && !engine_is_reference(m->engine);
     if (status == STATUS_OK)
-        status = engine_load(m->engine, &m->arena, &m->diag, m->module, &(LoadOptions){.train = trains}, &m->net, why);
+        status = engine_load(m->engine, &m->arena, &m->diag, m->module, &(LoadOptions){.train = trains, .generate = m->generates}, &m->net, why);
     if (status == STATUS_OK)
         m->n_slots = (int)net_slots(m->net, &m->slot);
     return status;
@@ -203,6 +205,7 @@ void mixc_close(MixcModel *m)
 {
     if (!m)
         return;
+    generator_close(&m->generator);
     net_free(m->net);
     engine_close(m->engine);
     arena_free(&m->arena);
@@ -384,7 +387,7 @@ MixcStatus mixc_generate(MixcModel *m, const int32_t *prompt, size_t n_prompt, u
 {
     StatusText why = {0};
     GUARD(m, error);
-    Status status = m->generator.net ? STATUS_OK : generator_make(&m->arena, m->net, module_graph(m->module, "main"), &m->generator, &why);
+    Status status = m->generator.net ? STATUS_OK : generator_make(&m->arena, m->generates ? m->engine : NULL, &m->diag, m->module, m->net, &m->generator, &why);
     if (status == STATUS_OK && n_prompt == 0)
         status = status_fail(&why, STATUS_BAD_USAGE, "the prompt needs at least one token");
     GenerateOptions options = {.sample = sample_options(m->module->generate, m->module->n_generate), .seed = seed,

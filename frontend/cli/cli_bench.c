@@ -35,7 +35,8 @@ static int bench_mode(BenchJob *job, const char *what, ModeName mode, int64_t ro
     Module *module = cli_build_mode(cli, job->ast, mode, rows, &code);
     if (!module)
         return code;
-    const LoadOptions options = {.train = mode == MODE_TRAIN};
+    const LoadOptions options = {.train = mode == MODE_TRAIN,
+                                 .generate = mode == MODE_GENERATE && !engine_is_reference(job->engine)};
     const Graph *g = engine_graph(job->engine, &cli->arena, &cli->diag, module, &options);
     Status status = g ? engine_load(job->engine, &cli->arena, &cli->diag, module, &options, &net, &why) : STATUS_BAD_MODEL;
     code = cli_diagnostics(cli);
@@ -44,7 +45,7 @@ static int bench_mode(BenchJob *job, const char *what, ModeName mode, int64_t ro
     if (status == STATUS_OK)
         status = bench_fill(net, g, &cli->arena, &why);
     if (status == STATUS_OK)
-        status = mode == MODE_GENERATE ? bench_generate(&job->bench, net, g, job->seconds, &why)
+        status = mode == MODE_GENERATE ? bench_generate(&job->bench, job->engine, &cli->diag, module, net, job->seconds, &why)
                : bench_net(&job->bench, what, net, &cli->sources, job->seconds, mode == MODE_TRAIN ? job->n_kernels : 0, &why);
     net_free(net);
     return code ? code : status == STATUS_OK ? 0 : cli_fail(cli, status, &why);

@@ -11,6 +11,7 @@ typedef struct CliModel {
     Engine     *engine;
     BuildOptions options;
     bool        train;                      // the training step is meant
+    bool        generate;                   // generation position by position is meant: main with caches, and next
 } CliModel;
 
 bool cli_has_section(const Ast *ast, SectionKind kind);

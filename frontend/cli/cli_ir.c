@@ -76,7 +76,8 @@ int cli_dump(Cli *cli)
     code = cli_model_open(cli, path, &model);
     if (code)
         return code;
-    dump.wants = (ModuleWants){model.train, cli_wants_bf16(cli)};
+    model.generate = model.options.mode == MODE_GENERATE && !model.options.entry;
+    dump.wants = (ModuleWants){.step = model.train, .next = model.generate, .bf16 = cli_wants_bf16(cli)};
     Program *p = cli_model_program(cli, &model, &hooks, NULL, &code);
     if (p && (dump.all || !strcmp(dump.after, "codegen"))) {
         Text text = text_make(&cli->arena);
@@ -181,7 +182,7 @@ int cli_opt(Cli *cli)
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
     PassContext ctx = {.arena = &cli->arena, .diag = &cli->diag, .target = engine_target(engine),
-                       .train = wants.step, .bf16 = wants.bf16 || cli_wants_bf16(cli)};
+                       .train = wants.step, .generate = wants.next, .bf16 = wants.bf16 || cli_wants_bf16(cli)};
     PassHooks hooks = {.verify = true};
     const Module *done = passes_run(&ctx, m, names, n_names, &hooks);
     engine_close(engine);

@@ -32,6 +32,7 @@ static Net *load_trained(Cli *cli, const Trained *trained, ModeName mode, int64_
     *out_exit = cli_engine_open(cli, &model->engine);
     if (*out_exit)
         return NULL;
+    model->generate = mode == MODE_GENERATE && !engine_is_reference(model->engine);
     Net *net = cli_model_load(cli, model, out_exit);
     StatusText why = {0};
     Status status = net ? checkpoint_load(&cli->arena, trained->weights_path, net, true, true, about, &why) : STATUS_OK;
@@ -171,17 +172,18 @@ static bool generate_options(const Cli *cli, const Module *m, GenerateOptions *o
            && cli_double(cli, OPT_TOP_P, &out->sample.top_p);
 }
 
-static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *about)
+static int continue_text(Cli *cli, Net *net, const CliModel *model, const Checkpoint *about)
 {
     StatusText why = {0};
-    Generator generator;
+    Generator generator = {0};
+    const Module *m = model->module;
     GenerateOptions options;
     Tokenizer *tokenizer = NULL;
     int32_t *prompt = NULL, zero = 0;
     size_t n_bytes, n_prompt = 0;
     if (!generate_options(cli, m, &options))
         return status_exit_code(STATUS_BAD_USAGE);
-    Status status = generator_make(&cli->arena, net, module_graph(m, "main"), &generator, &why);
+    Status status = generator_make(&cli->arena, model->engine, &cli->diag, m, net, &generator, &why);
     if (status == STATUS_OK)
         status = about->data_state
                      ? tokenizer_restore(&cli->arena, about->data_state, &tokenizer, &why)
@@ -193,14 +195,19 @@ static int continue_text(Cli *cli, Net *net, const Module *m, const Checkpoint *
              && tokenizer_encode(tokenizer, "\n", 1, &cli->arena, &prompt, &n_prompt, &(StatusText){0})
                     != STATUS_OK)
         n_prompt = 0;
-    if (status != STATUS_OK)
+    if (status != STATUS_OK) {
+        generator_close(&generator);
         return cli_fail(cli, status, &why);
+    }
+    if (generator.no_steps && cli_has(cli, OPT_VERBOSE))
+        fprintf(stderr, "each token computes the whole window: %s\n", generator.no_steps);
     Stream stream = {.cli = cli, .tokenizer = tokenizer, .text = text_make(&cli->arena), .json = text_make(&cli->arena),
                      .is_json = cli_has(cli, OPT_JSON), .first = true};
     if (!stream.is_json)
         fwrite(text, 1, n_bytes, stdout);
     status = generator_run(&generator, n_prompt ? prompt : &zero, n_prompt ? n_prompt : 1, &options, stream_token,
                            &stream, &why);
+    generator_close(&generator);
     if (stream.is_json) {
         Text head = text_make(&cli->arena);
         text_json(&head, text);
@@ -231,7 +238,7 @@ int cli_generate(Cli *cli)
     Checkpoint about = {0};
     Net *net = load_trained(cli, &trained, MODE_GENERATE, 1, &model, &about, &code);
     if (net)
-        code = continue_text(cli, net, model.module, &about);
+        code = continue_text(cli, net, &model, &about);
     net_free(net);
     cli_model_close(&model);
     return code;

@@ -77,22 +77,22 @@ const DeviceOps *engine_device(const Engine *engine, Device **out_device)
 }
 
 // The evaluator needs only the passes that make the graph, not those that make kernels.
-static const char *const reference_passes[] = {"causal", "fold", "cse", "precision", "train_step"};
+static const char *const reference_passes[] = {"causal", "fold", "cse", "incremental", "precision", "train_step"};
 
 // Runs the named passes (NULL: all) under a memory budget.
 static Module *run_passes(Engine *engine, Arena *arena, Diag *diag, const Module *module, const LoadOptions *options,
                           const char *const *names, size_t n_names, size_t max_bytes)
 {
     PassContext ctx = {.arena = arena, .diag = diag, .target = options->target ? options->target : &engine->target,
-                       .train = options->train, .max_bytes = max_bytes, .bf16 = engine->options.bf16};
+                       .train = options->train, .generate = options->generate, .max_bytes = max_bytes, .bf16 = engine->options.bf16};
     PassHooks hooks = options->hooks ? *options->hooks : (PassHooks){0};
     hooks.verify = hooks.verify || engine->options.verify;
     return passes_run(&ctx, module, names, n_names, &hooks);
 }
 
-static const Graph *wanted_graph(const Module *module, bool train)
+static const Graph *wanted_graph(const Module *module, const LoadOptions *options)
 {
-    return module_graph(module, train ? "step" : "main");
+    return module_graph(module, options->train ? "step" : options->graph ? options->graph : "main");
 }
 
 // The graph after the named passes. NULL after an error.
@@ -100,8 +100,13 @@ static const Graph *graph_within(Engine *engine, Arena *arena, Diag *diag, const
                                  const char *const *names, size_t n_names, size_t max_bytes)
 {
     const Module *done = run_passes(engine, arena, diag, module, options, names, n_names, max_bytes);
-    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
-    if (done && !g)
+    const Graph *g = done ? wanted_graph(done, options) : NULL;
+    if (done && !g && options->no_steps)
+        *options->no_steps = arena_strdup(diag->arena, done->no_steps ? done->no_steps : "it has no such graph");
+    else if (done && !g && options->graph)
+        diag_error(diag, (Span){0}, NULL, "the model has no graph `%s`%s%s", options->graph, done->no_steps ? ": " : "",
+                   done->no_steps ? done->no_steps : "");
+    else if (done && !g)
         diag_error(diag, (Span){0}, NULL, "the model has no `train` section, so there is no training step");
     return g;
 }
@@ -152,7 +157,7 @@ static Status load_reference(Engine *engine, Arena *arena, Diag *diag, const Mod
 {
     const Module *done = run_passes(engine, arena, diag, module, options, reference_passes,
                                     sizeof reference_passes / sizeof *reference_passes, engine->options.max_bytes);
-    const Graph *g = done ? wanted_graph(done, options->train) : NULL;
+    const Graph *g = done ? wanted_graph(done, options) : NULL;
     if (!g)
         return status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
     return net_make_reference(arena, g, out_net, why);

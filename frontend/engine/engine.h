@@ -42,6 +42,9 @@ const DeviceOps *engine_device(const Engine *engine, Device **out_device);     /
 
 typedef struct LoadOptions {
     bool             train;                 // the graph `step`, else `main`
+    bool             generate;              // `main` fills the caches of generation; other graphs can be wanted then:
+    const char      *graph;                 // "next" (passes/incremental.c); NULL: as above
+    const char     **no_steps;              // with graph: where to say why there is none, in diag's arena, in place of an error
     const PassHooks *hooks;                 // NULL: none
     const Target    *target;                // NULL: the device's; another one for engine_program only
     Net             *beside;                // share this net's parameters and working memory (device.h, load_beside); it

@@ -30,8 +30,8 @@ Status net_make_program(Arena *arena, const DeviceOps *ops, Device *device, int 
     net->slot = arena_array(arena, Slot, p->n_buffers + 1);
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         const Buffer *buffer = &p->buffer[b];
-        if (!host_kind(buffer->kind))
-            continue;
+        if (!host_kind(buffer->kind) || !strncmp(buffer->name, CACHE_PREFIX, sizeof CACHE_PREFIX - 1))
+            continue;                       // caches are no business of the host
         Slot *slot = &net->slot[net->n_slots++];
         *slot = (Slot){
             .kind = buffer->kind, .name = buffer->name, .dtype = buffer->dtype, .n_axes = buffer->n_axes, .id = b};

@@ -44,30 +44,67 @@ SampleOptions sample_options(const Field *field, size_t n)
     return o;
 }
 
-Status generator_make(Arena *arena, Net *net, const Graph *graph, Generator *out, StatusText *why)
+static bool follows(const Slot *scores, const Slot *tokens)
 {
-    Generator g = {.net = net, .g = graph};
+    return scores->kind == BUFFER_OUTPUT && !strncmp(scores->name, "output.", 7) && scores->n_axes == 3
+           && !strcmp(scores->axis[0], tokens->axis[0]) && !strcmp(scores->axis[1], tokens->axis[1]);
+}
+
+// The input of tokens and the result of scores of a net; NULL: there is none.
+static void find_slots(const Net *net, const Slot **tokens, const Slot **scores)
+{
     const Slot *slots;
-    size_t n = net_slots(net, &slots);
-    for (size_t i = 0; i < n && !g.tokens; i++)
+    const size_t n = net_slots(net, &slots);
+    *tokens = *scores = NULL;
+    for (size_t i = 0; i < n && !*tokens; i++)
         if (slots[i].kind == BUFFER_INPUT && slots[i].dtype == DTYPE_I32 && slots[i].n_axes == 2)
-            g.tokens = &slots[i];
+            *tokens = &slots[i];
+    for (size_t i = 0; i < n && *tokens && !*scores; i++)
+        if (follows(&slots[i], *tokens))
+            *scores = &slots[i];
+}
+
+static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *m, Generator *g, StatusText *why)
+{
+    const LoadOptions options = {.generate = true, .graph = "next", .no_steps = &g->no_steps, .beside = g->net};
+    Status status = engine_load(engine, arena, diag, m, &options, &g->next, why);
+    if (g->no_steps)
+        return STATUS_OK;
+    if (status == STATUS_OK)
+        find_slots(g->next, &g->next_tokens, &g->next_logits);
+    return status;
+}
+
+Status generator_make(Arena *arena, Engine *engine, Diag *diag, const Module *m, Net *net, Generator *out, StatusText *why)
+{
+    Generator g = {.net = net, .g = module_graph(m, "main")};
+    find_slots(net, &g.tokens, &g.logits);
     if (!g.tokens)
         return status_fail(why, STATUS_BAD_MODEL, "the model has no input of tokens, int[B,T]");
-    for (size_t i = 0; i < n && !g.logits; i++)
-        if (slots[i].kind == BUFFER_OUTPUT && !strncmp(slots[i].name, "output.", 7) && slots[i].n_axes == 3
-            && !strcmp(slots[i].axis[0], g.tokens->axis[0]) && !strcmp(slots[i].axis[1], g.tokens->axis[1]))
-            g.logits = &slots[i];
     if (!g.logits)
         return status_fail(why, STATUS_BAD_MODEL, "the model has no result [%s,%s,V] with a score for every token",
                            g.tokens->axis[0], g.tokens->axis[1]);
     g.window = g.tokens->size[1];
     g.n_vocab = g.logits->size[2];
     g.row = arena_array(arena, int32_t, (size_t)g.tokens->count + 1);
-    g.scores = arena_array(arena, float, (size_t)g.logits->count + 1);
+    g.scores = arena_array(arena, float, (size_t)g.n_vocab + 1);
     g.candidate = arena_array(arena, Candidate, (size_t)g.n_vocab + 1);
-    *out = g;
-    return STATUS_OK;
+    Status status = STATUS_OK;
+    if (!engine || engine_is_reference(engine))
+        g.no_steps = "whole windows are computed here";
+    else
+        status = load_next(arena, engine, diag, m, &g, why);
+    if (status == STATUS_OK)
+        *out = g;
+    else
+        generator_close(&g);
+    return status;
+}
+
+void generator_close(Generator *g)
+{
+    net_free(g->next);
+    g->next = NULL;
 }
 
 // Heavier first; equal ones by number, so that the choice is the same everywhere.
@@ -117,6 +154,48 @@ static int32_t draw(Candidate *c, const float *score, int64_t n, const SampleOpt
     return c[i].token;
 }
 
+// The scores after the `have` tokens in the row, by computing all of them.
+static Status score_window(Generator *g, int64_t have, StatusText *why)
+{
+    Status status = net_check_input(g->g, g->tokens, g->row, why);
+    if (status == STATUS_OK)
+        status = net_write(g->net, g->tokens, g->row, why);
+    if (status == STATUS_OK)
+        status = net_run(g->net, why);
+    return status == STATUS_OK ? net_read_part(g->net, g->logits, (have - 1) * g->n_vocab, g->n_vocab, g->scores, why) : status;
+}
+
+// The same where the caches hold all but the last of them.
+static Status score_next(Generator *g, int64_t have, StatusText *why)
+{
+    const int32_t token = g->row[have - 1];
+    Slot one = *g->tokens;
+    one.count = 1;
+    Status status = net_check_input(g->g, &one, &token, why);
+    if (status == STATUS_OK)
+        status = net_write_part(g->next, g->next_tokens, 0, 1, &token, why);
+    if (status == STATUS_OK)
+        status = net_write_int(g->next, POSITION_NAME, have - 1, why);
+    if (status == STATUS_OK)
+        status = net_run(g->next, why);
+    return status == STATUS_OK ? net_read_part(g->next, g->next_logits, 0, g->n_vocab, g->scores, why) : status;
+}
+
+// Takes a token in. In a full window only the newer half stays. Returns how many tokens there are now; *out_moved: they stand
+// elsewhere than before.
+static int64_t take_in(Generator *g, int64_t have, int32_t token, bool *out_moved)
+{
+    *out_moved = have == g->window;
+    if (*out_moved) {
+        const int64_t stay = g->window / 2;
+        memmove(g->row, g->row + (have - stay), (size_t)stay * sizeof *g->row);
+        memset(g->row + stay, 0, (size_t)(have - stay) * sizeof *g->row);
+        have = stay;
+    }
+    g->row[have] = token;
+    return have + 1;
+}
+
 Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const GenerateOptions *options,
                      GenerateEach *each, void *user, StatusText *why)
 {
@@ -125,31 +204,20 @@ Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const
     memcpy(g->row, prompt + (n_prompt - (size_t)have), (size_t)have * sizeof *g->row);
     double begin = clock_seconds();
     uint32_t key = rng_key(options->seed, 0, 0x9e4e7a7eu);
+    bool is_new = true;
     for (int64_t i = 0; i < options->n_tokens; i++) {
-        Status status = net_check_input(g->g, g->tokens, g->row, why);
-        if (status == STATUS_OK)
-            status = net_write(g->net, g->tokens, g->row, why);
-        if (status == STATUS_OK)
-            status = net_run(g->net, why);
-        if (status == STATUS_OK)
-            status = net_read(g->net, g->logits, g->scores, why);
+        Status status = g->next && !is_new ? score_next(g, have, why) : score_window(g, have, why);
         if (status != STATUS_OK)
             return status;
-        const float *score = g->scores + (have - 1) * g->n_vocab;
         for (int64_t v = 0; v < g->n_vocab; v++)
-            if (isnan(score[v]))
+            if (isnan(g->scores[v]))
                 return status_fail(why, STATUS_NUMERIC,
                                    "the scores of the next token are not numbers; are the weights damaged?");
         double probability;
-        int32_t token =
-            draw(g->candidate, score, g->n_vocab, &options->sample, rng_uniform(key, (uint32_t)i), &probability);
+        int32_t token = draw(g->candidate, g->scores, g->n_vocab, &options->sample, rng_uniform(key, (uint32_t)i), &probability);
         if (!each(user, token, probability))
             return STATUS_OK;
-        if (have == g->window)
-            memmove(g->row, g->row + 1, (size_t)(g->window - 1) * sizeof *g->row);
-        else
-            have++;
-        g->row[have - 1] = token;
+        have = take_in(g, have, token, &is_new);
         if (options->limit_s > 0 && clock_seconds() - begin > options->limit_s)
             break;
     }

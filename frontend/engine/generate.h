@@ -1,5 +1,6 @@
-// Text from a trained model: the graph `main` in mode generate, one row, a window of the last T tokens; the next token
-// is sampled at the last position.
+// Text from a trained model, in mode generate, one row. The graph `main` computes a window of T tokens and fills the caches; the
+// graph `next` goes on from there by one position at a time (passes/incremental.c). When the window is full its newer half is
+// computed once more, at the positions that it then has, and so on.
 #ifndef MIXC_GENERATE_H
 #define MIXC_GENERATE_H
 
@@ -16,17 +17,23 @@ typedef struct SampleOptions {
 SampleOptions sample_options(const Field *field, size_t n_fields);
 
 typedef struct Generator {
-    Net         *net;                       // borrowed
+    Net         *net;                       // main; borrowed
+    Net         *next;                      // one position, beside net; owned; NULL: each token costs a run of net
+    const char  *no_steps;                  // why there is no `next`
     const Graph *g;                         // what net runs; borrowed
     const Slot *tokens, *logits;            // int[B,T], f32[B,T,V]
+    const Slot *next_tokens, *next_logits;  // int[B,now], f32[B,now,V]
     int64_t     window, n_vocab;
     int32_t    *row;                        // [count of tokens]
-    float      *scores;                     // [count of logits]
+    float      *scores;                     // [n_vocab]
     struct Candidate *candidate;            // [n_vocab]
 } Generator;
 
-// Finds the input of tokens and the result of scores. BAD_MODEL when the model has no such pair.
-Status generator_make(Arena *arena, Net *net, const Graph *g, Generator *out, StatusText *why);
+// Finds the input of tokens and the result of scores. BAD_MODEL when the model has no such pair. With an engine, on which `net`
+// is loaded with LoadOptions.generate, a graph for one position is loaded beside net, where the model allows it; without
+// (NULL), and on the reference device, the whole window is computed for each token. `m` is what net is made of.
+Status generator_make(Arena *arena, Engine *engine, Diag *diag, const Module *m, Net *net, Generator *out, StatusText *why);
+void   generator_close(Generator *g);       // before net is freed
 
 typedef struct GenerateOptions {
     SampleOptions sample;

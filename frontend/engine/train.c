@@ -537,7 +537,7 @@ Status train_run(Arena *arena, Diag *diag, const TrainJob *job, TrainMemory *out
     if (status == STATUS_OK)
         status = bind_data(&t, why);
     if (status == STATUS_OK && t.generate_net)
-        t.can_generate = generator_make(arena, t.generate_net, module_graph(job->generate, "main"), &t.generator, &(StatusText){0}) == STATUS_OK;
+        t.can_generate = generator_make(arena, NULL, diag, job->generate, t.generate_net, &t.generator, &(StatusText){0}) == STATUS_OK;
     if (status == STATUS_OK)
         status = net_write_int(t.net, "seed", (int64_t)job->seed, why);
     t.progress = progress_make(job->progress, job->progress_out, "tok/s", &t.log);

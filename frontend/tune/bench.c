@@ -158,16 +158,17 @@ static bool each_token(void *user, int32_t token, double probability)
     return now < c->end || c->series.n < 3;
 }
 
-Status bench_generate(Bench *b, Net *net, const Graph *g, double seconds, StatusText *why)
+Status bench_generate(Bench *b, Engine *engine, Diag *diag, const Module *m, Net *net, double seconds, StatusText *why)
 {
     Generator generator;
     const int32_t prompt[1] = {0};
-    Status status = generator_make(b->arena, net, g, &generator, why);
+    Status status = generator_make(b->arena, engine, diag, m, net, &generator, why);
     if (status != STATUS_OK)
         return status;
     Clock clock = {.last = proc_now_s(), .end = proc_now_s() + seconds};
     const GenerateOptions options = {.sample = {.temperature = 1, .top_p = 1}, .n_tokens = 1 << 20, .seed = 1};
     status = generator_run(&generator, prompt, 1, &options, each_token, &clock, why);
+    generator_close(&generator);
     BenchRow row = row_of(&clock.series, "generation");
     row.work = 1;
     row.unit = "tokens";

@@ -27,8 +27,8 @@ Status bench_fill(Net *net, const Graph *g, Arena *scratch, StatusText *why);
 // Times runs of the net, for at least `seconds` and at least 3 runs. Adds a row, and rows for its `n_kernels` costliest kernels.
 Status bench_net(Bench *b, const char *what, Net *net, const Sources *sources, double seconds, size_t n_kernels, StatusText *why);
 
-// Times generating tokens, one after the other.
-Status bench_generate(Bench *b, Net *net, const Graph *g, double seconds, StatusText *why);
+// Times generating tokens, one after the other. `net` is loaded on `engine`, for generation, from `m`.
+Status bench_generate(Bench *b, Engine *engine, Diag *diag, const Module *m, Net *net, double seconds, StatusText *why);
 
 typedef enum BenchForm { BENCH_MARKDOWN, BENCH_CSV, BENCH_JSON, BENCH_SQL } BenchForm;
 // `about`: model, size and device, for the title or a column.

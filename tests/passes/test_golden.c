@@ -98,12 +98,14 @@ static const char *run_case(Arena *arena, const Pass *pass, const char *input)
         add_params(m, g);
         Target target = {.name = "cpu", .vector_floats = 16, .vector_registers = 32, .l1_bytes = 32768, .l2_bytes = 1 << 20,
                          .threads = 2};
-        PassContext ctx = {.arena = arena, .diag = &diag, .target = &target, .train = m->has_train};
+        PassContext ctx = {.arena = arena, .diag = &diag, .target = &target, .train = m->has_train, .generate = true};
         PassHooks hooks = {.verify = true};
         out = passes_run(&ctx, m, &pass->name, 1, &hooks);
     }
     for (size_t i = 0; out && i < out->n_graphs; i++)
         graph_print(out->graph[i], &text);
+    if (out && out->no_steps)
+        text_printf(&text, "# no steps: %s\n", out->no_steps);
     if (!out)
         diag_print(&diag, &text, false);
     return text_str(&text);
