@@ -357,6 +357,8 @@ bool lower_rows(Lower *L)
     LowerText text = {.hint = last->hint ? last->hint : "rows", .comment = text_str(&comment), .c = R->E, .grain = 1,
                       .uses_scratch = true, .scratch_bytes = 4 * R->E->scratch_floats,
                       .n_work = R->batch.size * R->chunks, .flops = part_flops(R)};
+    if (rows_tiles(R, &text))
+        return true;
     rows_cuda(R, &text);
     lower_launch(L, &text);
     return true;

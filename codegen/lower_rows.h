@@ -59,5 +59,7 @@ const RowsBuffer *rows_buffer(const Rows *R, ValueId v);
 void rows_emit_stages_cuda(Rows *R, Scope *row_scope, Ix row);
 // Fills in the CUDA half of `text`, whose C half is finished; R's emitter and names become those of the CUDA text.
 void rows_cuda(Rows *R, LowerText *text);
+// Adds the launches of `text`, whose C half is finished, with CUDA texts by tiles. False, and nothing is done, where tiles do not fit.
+bool rows_tiles(Rows *R, LowerText *text);
 
 #endif

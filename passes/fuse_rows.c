@@ -100,7 +100,8 @@ static void mark_needed(Finder *f)
             f->class_of[v] = ROWS_NONE;
 }
 
-// Batch axes are the same for all wide products, and every wide value has no others; both axes have elements.
+// Batch axes are the same for all wide products, and every wide value has no others; both axes have elements. Values may be
+// rounded to bf16 on the way.
 static bool axes_agree(const Finder *f, const ValueId *member, size_t n)
 {
     const Type *batch = NULL;
@@ -110,11 +111,13 @@ static bool axes_agree(const Finder *f, const ValueId *member, size_t n)
             continue;
         if (batch == NULL)
             batch = &node->type;
-        if (!type_same_axes(batch, &node->type))
+        Type type = node->type;
+        type.dtype = batch->dtype;
+        if (node->type.dtype == DTYPE_I32 || !type_same_axes(batch, &type))
             return false;
     }
     int64_t count;
-    return batch != NULL && batch->dtype == DTYPE_F32 && type_count(f->g, batch, &count) && count > 0;
+    return batch != NULL && type_count(f->g, batch, &count) && count > 0;
 }
 
 // The lowering: what the group computes must not need, even by way of the outside, the products that it sums up.

@@ -208,10 +208,11 @@ void sim_count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t ma
 
 // --- values
 
-static uint64_t get(const Slot *from, PtxType type, int lane)
+// A register may be wider than what is stored of it.
+static uint64_t get(const Sim *s, const Slot *from, int32_t reg, PtxType type, int lane)
 {
-    switch (memory_bytes[type]) {
-    case 1: case 2: return from->u16[lane];
+    switch (reg < 0 ? (memory_bytes[type] < 2 ? 2 : memory_bytes[type]) : s->kernel->slot_bytes[reg]) {
+    case 2: return from->u16[lane];
     case 4: return from->u32[lane];
     default: return from->u64[lane];
     }
@@ -253,7 +254,7 @@ static void store(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
     const size_t bytes = memory_bytes[type];
     for (size_t v = 0; v < row->n; v++) {
         const int32_t reg = i->reg[v];
-        const uint64_t bits = get(sim_source(s, w, reg), type, lane);
+        const uint64_t bits = get(s, sim_source(s, w, reg), reg, type, lane);
         memcpy(at.data + v * bytes, &bits, bytes);
         if (at.defined)
             memset(at.defined + v * bytes, reg < 0 || (w->defined[reg] >> lane & 1), bytes);
@@ -267,7 +268,7 @@ static void update(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
     uint64_t bits = 0, operand[2] = {0};
     memcpy(&bits, at.data, memory_bytes[type]);
     for (int v = 0; v < row->n; v++)
-        operand[v] = get(sim_source(s, w, i->reg[i->n_results + v]), type, lane);
+        operand[v] = get(s, sim_source(s, w, i->reg[i->n_results + v]), i->reg[i->n_results + v], type, lane);
     const uint64_t result = sim_atomic((PtxForm)i->form, bits, operand[0], operand[1]);
     if (row->kind == KIND_ATOM)
         put(s, &w->reg[i->reg[0]], i->reg[0], type, lane, bits);

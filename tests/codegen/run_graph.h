@@ -73,6 +73,8 @@ static double *leaf_values(Ran *r, const Graph *g, ValueId v)
             x[i] = floor(8 * u) - 4;
         if (strncmp(n->attr[0].name, "positive", 8) == 0)
             x[i] = (double)(float)(u + 0.01);
+        if (n->type.dtype == DTYPE_BF16)
+            x[i] = floor(x[i] * 64) / 64;   // has few enough digits
     }
     return x;
 }
