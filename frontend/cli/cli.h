@@ -90,6 +90,8 @@ const char *cli_one_file(const Cli *cli, const char *what);
 // Writes a result to a file (- is standard output), by a temporary name and a rename.
 int cli_write(const Cli *cli, const char *path, const char *data, size_t n);
 int cli_print_help(const Cli *cli, const VerbRow *verb);   // NULL: all verbs
+// A page of docs/reference: ops, passes or diagnostics. False: there is no such page.
+bool cli_print_reference(const char *word);
 int cli_print_version(void);
 
 #define VERB(id, name, usage, summary, options, examples) int cli_##name(Cli *cli);

@@ -147,6 +147,8 @@ int cli_print_help(const Cli *cli, const VerbRow *verb)
         Nearest near = {0};
         if (wanted && !strcmp(wanted, "markdown"))
             return help_markdown(), 0;
+        if (wanted && cli_print_reference(wanted))
+            return 0;
         if (wanted && !strcmp(wanted, "man") && cli->n_files == 1)
             return man_all(), 0;
         const bool man = wanted && !strcmp(wanted, "man");

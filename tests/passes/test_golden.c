@@ -165,29 +165,11 @@ static void each_pass_makes_what_its_cases_say(void **state)
     }
 }
 
-// docs/passes.md lists the passes; the list is the table's.
-static void the_docs_list_the_passes(void **state)
-{
-    (void)state;
-    Arena arena = {0};
-    char *docs = read_file(&arena, MIXC_TESTS "/../docs/passes.md");
-    assert_non_null(docs);
-    Text table = text_make(&arena);
-    text_add(&table, "<!-- passes.def -->\n| # | pass | what it does |\n|---|---|---|\n");
-    for (size_t i = 0; i < pass_count; i++)
-        text_printf(&table, "| %zu | `%s` | %s |\n", i + 1, pass_table[i].name, pass_table[i].summary);
-    text_add(&table, "<!-- end -->\n");
-    if (!strstr(docs, text_str(&table)))
-        fail_msg("the table in docs/passes.md is stale; it should be\n%s", text_str(&table));
-    arena_free(&arena);
-}
-
 int main(int argc, char **argv)
 {
     update = argc > 1 && strcmp(argv[1], "--update") == 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_pass_makes_what_its_cases_say),
-        cmocka_unit_test(the_docs_list_the_passes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
