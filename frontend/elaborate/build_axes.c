@@ -420,6 +420,20 @@ static AxisId make_ranged(Build *b, const AxisDecl *d, AxisKind kind, const Expr
     return id;
 }
 
+// The axes whose names stand in a size.
+static void note_parts(Build *b, const Expr *e, AxisList *out)
+{
+    if (!e)
+        return;
+    const AxisId id = e->kind == EXPR_NAME ? find_axis(b, e->text, false) : 0;
+    if (id && out->n < MAX_AXES)
+        axes_add(out, id);
+    if (e->kind == EXPR_BINARY || e->kind == EXPR_NEGATE)
+        note_parts(b, e->a, out);
+    if (e->kind == EXPR_BINARY)
+        note_parts(b, e->b, out);
+}
+
 // At file level a binding or a size section may replace the written size.
 static AxisId make_axis(Build *b, const AxisDecl *d, bool at_file)
 {
@@ -456,7 +470,10 @@ static AxisId make_axis(Build *b, const AxisDecl *d, bool at_file)
     }
     if (!value_of_number(b, e, &n) || !whole_size(b, d->name->text, kind, e, override ? d->name->at : e->at, n, &size))
         return 0;
-    return at_file ? axis_make(b, d->name->text, kind, size, d->name->at) : axis_local(b, d, kind, size);
+    AxisId id = at_file ? axis_make(b, d->name->text, kind, size, d->name->at) : axis_local(b, d, kind, size);
+    if (id)
+        note_parts(b, d->size, &info_of(b, id)->made_of);
+    return id;
 }
 
 AxisId axis_force(Build *b, Symbol *lazy)

@@ -115,6 +115,7 @@ typedef struct AxisInfo {
     Span        at;
     AxisId      root; unsigned primes;      // T'' is (T, 2)
     bool        ranged; int64_t low, high;  // on the root
+    AxisList    made_of;                    // axes that the size was written with: T in `axis P = T + 1`
 } AxisInfo;
 
 struct ParamInfo {

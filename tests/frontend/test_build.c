@@ -205,6 +205,31 @@ static void concat_lays_parts_along_the_new_axis(void **state)
     finish(&r);
 }
 
+// Axes of size 1, and widths that happen to fit: the axis of the part is the one that Z is made of, else the whole has few
+// axes; values with the same axes are stacked.
+static void concat_does_not_go_by_sizes_alone(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "axis B : batch = 1, I = 1, P = I + 1, D = 5\nmodel M(c: [D], e: [B,I,D]) -> y: [B,P,D] { y = 2 * concat(c, e, over=P) }\n",
+        "axis B : batch = 1, I = 1, P = I + 1, D = 1\nmodel M(c: [D], e: [B,I,D]) -> y: [B,P,D] { y = 2 * concat(c, e, over=P) }\n",
+        "axis B : batch = 1, T : time = 1, P = 1 + T, D = 1\nmodel M(c: [B,D], e: [B,T,D]) -> y: [B,P,D] { y = 2 * concat(e, c, over=P) }\n",
+        "axis B : batch = 1, T : time = 1, P : time = 2, D = 3\nmodel M(c: [D], e: [B,T,D]) -> y: [B,P,D] { y = 2 * concat(c, e, over=P) }\n",
+        "axis B : batch = 1, T : time = 1, D = 1, Z = 2\nmodel M(c: [B,T,D], e: [B,T,D]) -> y: [B,T,D,Z] { y = 2 * concat(c, e, over=Z) }\n",
+        "axis B : batch = 1, T : time = 1, D = 1, Z = 2*D\nmodel M(c: [B,T,D], e: [B,T,D]) -> y: [B,T,Z] { y = 2 * concat(c, e, over=Z) }\n",
+        "axis B : batch = 1, T : time = 1, D = 1, Z : time = 2*T\nmodel M(c: [B,T,D], e: [B,T',D]) -> y: [B,Z,D] { y = 2 * concat(c, e, over=Z) }\n",
+        "axis T : time = 1, Q = 1, Z = 3\nmodel M(a: [T,Q]) -> y: [T,Z] { y = concat(index(T), cos(a), -sin(a), over=Z) }\n",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Run r;
+        char text[400];
+        snprintf(text, sizeof text, "mix 1\n%s", cases[i]);
+        build_text(&r, text, &(BuildOptions){0});
+        must_build(&r);
+        finish(&r);
+    }
+}
+
 // A class token [D] before patches [B,I,D]: the whole is stored like the patches, so that norms read rows of D.
 static void concat_keeps_the_order_of_the_larger_part(void **state)
 {
@@ -405,6 +430,7 @@ int main(void)
         cmocka_unit_test(cross_entropy_counts_and_smooths),
         cmocka_unit_test(rope_turns_pairs_of_halves),
         cmocka_unit_test(concat_lays_parts_along_the_new_axis),
+        cmocka_unit_test(concat_does_not_go_by_sizes_alone),
         cmocka_unit_test(concat_keeps_the_order_of_the_larger_part),
         cmocka_unit_test(initial_values_have_their_distributions),
         cmocka_unit_test(rows_are_renormalised),
