@@ -43,6 +43,7 @@ typedef struct Fuse {
     uint8_t    *flags;
     const AxisId **row; uint8_t *n_row;     // by root: the free axes of the reductions inside it
     ValueId    *anchor;                     // [n_kernels + 1] what a kernel of CONTRACT, GROUPED or CONV is about
+    ValueId    *lowest;                     // [n_kernels + 1] the least of that and what the kernel stores
     uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
@@ -282,6 +283,11 @@ static void find_anchors(Fuse *f)
         if (g->node[v].kernel && g->kernel[g->node[v].kernel] != FAMILY_ROWS)
             find_anchor(f, v, stack, &most[g->node[v].kernel]);
     memset(f->asked, 0, g->n_nodes * sizeof *f->asked);
+    for (ValueId v = (ValueId)g->n_nodes; v-- > 1;)
+        f->lowest[g->node[v].kernel] = v;
+    for (size_t k = 1; k < g->n_kernels; k++)
+        if (f->anchor[k] && f->anchor[k] < f->lowest[k])
+            f->lowest[k] = f->anchor[k];
 }
 
 // Does an unstored value need the kernel's anchor or one that it stores? Then it lies on the way to a stored value.
@@ -290,6 +296,8 @@ static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
     const Node *n = &f->g->node[v];
     if (v == f->anchor[kernel])
         return true;
+    if (v < f->lowest[kernel])              // operands come before
+        return false;
     if (n->kernel || is_leaf(n) || loop_is_reduction(n))
         return n->kernel == kernel;
     if (f->asked[v] == kernel)
@@ -382,6 +390,7 @@ static void fuse_graph(Graph *g, Arena *scratch)
               .reads = arena_array(scratch, uint16_t, n), .depth = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
               .reader = arena_array(scratch, ValueId, n), .flags = arena_array(scratch, uint8_t, n),
               .scratch = scratch, .anchor = arena_array(scratch, ValueId, g->n_kernels + 1),
+              .lowest = arena_array(scratch, ValueId, g->n_kernels + 1),
               .asked = arena_array(scratch, uint32_t, n), .answer = arena_array(scratch, bool, n),
               .row = arena_array(scratch, const AxisId *, n), .n_row = arena_array(scratch, uint8_t, n)};
     graph_mark_live(g, f.live);

@@ -92,7 +92,9 @@ bool grad_of_run(Module *m, const RunGradOptions *options)
         graph_output(g, OUTPUT_GRAD, name[i], d);
     }
     arena_free(&scratch);
-    if (good)
-        module_add_graph(m, graph_sweep(m->arena, g));
+    if (good) {
+        graph_sweep(g);
+        module_add_graph(m, g);
+    }
     return good;
 }

@@ -71,6 +71,8 @@ static Graph *empty_like(Arena *arena, const Graph *in, const char *name)
 {
     Graph *g = graph_make(arena, in->diag, keep_text(arena, name));
     assert(g->n_axes == 1 && "a fresh graph holds the error axis only");
+    g->node_capacity = in->n_nodes + in->n_nodes / 8 + 8;       // about as many again
+    g->node = arena_array(arena, Node, g->node_capacity);
     for (size_t i = 1; i < in->n_axes; i++) {
         const Axis *a = &in->axis[i];
         AxisId id = graph_axis(g, a->name, a->kind, a->size, a->twin_of);
@@ -146,7 +148,8 @@ Graph *rewrite_end(Rewrite *rw)
     }
     rw->out->at = (Span){0};
     rw->out->layer = NULL;
-    return graph_sweep(rw->arena, rw->out);
+    graph_sweep(rw->out);
+    return rw->out;
 }
 
 Graph *graph_copy(Arena *arena, const Graph *in, const char *name, bool with_outputs)
@@ -159,30 +162,25 @@ Graph *graph_copy(Arena *arena, const Graph *in, const char *name, bool with_out
     return g;
 }
 
-Graph *graph_sweep(Arena *arena, Graph *in)
+void graph_sweep(Graph *g)
 {
-    Arena scratch = scratch_arena(arena);
-    bool *live = arena_array(&scratch, bool, in->n_nodes);
-    graph_mark_live(in, live);
-    size_t n_dead = 0;
-    for (size_t id = 1; id < in->n_nodes; id++)
-        n_dead += !live[id];
-    Graph *g = in;
-    if (n_dead) {
-        g = empty_like(arena, in, in->name);
-        ValueId *map = arena_array(&scratch, ValueId, in->n_nodes);
-        for (size_t id = 1; id < in->n_nodes; id++) {
-            const Node *n = &in->node[id];
-            if (!live[id])
-                continue;
-            ValueId *operand = arena_array(&scratch, ValueId, n->n_in);
-            for (size_t i = 0; i < n->n_in; i++)
-                operand[i] = map[n->in[i]];
-            map[id] = append(g, n, operand, in->arena == arena);
-        }
-        for (size_t i = 0; i < in->n_outputs; i++)
-            graph_output(g, in->output[i].role, in->output[i].name, map[in->output[i].value]);
+    Arena scratch = scratch_arena(g->arena);
+    bool *live = arena_array(&scratch, bool, g->n_nodes);
+    ValueId *map = arena_array(&scratch, ValueId, g->n_nodes);
+    size_t n = 1;
+    graph_mark_live(g, live);
+    for (size_t id = 1; id < g->n_nodes; id++) {
+        if (!live[id])
+            continue;
+        Node *node = &g->node[n];
+        if (n != id)
+            *node = g->node[id];
+        for (size_t i = 0; i < node->n_in; i++)
+            node->in[i] = map[node->in[i]];
+        map[id] = (ValueId)n++;
     }
+    g->n_nodes = n;
+    for (size_t i = 0; i < g->n_outputs; i++)
+        g->output[i].value = map[g->output[i].value];
     arena_free(&scratch);
-    return g;
 }

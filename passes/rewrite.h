@@ -43,7 +43,7 @@ Graph  *rewrite_end(Rewrite *rw);
 
 // A copy of `in` under another name, live or not; its nodes and axes keep their ids. The outputs come along when wanted.
 Graph  *graph_copy(Arena *arena, const Graph *in, const char *name, bool with_outputs);
-// A copy of `in` without the nodes that no output needs; `in` itself when there are none.
-Graph  *graph_sweep(Arena *arena, Graph *in);
+// Drops the nodes that no output needs; the others move together. For a graph that nobody else has ids of.
+void    graph_sweep(Graph *g);
 
 #endif

@@ -1,19 +1,65 @@
-// A list of malloc blocks; the newest one is bumped. See arena.h.
+// A list of blocks; the newest one is bumped. See arena.h. Blocks grow with the arena. Large ones come straight from the
+// system: as zeros, so they are not cleared again, and in huge pages where there are any, because a page's first touch
+// costs as much as the work on it.
+#define _GNU_SOURCE
 #include "arena.h"
 #include "checked.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct ArenaBlock {
     ArenaBlock *next;
     size_t      used, capacity;
+    size_t      mapped_bytes;               // 0: from malloc
     _Alignas(16) unsigned char data[];
 };
 
-enum { ARENA_ALIGN = 16, ARENA_BLOCK = 64 * 1024 };
+enum { ARENA_ALIGN = 16, ARENA_BLOCK = 64 * 1024, ARENA_LARGEST = 8 * 1024 * 1024, ROOMY = 256 * 1024, PAGE = 4096, HUGE_PAGE = 2 * 1024 * 1024 };
+
+#if defined(__SANITIZE_ADDRESS__)           // the leak checker does not look into mapped memory
+enum { CAN_MAP = 0 };
+#else
+enum { CAN_MAP = 1 };
+#endif
+
+// Whole pages, aligned to huge ones. NULL when the system refuses.
+static ArenaBlock *map_block(size_t bytes)
+{
+    size_t whole, wanted;
+    if (!checked_align(bytes, PAGE, &whole) || !checked_add(whole, HUGE_PAGE, &wanted))
+        return NULL;
+    unsigned char *p = mmap(NULL, wanted, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    const size_t before = (HUGE_PAGE - (uintptr_t)p % HUGE_PAGE) % HUGE_PAGE, after = HUGE_PAGE - before;
+    if (before)
+        munmap(p, before);
+    if (after)
+        munmap(p + before + whole, after);
+    madvise(p + before, whole, MADV_HUGEPAGE);
+    ArenaBlock *b = (ArenaBlock *)(void *)(p + before);
+    *b = (ArenaBlock){.capacity = whole - sizeof *b, .mapped_bytes = whole};
+    return b;
+}
+
+// Room for `capacity` bytes or more. NULL when there is no memory.
+static ArenaBlock *new_block(size_t capacity)
+{
+    size_t total;
+    if (!checked_add(capacity, sizeof(ArenaBlock), &total))
+        return NULL;
+    if (CAN_MAP && total >= HUGE_PAGE)
+        return map_block(total);
+    ArenaBlock *b = malloc(total);
+    if (b)
+        *b = (ArenaBlock){.capacity = capacity};
+    return b;
+}
 
 void arena_init(Arena *arena)
 {
@@ -24,7 +70,10 @@ void arena_free(Arena *arena)
 {
     for (ArenaBlock *b = arena->head, *next; b; b = next) {
         next = b->next;
-        free(b);
+        if (b->mapped_bytes)
+            munmap(b, b->mapped_bytes);
+        else
+            free(b);
     }
     arena->head = NULL;
     arena->used_bytes = 0;
@@ -50,13 +99,13 @@ void *arena_alloc(Arena *arena, size_t count, size_t size)
         out_of_memory(arena, SIZE_MAX);
     ArenaBlock *b = arena->head;
     if (!b || b->capacity - b->used < padded) {
-        size_t capacity = padded > ARENA_BLOCK / 4 ? padded : ARENA_BLOCK, total;
-        if (!checked_add(capacity, sizeof *b, &total) || !(b = malloc(total)))
+        size_t usual = arena->used_bytes / 4;
+        usual = usual < ARENA_BLOCK ? ARENA_BLOCK : usual > ARENA_LARGEST ? ARENA_LARGEST : usual;
+        const size_t wanted = padded <= usual / 4 ? usual : padded >= ROOMY && padded < HUGE_PAGE ? HUGE_PAGE : padded;
+        if (!(b = new_block(wanted)))
             out_of_memory(arena, padded);
-        b->used = 0;
-        b->capacity = capacity;
-        // A large item gets a block of its own behind the head, so the head's free space stays in use.
-        if (arena->head && capacity != ARENA_BLOCK) {
+        // The block with more free space is the head. An item as large as its block goes behind it.
+        if (arena->head && b->capacity - padded <= arena->head->capacity - arena->head->used) {
             b->next = arena->head->next;
             arena->head->next = b;
         } else {
@@ -67,7 +116,7 @@ void *arena_alloc(Arena *arena, size_t count, size_t size)
     void *p = b->data + b->used;
     b->used += padded;
     arena->used_bytes += padded;
-    if (bytes)
+    if (bytes && !b->mapped_bytes)
         memset(p, 0, bytes);
     return p;
 }
