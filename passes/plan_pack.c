@@ -5,7 +5,8 @@
 //    the largest piece first, into the tightest gap between those placed before it that are alive with it. Good on
 //    anything small; its cost is the number of pairs that are alive together, so it is left out where these are too many.
 //    Tried in other orders, too: longest-lived first, largest area first, and what is alive at the peak first, which
-//    then stands without gaps. In further tries, what stood above the lower bound is placed earlier.
+//    then stands without gaps. In further tries, what stood above the lower bound is placed earlier. Where more than a percent
+//    is wasted in the end, the best order is shaken: pieces move a little, what stands highest a lot.
 // 2. Facing stacks: one walk in time with a free list, inside a fixed number of bytes. What lives long (an activation
 //    kept for the backward pass) goes to the lowest free place, what lives short to the highest. Training keeps and
 //    releases activations like a stack, so the low part stays without holes, and the short-lived pieces at the other
@@ -15,8 +16,10 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
-static const double GREEDY_BUDGET = 1e7;    // pairs looked at in all tries together
+enum { MANY = 10000 };                      // pieces
+static const double FIRST_BUDGET = 1e7, WHOLE_BUDGET = 1e8;     // pairs looked at in all tries together
 
 // Free blocks, ordered by address, each node with the largest block below it: a treap.
 typedef struct Block {
@@ -359,64 +362,120 @@ static void raise_high(Keyed *order, const Piece *piece, size_t n, size_t bound)
     qsort(order, n, sizeof *order, by_key);
 }
 
-static void keep(Piece *piece, size_t n, size_t *offset)
+// A number below n, the same for every run.
+static uint64_t roll(uint64_t *state, uint64_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        offset[i] = piece[i].offset;
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (*state >> 33) % n;
+}
+
+// `best` is an order and `offset` the best places so far. Pieces change places with those near them, those above the bound
+// with any before them.
+static void shake(Keyed *order, const Keyed *best, const Piece *piece, const size_t *offset, size_t n, size_t bound, uint64_t *state)
+{
+    const uint64_t reach = 1 + n / 4, near = 1 + roll(state, reach);
+    for (size_t k = 0; k < n; k++) {
+        const uint32_t i = best[k].index;
+        const bool is_high = offset[i] + piece[i].size > bound;
+        order[k] = (Keyed){2 * n - k + (roll(state, 4) == 0 ? roll(state, near) : 0) + (is_high ? roll(state, k + 2) : 0), i};
+    }
+    qsort(order, n, sizeof *order, by_key);
+}
+
+typedef struct Packing {
+    Arena   *scratch;
+    Piece   *piece;
+    size_t   n;
+    uint32_t n_times, peak;
+    size_t   bound, enough;                 // no plan is below the bound; half a percent above it is not worth the time of a start
+    double   cost;                          // of one greedy
+    unsigned n_tries;                       // of them, so far
+    uint64_t state;                         // of roll
+    size_t   best;                          // SIZE_MAX: there is no plan yet
+    size_t  *offset;                        // [n] of the best
+    Keyed   *order, *best_order;            // [n] at hand; of the best greedy
+} Packing;
+
+static void keep(Packing *P, size_t used)
+{
+    P->best = used;
+    for (size_t i = 0; i < P->n; i++)
+        P->offset[i] = P->piece[i].offset;
+}
+
+static void try_greedy(Packing *P)
+{
+    const size_t used = greedy(P->scratch, P->piece, P->order, P->n, P->n_times);
+    if (used > P->best)
+        return;
+    keep(P, used);
+    memcpy(P->best_order, P->order, P->n * sizeof *P->order);
+}
+
+// Until a plan needs no more than `enough`: the orders, then the best one shaken.
+static void try_orders(Packing *P, size_t enough, double budget)
+{
+    for (; P->best > enough && P->cost * (P->n_tries + 1) < budget; P->n_tries++) {
+        if (P->n_tries >= 8 * ORDER_COUNT)
+            shake(P->order, P->best_order, P->piece, P->offset, P->n, P->bound, &P->state);
+        else if (P->n_tries % 8 == 0)
+            sort_by(P->order, P->piece, P->n, P->n_tries / 8, P->peak);
+        else
+            raise_high(P->order, P->piece, P->n, P->bound);
+        try_greedy(P);
+    }
+}
+
+static void try_stacks(Packing *P)
+{
+    sort_by(P->order, P->piece, P->n, BY_TIME, P->peak);
+    // From here on, pieces that start together are taken longest-lived first.
+    FreeList f = {.capacity = (uint32_t)(2 * P->n + 4)};
+    f.block = arena_array(P->scratch, Block, f.capacity);
+    ByTime start = group(P->scratch, P->piece, P->order, P->n, P->n_times, false),
+           end = group(P->scratch, P->piece, P->order, P->n, P->n_times, true);
+    static const double factor[] = {1, 1.002, 1.004, 1.006, 1.008, 1.01, 1.015, 1.02, 1.03, 1.04, 1.06, 1.1, 1.15, 1.25, 1.5,
+                                    2, 4, 16};
+    uint32_t next = P->n < MANY ? 2 : 4;                   // how far apart the tried ideas of "long" are
+    for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
+        size_t bytes = (size_t)((double)P->bound * factor[k]) & ~(size_t)63;
+        if (bytes < P->bound)
+            bytes = P->bound;
+        if (bytes >= P->best || P->best <= P->enough)
+            return;
+        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * P->n_times; long_time *= next)
+            if (stacks(&f, P->piece, &start, &end, P->n_times, bytes, long_time)) {
+                keep(P, bytes);
+                fits = 1;
+            }
+    }
 }
 
 size_t pack(Arena *scratch, Piece *piece, size_t n, uint32_t n_times)
 {
     if (n == 0)
         return 0;
-    uint32_t peak = 0;
-    size_t bound = lower_bound(scratch, piece, n, n_times, &peak), best = SIZE_MAX;
-    size_t *offset = arena_array(scratch, size_t, n);
-    Keyed *order = arena_array(scratch, Keyed, n);
-    size_t enough = bound + bound / 200;                    // half a percent is not worth the time of a start
-    double cost = greedy_cost(piece, n, n_times, scratch);
-    for (unsigned try = 0; try < 8 * ORDER_COUNT && best > enough && cost * (try + 1) < GREEDY_BUDGET; try++) {
-        if (try % 8 == 0)
-            sort_by(order, piece, n, try / 8, peak);
-        else
-            raise_high(order, piece, n, bound);
-        size_t used = greedy(scratch, piece, order, n, n_times);
-        if (used < best) {
-            best = used;
-            keep(piece, n, offset);
-        }
-    }
-    sort_by(order, piece, n, BY_TIME, peak);
-    // From here on, pieces that start together are taken longest-lived first.
-    FreeList f = {.capacity = (uint32_t)(2 * n + 4)};
-    f.block = arena_array(scratch, Block, f.capacity);
-    ByTime start = group(scratch, piece, order, n, n_times, false), end = group(scratch, piece, order, n, n_times, true);
-    static const double factor[] = {1, 1.002, 1.004, 1.006, 1.008, 1.01, 1.015, 1.02, 1.03, 1.04, 1.06, 1.1, 1.15, 1.25, 1.5,
-                                    2, 4, 16};
-    uint32_t next = n < 10000 ? 2 : 4;                      // how far apart the tried ideas of "long" are
-    for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
-        size_t bytes = (size_t)((double)bound * factor[k]) & ~(size_t)63;
-        if (bytes < bound)
-            bytes = bound;
-        if (bytes >= best || best <= enough)
-            break;
-        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * n_times; long_time *= next)
-            if (stacks(&f, piece, &start, &end, n_times, bytes, long_time)) {
-                best = bytes;
-                keep(piece, n, offset);
-                fits = 1;
-            }
-    }
-    if (best == SIZE_MAX) {                                 // not seen; but a plan there must be
-        best = 0;
-        for (size_t i = 0; i < n; best += piece[i++].size)
-            offset[i] = best;
+    Packing P = {.scratch = scratch, .piece = piece, .n = n, .n_times = n_times, .best = SIZE_MAX, .state = 1};
+    P.bound = lower_bound(scratch, piece, n, n_times, &P.peak);
+    P.enough = P.bound + P.bound / 200;
+    P.cost = greedy_cost(piece, n, n_times, scratch);
+    P.offset = arena_array(scratch, size_t, n);
+    P.order = arena_array(scratch, Keyed, n);
+    P.best_order = arena_array(scratch, Keyed, n);
+    try_orders(&P, P.enough, FIRST_BUDGET);
+    try_stacks(&P);
+    if (n < MANY)                           // of which pairs are slow to look at, too
+        try_orders(&P, P.bound + P.bound / 100, WHOLE_BUDGET);
+    if (P.best == SIZE_MAX) {                               // not seen; but a plan there must be
+        P.best = 0;
+        for (size_t i = 0; i < n; P.best += piece[i++].size)
+            P.offset[i] = P.best;
     }
     size_t used = 0;
     for (size_t i = 0; i < n; i++) {
-        piece[i].offset = offset[i];
-        if (offset[i] + piece[i].size > used)
-            used = offset[i] + piece[i].size;
+        piece[i].offset = P.offset[i];
+        if (P.offset[i] + piece[i].size > used)
+            used = P.offset[i] + piece[i].size;
     }
     return used;
 }
