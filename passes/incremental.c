@@ -263,8 +263,8 @@ static Graph *emit(Steps *s, const Output *scores)
     graph_output(g, OUTPUT_RESULT, arena_strdup(g->arena, scores->name), step_rows_value(s, s->scores, s->time));
     g->at = (Span){0};
     g->layer = NULL;
-    Graph *swept = graph_sweep(s->ctx->arena, g);
-    return graph_cse(s->ctx->arena, graph_fold(s->ctx->arena, swept, true));
+    graph_sweep(g);
+    return graph_cse(s->ctx->arena, graph_fold(s->ctx->arena, g, true));
 }
 
 // main, with a new value of every state of next.
