@@ -6,6 +6,7 @@
 #include "graph.h"
 
 #define POSITION_NAME "next.position"       // the scalar int input of `next`; no name of the language has a dot
+#define BLOCK_NAME "next.block"             // the positions that `block` adds to the past
 
 typedef enum ParamRole { PARAM_TRAINED, PARAM_STATE } ParamRole;
 
@@ -89,6 +90,7 @@ bool    param_count(const Graph *g, const Param *p, int64_t *out_count);
 //          terms, and "train" when asked for; OUTPUT_NEXT for states. The scalars ARG "seed" and "step" (int[]) are
 //          there if something random is.
 //   next   made by passes/incremental from main: one position of a text, given the states cache/.. (ARG next.position)
+//   block  made beside it where there are long convolutions: what a full block of positions means for later ones
 //   step   made by passes/train_step from main: one optimiser step. Scalars ARG "lr" (f32[]) and "step".
 
 #endif

@@ -3,6 +3,9 @@
 //
 //   main    as before, and new values of the states of `next` (OUTPUT_NEXT): it fills them for a text that is there already
 //   next    ARG next.position (int[]): where the new token stands; ARG tokens [B,now]; STATE cache/..; the scores [B,now,V]
+//   block   only where there are long convolutions (incremental_conv.c): what a full block of positions, ARG next.block
+//           (int[block]), means for later ones. To be run when the last position of a block has been computed, before the next one
+//           is. main then has an ARG next.position too: how many tokens are known
 //
 // The scores of `next` are those of main at that position. What is needed of earlier positions is kept in caches, values of main
 // along their axis of time, of which each step writes one row: the keys and values of attention, what a long convolution reads.
@@ -173,7 +176,7 @@ static void name_states(Steps *s)
     for (ValueId v = 1; v < g->n_nodes; v++) {
         Forms *f = &s->forms[v];
         const Node *node = &g->node[v];
-        if (!f->kept)
+        if (!f->kept && !f->is_long)
             continue;
         const char *hint = node->hint ? node->hint : f->seen_as ? f->seen_as : op_row[node->op].text;
         const char *base = arena_printf(s->ctx->arena, CACHE_PREFIX "%s%s%s", node->layer ? node->layer : "", node->layer ? "." : "", hint);
@@ -183,6 +186,7 @@ static void name_states(Steps *s)
                 f->name = arena_printf(s->ctx->arena, "%s.%zu", base, again++);
                 i = SIZE_MAX;               // from the first once more
             }
+        f->past = arena_printf(s->ctx->arena, "%s.past", f->name);
         named[n++] = v;
     }
 }
@@ -237,14 +241,24 @@ static void emit_whole(Steps *s, ValueId v)
     rewrite_at(&s->rw, v);
     const ValueId state = graph_leaf(g, OP_STATE, f->name, n->type);
     s->rw.map[v] = state;
-    if (f->kept == KEPT_CACHE) {
+    if (f->kept == KEPT_CACHE && s->place) {
         s->rw.map[v] = graph_put(g, state, s->place, step_rows_value(s, v, f->along), f->along);
         graph_output(g, OUTPUT_NEXT, f->name, s->rw.map[v]);
     }
 }
 
-static Graph *emit(Steps *s, const Output *scores)
+static Graph *cleaned(Steps *s)
 {
+    Graph *g = s->rw.out;
+    g->at = (Span){0};
+    g->layer = NULL;
+    graph_sweep(g);
+    return graph_cse(s->ctx->arena, graph_fold(s->ctx->arena, g, true));
+}
+
+static Graph *emit_next(Steps *s, const Output *scores)
+{
+    s->rw = rewrite_begin(s->ctx->arena, s->scratch, s->in);
     Graph *g = s->rw.out;
     g->name = "next";
     s->now = graph_axis(g, "now", AXIS_TIME, 1, 0);
@@ -261,10 +275,22 @@ static Graph *emit(Steps *s, const Output *scores)
             emit_whole(s, v);
     }
     graph_output(g, OUTPUT_RESULT, arena_strdup(g->arena, scores->name), step_rows_value(s, s->scores, s->time));
-    g->at = (Span){0};
-    g->layer = NULL;
-    graph_sweep(g);
-    return graph_cse(s->ctx->arena, graph_fold(s->ctx->arena, g, true));
+    return cleaned(s);
+}
+
+// What is done after each full block of positions; NULL: nothing.
+static Graph *emit_block(Steps *s)
+{
+    if (!step_has_blocks(s))
+        return NULL;
+    s->rw = rewrite_begin(s->ctx->arena, s->scratch, s->in);
+    s->rw.out->name = "block";
+    s->place = 0;                           // nothing is put
+    for (ValueId v = 1; v < s->in->n_nodes; v++)
+        if (s->forms[v].whole)
+            emit_whole(s, v);
+    step_block_emit(s);
+    return cleaned(s);
 }
 
 // main, with a new value of every state of next.
@@ -274,6 +300,7 @@ static Graph *with_caches(const Steps *s)
     for (ValueId v = 1; v < s->in->n_nodes; v++)
         if (s->forms[v].kept)
             graph_output(g, OUTPUT_NEXT, s->forms[v].name, v);
+    step_conv_fill(s, g);
     return g;
 }
 
@@ -311,7 +338,6 @@ static void make_steps(PassContext *ctx, const Graph *main, Module *out)
     s.reads = arena_array(&scratch, const Reads *, main->n_nodes);
     s.dear = arena_array(&scratch, bool, main->n_nodes);
     s.forms = arena_array(&scratch, Forms, main->n_nodes);
-    s.rw = rewrite_begin(ctx->arena, &scratch, main);
     find_reads(&s, arena_array(&scratch, Reads, main->n_nodes));
     find_dear(&s);
     plan(&s);
@@ -320,7 +346,10 @@ static void make_steps(PassContext *ctx, const Graph *main, Module *out)
     name_states(&s);
     out->no_steps = s.why ? reason(&s) : NULL;
     if (!s.why) {
-        module_add_graph(out, emit(&s, scores));
+        module_add_graph(out, emit_next(&s, scores));
+        Graph *block = emit_block(&s);
+        if (block)
+            module_add_graph(out, block);
         module_add_graph(out, with_caches(&s));
     }
     arena_free(&scratch);

@@ -28,6 +28,8 @@ typedef struct Forms {                      // of a node of main
     AxisId  along;                          // KEPT_CACHE: its axis of time
     const char *seen_as;                    // what the model calls a view of it; NULL
     const char *name;                       // of the state that keeps it
+    bool        is_long;                    // a convolution whose steps go by blocks
+    const char *past;                       // of the state that holds what earlier blocks add to it
 } Forms;
 
 typedef struct Steps {
@@ -57,5 +59,12 @@ void step_want_rows(Steps *s, ValueId v, AxisId axis);
 void    step_rows_plan(Steps *s, ValueId v, AxisId axis);
 ValueId step_rows_emit(Steps *s, ValueId v, AxisId axis);
 ValueId step_rows_value(const Steps *s, ValueId v, AxisId axis);  // made before
+
+// Convolutions (incremental_conv.c). False when it is not one that steps can follow.
+bool    step_conv_plan(Steps *s, ValueId v);
+ValueId step_conv_rows(Steps *s, ValueId v, const Type *type);
+bool    step_has_blocks(const Steps *s);
+void    step_block_emit(Steps *s);          // the convolutions of the graph `block`; whole operands are in s->rw.map
+void    step_conv_fill(const Steps *s, Graph *main);
 
 #endif

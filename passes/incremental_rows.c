@@ -13,6 +13,7 @@ typedef enum RowRule {
     ROW_TAKEN,                              // out of the whole value
     ROW_ALIKE,                              // the same op on rows
     ROW_MOVED,                              // out of the whole operand, at other places
+    ROW_CONVOLVED,                          // a convolution along the axis
     ROW_UNKNOWN
 } RowRule;
 
@@ -61,7 +62,7 @@ static RowRule rule_of(const Steps *s, ValueId v, AxisId axis)
     case OP_PUT_ADD: case OP_TOPK: return n->attr[1].axis == axis ? ROW_UNKNOWN : ROW_ALIKE;
     case OP_RANK:    return listed(&n->attr[0], axis) ? ROW_UNKNOWN : ROW_ALIKE;
     case OP_SLOT: case OP_ASSIGN: return listed(&n->attr[1], axis) ? ROW_UNKNOWN : ROW_ALIKE;
-    case OP_FFTCONV: return n->attr[2].axis == axis ? ROW_UNKNOWN : ROW_ALIKE;
+    case OP_FFTCONV: return n->attr[2].axis == axis ? ROW_CONVOLVED : ROW_ALIKE;
     default:         return ROW_UNKNOWN;
     }
 }
@@ -82,6 +83,10 @@ void step_rows_plan(Steps *s, ValueId v, AxisId axis)
     case ROW_TOKENS: case ROW_INDEX: return;
     case ROW_TAKEN: step_want_whole(s, v); return;
     case ROW_MOVED: step_want_whole(s, n->in[0]); return;
+    case ROW_CONVOLVED:
+        if (!step_conv_plan(s, v))
+            step_fail(s, v, "the tokens make the filter, or it goes round or looks ahead");
+        return;
     case ROW_UNKNOWN:
         step_fail(s, v, n->op == OP_ARG ? "an input other than the tokens counts positions" : "it moves positions in a way that is not known step by step");
         return;
@@ -196,6 +201,10 @@ ValueId step_rows_emit(Steps *s, ValueId v, AxisId axis)
     case ROW_MOVED: {
         const ValueId at = moved_places(s, n, &along);
         return graph_take(g, s->rw.map[n->in[0]], at, along);
+    }
+    case ROW_CONVOLVED: {
+        const Type type = type_of_rows(s, v, axis);
+        return step_conv_rows(s, v, &type);
     }
     case ROW_UNKNOWN: break;
     }

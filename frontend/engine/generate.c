@@ -70,8 +70,18 @@ static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *
     Status status = engine_load(engine, arena, diag, m, &options, &g->next, why);
     if (g->no_steps)
         return STATUS_OK;
-    if (status == STATUS_OK)
-        find_slots(g->next, &g->next_tokens, &g->next_logits);
+    if (status != STATUS_OK)
+        return status;
+    find_slots(g->next, &g->next_tokens, &g->next_logits);
+    if (!net_slot(g->net, BUFFER_INPUT, POSITION_NAME))
+        return STATUS_OK;                   // only where convolutions go by blocks, main asks how many tokens there are
+    const LoadOptions of_block = {.generate = true, .graph = "block", .beside = g->net};
+    status = engine_load(engine, arena, diag, m, &of_block, &g->block, why);
+    if (status == STATUS_OK) {
+        g->block_positions = net_slot(g->block, BUFFER_INPUT, BLOCK_NAME);
+        g->n_block = g->block_positions->count;
+        g->in_block = arena_array(arena, int32_t, (size_t)g->n_block);
+    }
     return status;
 }
 
@@ -103,8 +113,9 @@ Status generator_make(Arena *arena, Engine *engine, Diag *diag, const Module *m,
 
 void generator_close(Generator *g)
 {
+    net_free(g->block);
     net_free(g->next);
-    g->next = NULL;
+    g->next = g->block = NULL;
 }
 
 // Heavier first; equal ones by number, so that the choice is the same everywhere.
@@ -161,8 +172,21 @@ static Status score_window(Generator *g, int64_t have, StatusText *why)
     if (status == STATUS_OK)
         status = net_write(g->net, g->tokens, g->row, why);
     if (status == STATUS_OK)
+        status = net_write_int(g->net, POSITION_NAME, have, why);
+    if (status == STATUS_OK)
         status = net_run(g->net, why);
     return status == STATUS_OK ? net_read_part(g->net, g->logits, (have - 1) * g->n_vocab, g->n_vocab, g->scores, why) : status;
+}
+
+// After the last position of a block: what it means for later ones.
+static Status end_block(Generator *g, int64_t have, StatusText *why)
+{
+    if (!g->block || have % g->n_block || have == g->window)
+        return STATUS_OK;
+    for (int64_t i = 0; i < g->n_block; i++)
+        g->in_block[i] = (int32_t)(have - g->n_block + i);
+    const Status status = net_write(g->block, g->block_positions, g->in_block, why);
+    return status == STATUS_OK ? net_run(g->block, why) : status;
 }
 
 // The same where the caches hold all but the last of them.
@@ -178,7 +202,9 @@ static Status score_next(Generator *g, int64_t have, StatusText *why)
         status = net_write_int(g->next, POSITION_NAME, have - 1, why);
     if (status == STATUS_OK)
         status = net_run(g->next, why);
-    return status == STATUS_OK ? net_read_part(g->next, g->next_logits, 0, g->n_vocab, g->scores, why) : status;
+    if (status == STATUS_OK)
+        status = net_read_part(g->next, g->next_logits, 0, g->n_vocab, g->scores, why);
+    return status == STATUS_OK ? end_block(g, have, why) : status;
 }
 
 // Takes a token in. In a full window only the newer half stays. Returns how many tokens there are now; *out_moved: they stand

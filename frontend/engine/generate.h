@@ -19,6 +19,10 @@ SampleOptions sample_options(const Field *field, size_t n_fields);
 typedef struct Generator {
     Net         *net;                       // main; borrowed
     Net         *next;                      // one position, beside net; owned; NULL: each token costs a run of net
+    Net         *block;                     // beside net, to be run after each `n_block` positions; owned; NULL: nothing to do
+    const Slot  *block_positions;           // int[n_block]
+    int64_t      n_block;
+    int32_t     *in_block;                  // [n_block]
     const char  *no_steps;                  // why there is no `next`
     const Graph *g;                         // what net runs; borrowed
     const Slot *tokens, *logits;            // int[B,T], f32[B,T,V]

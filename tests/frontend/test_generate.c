@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-enum { MOST_TOKENS = 160, MOST_VOCAB = 256 };
+enum { MOST_TOKENS = 260, MOST_VOCAB = 256 };
 
 typedef struct Heard {                      // what a generator did
     const Generator *g;
@@ -144,12 +144,22 @@ static void test_triangles(void **state)
     check_case(&(Case){.model = "smlp", .name = {"N"}, .value = {"40"}, .n_tokens = 60});
 }
 
+// Three blocks and a part of one fit into the window, and it ends twice.
+static void test_convolutions(void **state)
+{
+    (void)state;
+    check_case(&(Case){.model = "hyena", .name = {"N"}, .value = {"200"}, .n_tokens = 250});
+    check_case(&(Case){.model = "h3", .name = {"N"}, .value = {"200"}, .n_tokens = 250});
+    check_case(&(Case){.model = "m2gpt", .name = {"N"}, .value = {"200"}, .n_tokens = 250});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_triangles),
+        cmocka_unit_test(test_convolutions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
