@@ -11,10 +11,7 @@
 // Cost follows the rows, not the groups: there are at most rows/block + groups blocks, and a work item without rows ends
 // at once. The order of every sum is that of the rows, so the bits are the same for any number of threads. Rows that
 // chose nothing form a last group, whose products are 0.
-#include "lower_product.h"
-
-#include "grouped.h"
-#include "lower_loop.h"
+#include "lower_grouped.h"
 
 #include <assert.h>
 #include <math.h>
@@ -28,17 +25,6 @@ enum {
     MOST_FLOATS = 1 << 16,                  // of a block of c
     FEW_ROWS = 64,                          // in all (a few tokens of a text that grows): narrow blocks, so that threads share a matrix
 };
-
-typedef struct GroupedText {
-    ProductText P;
-    Grouped     of;
-    uint32_t    order;                      // workspace of ints: rows, then the parts below
-    int64_t     start, block_group, block_first, block_end, n_blocks, n_ints;      // where they begin
-    int64_t     block, most_blocks;         // rows of a block
-    const char *ints;                       // the workspace's name in the text at hand
-    LoopGroup **sum;                        // [P.n_totals]: where the work items' parts of each total go
-    const char *next_group;                 // the group after the one at hand, or that if it is the last
-} GroupedText;
 
 static int64_t at_most(int64_t a, int64_t most)
 {
@@ -106,11 +92,14 @@ static void place_parts(GroupedText *G)
     const int64_t touched = at_most(of->n_rows, of->n_groups + 1);
     G->block = rows_of_block(of);
     G->most_blocks = of->n_rows / G->block + touched;
+    G->cuda_block = grouped_cuda_rows_of_block(of);
+    G->most_cuda_blocks = of->n_rows / G->cuda_block + touched;
+    const int64_t room = G->most_blocks > G->most_cuda_blocks ? G->most_blocks : G->most_cuda_blocks;
     G->start = of->n_rows;
     G->block_group = G->start + of->n_groups + 3;
-    G->block_first = G->block_group + G->most_blocks;
-    G->block_end = G->block_first + G->most_blocks;
-    G->n_blocks = G->block_end + G->most_blocks;
+    G->block_first = G->block_group + room;
+    G->block_end = G->block_first + room;
+    G->n_blocks = G->block_end + room;
     G->n_ints = G->n_blocks + 1;
 }
 
@@ -122,17 +111,13 @@ static const AxisGroup *row_axes(const Grouped *of)
 // ---------------------------------------------------------------------------------------------------------------
 // The sort
 
-// Opens the loop over rows; declares the group of the row at hand.
-static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const char **out_group)
+const char *grouped_declare_group(GroupedText *G, Scope *at, Ix row)
 {
     Emitter *E = G->P.E;
-    Ix row;
-    const char *r = emit_name(E, "r"), *group = emit_name(E, "group");
-    Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", r, r, N(G->of.n_rows), r));
-    row = scope_var(E, rows, r, 0, product_top_index(G->of.n_rows), 1);
+    const char *group = emit_name(E, "group");
     Env env = env_of(E, G->of.index);
     env_group(E, &env, row_axes(&G->of), row);
-    const Val index = val_named(E, rows, emit_value(E, rows, G->of.index, &env), "index");
+    const Val index = val_named(E, at, emit_value(E, at, G->of.index, &env), "index");
     const AxisGroup *batch = &G->of.p.group[CLASS_BATCH];
     Ix paired = ix_const(E->ix, 0);
     for (int i = 0; i < batch->n; i++) {
@@ -141,9 +126,18 @@ static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const c
     }
     Text text = text_make(E->arena);
     ix_print(E->ix, paired, false, 0, NULL, &text);
-    scope_line(rows, "const long %s = %s < 0 ? %lld : %s + %s;", group, index.text, N(G->of.n_groups), text_str(&text), index.text);
+    scope_line(at, "const long %s = %s < 0 ? %lld : %s + %s;", group, index.text, N(G->of.n_groups), text_str(&text), index.text);
+    return group;
+}
+
+// Opens the loop over rows; declares the group of the row at hand.
+static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const char **out_group)
+{
+    Emitter *E = G->P.E;
+    const char *r = emit_name(E, "r");
+    Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", r, r, N(G->of.n_rows), r));
     *out_row = r;
-    *out_group = group;
+    *out_group = grouped_declare_group(G, rows, scope_var(E, rows, r, 0, product_top_index(G->of.n_rows), 1));
     return rows;
 }
 
@@ -378,11 +372,12 @@ static void emit_rows(GroupedText *G, const Space *space)
     scope_close(E, work);
 }
 
-// Sums of all elements among what the kernel stores. Their parts are one for each work item.
+// Sums of all elements among what the kernel stores. Their parts are one for each work item, or block of a GPU.
 static void find_totals(Lower *L, GroupedText *G)
 {
     const Graph *g = L->g;
     ProductText *P = &G->P;
+    const int64_t work = plan_work(&P->plan), blocks = grouped_cuda_blocks(L, G);
     P->total = arena_array(L->arena, ProductTotal, L->n_members);
     G->sum = arena_array(L->arena, LoopGroup *, L->n_members);
     for (size_t m = 0; m < L->n_members; m++) {
@@ -393,7 +388,7 @@ static void find_totals(Lower *L, GroupedText *G)
         int64_t count = 0;
         type_count(g, &g->node[n->in[0]].type, &count);
         *sum = (LoopGroup){.wish = {.shape = LOOP_TOTAL}, .member = {L->member[m]}, .n = 1, .is_column = {true}, .has_columns = true,
-                           .n_chunks = plan_work(&P->plan)};
+                           .n_chunks = work > blocks ? work : blocks};
         sum->chunk = blocks_of(count, sum->n_chunks);
         sum->part[0] = lower_workspace(L, "part", DTYPE_F32, sum->n_chunks);
         P->total[P->n_totals++] = (ProductTotal){.value = L->member[m]};
@@ -415,9 +410,15 @@ static void open_totals(GroupedText *G, Scope *work)
 static void close_totals(GroupedText *G, Scope *work, const char *w)
 {
     Emitter *E = G->P.E;
-    for (size_t t = 0; t < G->P.n_totals; t++)
-        scope_line(work, "%s[%s] = sum_v(%s) + %s;", emit_workspace(E, G->sum[t]->part[0], "part", DTYPE_F32, true), w,
-                   G->P.total[t].lanes.text, G->P.total[t].rest.text);
+    const long long n = N(plan_work(&G->P.plan));
+    for (size_t t = 0; t < G->P.n_totals; t++) {
+        const char *part = emit_workspace(E, G->sum[t]->part[0], "part", DTYPE_F32, true);
+        scope_line(work, "%s[%s] = sum_v(%s) + %s;", part, w, G->P.total[t].lanes.text, G->P.total[t].rest.text);
+        if (G->sum[t]->n_chunks <= n)
+            continue;
+        scope_line(work, "for (long i = %s + %lld; i < %lld; i += %lld)", w, n, N(G->sum[t]->n_chunks), n);     // a GPU has more work items
+        scope_line(work, "    %s[i] = 0.0f;", part);
+    }
 }
 
 // What the bands of a sum fetch: the first array that the epilogue writes (and, in an update, reads) at the tile.
@@ -519,6 +520,7 @@ bool lower_grouped(Lower *L)
     text.n_work = 1;
     text.is_shared = true;
     text.bytes = 8.0 * (double)G.of.n_rows;
+    grouped_cuda_order(L, &G, &text);
     lower_launch(L, &text);
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
     if (G.of.is_sum)
@@ -531,6 +533,7 @@ bool lower_grouped(Lower *L)
     const Plan *plan = &G.P.plan;
     text.n_work = G.of.is_sum ? plan_work(plan) : G.most_blocks * plan->n_col_blocks;
     text.flops = 2 * (double)plan->rows * (double)plan->cols * (double)plan->sum;
+    grouped_cuda(L, &G, &space, &text);
     lower_launch(L, &text);
     if (G.P.n_totals > 0)
         lower_plain_cuda_totals(L, G.sum, G.P.n_totals);

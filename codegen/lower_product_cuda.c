@@ -96,9 +96,11 @@ void cuda_emit_block(ProductCuda *T, Scope *at, const Space *space)
 {
     Emitter *E = T->P.E;
     const int64_t sum = T->P.p.group[CLASS_SUM].size;
-    const char *n = T->k_end && (T->P.gather_sum)
-        ? product_declare(E, at, "n", arena_printf(E->arena, "(%s - %s + %d) / %d", T->k_end, T->k_begin, T->plan.terms - 1, T->plan.terms))
-        : product_number(E, (sum + T->plan.terms - 1) / T->plan.terms);
+    const char *n = product_number(E, (sum + T->plan.terms - 1) / T->plan.terms);
+    if (T->n_strips) {
+        n = emit_name(E, "n");
+        scope_line(at, "const int %s = %s;", n, T->n_strips);
+    }
     T->lane = emit_name(E, "lane");
     T->warp = emit_name(E, "warp");
     scope_line(at, "const int %s = threadIdx.x %% 32, %s = threadIdx.x / 32;", T->lane, T->warp);
@@ -113,7 +115,7 @@ void cuda_emit_block(ProductCuda *T, Scope *at, const Space *space)
 }
 
 // Block b of a batch: a tile. With many both ways, bands of rows of tiles, column by column.
-static void place_tile(ProductCuda *T, Scope *at, const char *b)
+void cuda_place_tile(ProductCuda *T, Scope *at, const char *b)
 {
     Emitter *E = T->P.E;
     const CudaPlan *plan = &T->plan;
@@ -138,7 +140,7 @@ void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *tex
 {
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
     ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0"};
-    T.plan = cuda_plan(&T, &L->schedule);
+    T.plan = cuda_plan(&T, &L->schedule, 0);
     const int64_t rows = p->group[CLASS_ROW].size, sum = p->group[CLASS_SUM].size, batch = p->group[CLASS_BATCH].size;
     T.rows_end = rows % T.plan.tile.rows == 0 ? NULL : product_number(E, rows);
     T.k_end = sum % T.plan.terms == 0 ? NULL : product_number(E, sum);
@@ -150,7 +152,7 @@ void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *tex
     else
         scope_line(top, "const long %s = blockIdx.x;", b);
     T.P.batch = batch > 1 ? scope_var(E, top, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
-    place_tile(&T, top, b);
+    cuda_place_tile(&T, top, b);
     cuda_emit_block(&T, top, space);
     scope_close(E, top);
     product_share_params(text->c, E);

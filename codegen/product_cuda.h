@@ -42,11 +42,12 @@ typedef struct ProductCuda {
     CudaPlan    plan;
     const char *i0, *j0;                    // the block's first row and column
     const char *rows_end, *k_begin, *k_end; // C texts: behind the last row, the first and behind the last term
+    const char *n_strips;                   // of terms; NULL: as many as the product has
     const char *lane, *warp, *acc;
 } ProductCuda;
 
-// Fills in everything but the names. `schedule` may say how.
-CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule);
+// Fills in everything but the names. `schedule` may say how; `rows`: of the tile, where they are given, else 0.
+CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule, int rows);
 int      cuda_element_bytes(const CudaPlan *plan);
 // The swizzle of line `line` (C text) of an operand, as C text that binds tighter than ^; "0" where there is none.
 const char *cuda_swizzle(ProductCuda *T, int operand, const char *line);
@@ -64,6 +65,8 @@ void cuda_emit_multiply(ProductCuda *T, Scope *at, const char *stage);
 void cuda_emit_results(ProductCuda *T, Scope *at, const Space *space);
 int64_t cuda_strip_floats(const CudaPlan *plan);            // of a warp
 
+// Declares the first row and column of tile number `b` of a product.
+void cuda_place_tile(ProductCuda *T, Scope *at, const char *b);
 // The block's loop over terms and what follows; the block's place is known.
 void cuda_emit_block(ProductCuda *T, Scope *at, const Space *space);
 int64_t cuda_shared_bytes(const CudaPlan *plan);

@@ -26,14 +26,16 @@ int cuda_element_bytes(const CudaPlan *plan)
     return plan->is_bf16 ? 2 : 4;
 }
 
-static CudaTile choose_tile(const Product *p, const Schedule *schedule)
+static CudaTile choose_tile(const Product *p, const Schedule *schedule, int rows)
 {
     const double batch = (double)p->group[CLASS_BATCH].size;
     CudaTile best = tile_row[N_TILES - 1].tile;
     double least = 0;
     for (int t = N_TILES - 1; t >= 0; t--) {
         const CudaTile tile = tile_row[t].tile;
-        if (schedule->knob[KNOB_GPU_ROWS] == tile.rows && schedule->knob[KNOB_GPU_COLS] == tile.cols)
+        if (rows && tile.rows != rows)
+            continue;
+        if ((rows || schedule->knob[KNOB_GPU_ROWS] == tile.rows) && schedule->knob[KNOB_GPU_COLS] == tile.cols)
             return tile;
         const double blocks = batch * (double)tiles(p->group[CLASS_ROW].size, tile.rows) * (double)tiles(p->group[CLASS_COL].size, tile.cols);
         const double at_once = PROCESSORS * tile_row[t].resident;
@@ -116,14 +118,14 @@ static void place_stage(CudaPlan *plan)
     }
 }
 
-CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule)
+CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
 {
     const Product *p = &T->P.p;
     const Graph *g = T->P.E->g;
     CudaPlan *plan = &T->plan;
     *plan = (CudaPlan){.is_bf16 = g->node[p->operand[0]].type.dtype == DTYPE_BF16 && g->node[p->operand[1]].type.dtype == DTYPE_BF16};
     T->P.plan.tile.pairs = plan->is_bf16;
-    plan->tile = choose_tile(p, schedule);
+    plan->tile = choose_tile(p, schedule, rows);
     plan->terms = plan->is_bf16 ? 32 : 16;
     plan->threads = plan->tile.rows / plan->tile.warp_rows * (plan->tile.cols / plan->tile.warp_cols) * 32;
     plan->down = tiles(p->group[CLASS_ROW].size, plan->tile.rows);
