@@ -5,6 +5,7 @@
 // the old ones' buffers where no later kernel reads the old value; elsewhere they are copied at the end.
 #include "codegen_state.h"
 
+#include "grouped.h"
 #include "lower_loop.h"
 #include "lower_product.h"
 #include "once.h"
@@ -144,7 +145,7 @@ static bool lower_family(Lower *L)
 static const Known *find_known(Codegen *c, uint32_t kernel)
 {
     Text key = text_make(&c->scratch);
-    cone_key(c->g, kernel, &c->cone, &c->cones, &key);
+    cone_key(c->g, kernel, &c->cone, &c->cones, c->order_for, &key);
     uint64_t hash = cone_hash(&key);
     grow_slots(c);
     size_t s = hash % c->n_slots;
@@ -154,7 +155,7 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
             return k;
     }
     Lower L = {.arena = &c->scratch, .diag = c->diag, .g = c->g, .target = c->target, .program = c->program, .kernel = kernel,
-               .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses};
+               .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses, .order_for = c->order_for};
     const Schedules *measured = c->target->schedules;
     const Schedule *schedule = measured ? measured->find(measured->user, hash) : NULL;
     if (schedule)
@@ -166,6 +167,9 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
         for (uint32_t a = 0; a < L.launch[i].n_args; a++)
             if (!L.launch[i].workspace[a] || L.launch[i].workspace[a] == EMIT_KEY)
                 L.launch[i].value[a] = c->cones.local[L.launch[i].value[a]];
+    for (size_t i = 1; i < L.n_workspaces; i++)     // one more than the place in the cone: 0 stays "none"
+        if (L.workspace[i].order_of)
+            L.workspace[i].order_of = c->cones.local[L.workspace[i].order_of] + 1;
     c->known = arena_grow(&c->scratch, c->known, c->n_known, &c->known_capacity, sizeof *c->known);
     c->known[c->n_known] = (Known){key.data, key.n, hash, L.launch, L.n_launches, L.workspace, L.n_workspaces};
     c->slot[s] = (uint32_t)++c->n_known;
@@ -185,30 +189,36 @@ static double touched_bytes(const Program *p, const Launch *launch, uint32_t n)
     return bytes;
 }
 
-// Whether an earlier launch has done the same with the same values: then its workspaces are those of `l`. Parameters and
-// states may have been overwritten since.
-static bool find_launch(Codegen *c, const LowerLaunch *l, uint32_t *workspace)
+// The buffer of an order of rows that an earlier launch has written; 0: there is none.
+static uint32_t find_order(const Codegen *c, ValueId index, uint64_t key)
 {
-    const Program *p = c->program;
-    for (size_t i = p->n_launches; i-- > 0;) {
-        const Launch *before = &p->launch[i];
-        bool same = before->kernel == l->kernel && before->n_work == l->n_work;
-        for (uint32_t a = 0; a < l->n_args && same; a++) {
-            if (l->workspace[a] && l->workspace[a] != EMIT_KEY)
-                continue;
-            const ValueId v = c->cone.value[l->value[a]];
-            const uint32_t buffer = l->workspace[a] == EMIT_KEY ? c->key_of[v] : c->buffer_of[v];
-            const BufferKind kind = p->buffer[buffer].kind;
-            same = before->buffer[a] == buffer && kind != BUFFER_PARAM && kind != BUFFER_STATE;
-        }
-        if (!same)
-            continue;
-        for (uint32_t a = 0; a < l->n_args; a++)
-            if (l->workspace[a] && l->workspace[a] != EMIT_KEY)
-                workspace[l->workspace[a]] = before->buffer[a];
-        return true;
+    for (size_t i = c->n_made; i-- > 0;)
+        if (c->made[i].index == index && c->made[i].key == key)
+            return c->made[i].buffer;
+    return 0;
+}
+
+// Parameters and states may be overwritten before the next kernel asks, so an order by them is not kept.
+static void note_order(Codegen *c, ValueId index, uint64_t key, uint32_t buffer)
+{
+    const BufferKind kind = c->program->buffer[c->buffer_of[index]].kind;
+    if (kind == BUFFER_PARAM || kind == BUFFER_STATE)
+        return;
+    c->made = arena_grow(&c->scratch, c->made, c->n_made, &c->made_capacity, sizeof *c->made);
+    c->made[c->n_made++] = (MadeOrder){index, key, buffer};
+}
+
+// Which products by an index are grouped: its maker may write the order of their rows.
+static void find_orders(Codegen *c)
+{
+    const Graph *g = c->g;
+    c->order_for = arena_array(&c->scratch, ValueId, g->n_nodes);
+    for (ValueId v = 1; v < g->n_nodes; v++) {
+        Grouped of;
+        const Op op = g->node[v].op;
+        if ((op == OP_CONTRACT || op == OP_PUT_ADD) && grouped_of(g, v, &of) && grouped_is_worth(&of) && !c->order_for[of.index])
+            c->order_for[of.index] = v;
     }
-    return false;
 }
 
 enum { COPY_BYTES = 1 << 16 };              // per work item
@@ -268,20 +278,24 @@ static bool add_launches(Codegen *c, uint32_t kernel)
         return false;
     copy_put_into(c, kernel);
     uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
-    bool *is_there = arena_array(&c->scratch, bool, known->n_launches + 1);
-    for (size_t i = 0; i < known->n_launches; i++)
-        is_there[i] = known->launch[i].is_shared && find_launch(c, &known->launch[i], workspace);
+    bool order_is_there = false;
     for (size_t i = 1; i < known->n_workspaces; i++) {
         const LowerWorkspace *w = &known->workspace[i];
+        const ValueId index = w->order_of ? c->cone.value[w->order_of - 1] : 0;
+        workspace[i] = index ? find_order(c, index, w->order_key) : 0;
+        order_is_there |= workspace[i] != 0;
         size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
         if (!workspace[i])
             workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
                                                                    .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
+        if (index && !order_is_there)
+            note_order(c, index, w->order_key, workspace[i]);
     }
-    const Node *n = &c->g->node[c->member[c->first[kernel + 1] - 1]];
+    // What a kernel is for its last value says; a choice is for its first, the scores.
+    const Node *n = &c->g->node[c->member[c->g->kernel[kernel] == FAMILY_ROUTE ? c->first[kernel] : c->first[kernel + 1] - 1]];
     for (size_t i = 0; i < known->n_launches; i++) {
         const LowerLaunch *l = &known->launch[i];
-        if (is_there[i])
+        if (l->is_shared && order_is_there)
             continue;
         Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
                          .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};
@@ -373,6 +387,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     c.member = members.member;
     c.first = members.first;
     codegen_find_leaves(&c);
+    find_orders(&c);
     bool good = check_outputs(&c);
     ValueId *old = codegen_replacements(&c);
     good = good && codegen_order(&c, old);

@@ -13,6 +13,12 @@ typedef struct Known {                      // a lowered structure
     LowerWorkspace *workspace; size_t n_workspaces;
 } Known;
 
+typedef struct MadeOrder {                  // an order of rows that some launch has written
+    ValueId  index;
+    uint64_t key;
+    uint32_t buffer;
+} MadeOrder;
+
 typedef struct NamedLeaf {
     const char *name;
     ValueId     value;
@@ -35,6 +41,8 @@ typedef struct Codegen {
     uint32_t     *order; size_t n_order;    // kernels in order of execution
     NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
     bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
+    ValueId      *order_for;                // [n_nodes] see Lower
+    MadeOrder    *made; size_t n_made, made_capacity;
     Known        *known; size_t n_known, known_capacity;
     uint32_t     *slot; size_t n_slots;     // open addressing by hash; index into known + 1
 } Codegen;

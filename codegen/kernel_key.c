@@ -1,6 +1,7 @@
 // See kernel_key.h.
 #include "kernel_key.h"
 
+#include "lower_order.h"
 #include "random_keys.h"
 #include "triangle.h"
 
@@ -107,7 +108,18 @@ static void put_attr(const Graph *g, const Attr *a, Axes *axes, Text *out)
     }
 }
 
-void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScratch *scratch, Text *out)
+// Whose order of rows a kernel of choices may write along with the index.
+static void put_order(const Graph *g, ValueId product, Text *out)
+{
+    Grouped of;
+    put(out, product && grouped_of(g, product, &of));
+    if (product) {
+        put(out, (int64_t)(order_key(g, &of) >> 1));
+        put(out, of.is_sum);
+    }
+}
+
+void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScratch *scratch, const ValueId *order_for, Text *out)
 {
     Axes axes = {0};
     put(out, g->kernel[kernel]);
@@ -128,6 +140,8 @@ void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScrat
             continue;
         }
         put(out, n->op);
+        if (g->kernel[kernel] == FAMILY_ROUTE && n->kernel == kernel)
+            put_order(g, order_for ? order_for[cone->value[i]] : 0, out);
         bool has_key = random_has_key(g, n);        // its stream is an argument
         put(out, has_key);
         for (int k = 0; k < n->n_attr && !has_key; k++)

@@ -22,8 +22,8 @@ ConeScratch cone_scratch(Arena *arena, const Graph *g);
 void cone_find(Arena *arena, const Graph *g, uint32_t kernel, const ValueId *member, size_t n_members, ConeScratch *scratch,
                uint32_t *n_uses, Cone *cone);
 
-// Appends the key to `out` (binary, in a Text).
-void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScratch *scratch, Text *out);
+// Appends the key to `out` (binary, in a Text). order_for: see Lower; NULL where no kernel of the graph writes orders of rows.
+void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScratch *scratch, const ValueId *order_for, Text *out);
 uint64_t cone_hash(const Text *key);
 
 // The values that kernel k of a fused graph stores, ascending: member[first[k]] .. member[first[k + 1] - 1].

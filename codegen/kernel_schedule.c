@@ -124,7 +124,7 @@ size_t codegen_kernel_classes(Arena *arena, const Graph *g, KernelClass **out)
             continue;
         cone_find(arena, g, k, &members.member[members.first[k]], members.first[k + 1] - members.first[k], &scratch, n_uses, &cone);
         Text key = text_make(arena);
-        cone_key(g, k, &cone, &scratch, &key);
+        cone_key(g, k, &cone, &scratch, NULL, &key);
         const uint64_t hash = cone_hash(&key);
         size_t i = 0;
         while (i < n && list[i].key != hash)

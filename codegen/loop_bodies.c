@@ -381,6 +381,12 @@ static void rows_stages(Emitter *E, Scope *row, RowsStep *step, bool zero)
     }
 }
 
+void rows_at(Emitter *E, Scope *row, const LoopGroup *group, const Env *at)
+{
+    RowsStep step = {.group = group, .rows = *at};
+    rows_stages(E, row, &step, false);
+}
+
 void rows_body(const Lower *L, const LoopGroup *group, Emitter *E)
 {
     int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);

@@ -31,7 +31,7 @@ uint32_t lower_workspace(Lower *L, const char *hint, DType dtype, int64_t count)
     if (!L->n_workspaces)                   // [0] is unused
         L->workspace = arena_grow(L->arena, NULL, L->n_workspaces++, &L->workspace_capacity, sizeof *L->workspace);
     L->workspace = arena_grow(L->arena, L->workspace, L->n_workspaces, &L->workspace_capacity, sizeof *L->workspace);
-    L->workspace[L->n_workspaces] = (LowerWorkspace){hint, dtype, count};
+    L->workspace[L->n_workspaces] = (LowerWorkspace){.hint = hint, .dtype = dtype, .count = count};
     return (uint32_t)L->n_workspaces++;
 }
 

@@ -18,13 +18,15 @@ typedef struct LowerLaunch {
     uint32_t  *workspace;                   // [n_args]; EMIT_KEY: the key of the value's random stream
     int64_t    n_work, grain, cuda_blocks;
     double     flops, bytes;
-    bool       is_shared;                   // writes workspaces only, out of values: kernels that need the same have it once
+    bool       is_shared;                   // writes an order of rows and nothing else: left out where the order is there already
 } LowerLaunch;
 
 typedef struct LowerWorkspace {
     const char *hint;
     DType       dtype;
     int64_t     count;
+    ValueId     order_of;                   // the order of rows by this index (lower_order.h): kernels share it; 0: a plain one
+    uint64_t    order_key;
 } LowerWorkspace;
 
 typedef struct Lower {
@@ -38,6 +40,7 @@ typedef struct Lower {
     const ValueId *ready; size_t n_ready;   // what its launches so far have stored
     Schedule      schedule;                 // what was measured to be best; all 0: the family decides
     uint32_t     *n_uses;                   // [n_nodes]: how often the kernel's nodes read each; for Emitter.n_uses
+    const ValueId *order_for;               // [n_nodes] a grouped product by this index, whose order its maker may write; NULL: none
     LowerWorkspace *workspace; size_t n_workspaces, workspace_capacity;   // [0] is unused
     LowerLaunch  *launch; size_t n_launches, launch_capacity;
 } Lower;

@@ -20,8 +20,6 @@
 #define N(x) ((long long)(x))
 
 enum {
-    MOST_ROWS = 168, LEAST_ROWS = 56,       // of a block
-    MOST_TERMS = 512,                       // rows of 512 terms and room for a vector fill a third of the second-level cache
     MOST_FLOATS = 1 << 16,                  // of a block of c
     FEW_ROWS = 64,                          // in all (a few tokens of a text that grows): narrow blocks, so that threads share a matrix
 };
@@ -49,13 +47,6 @@ static void cut_columns(Plan *plan, int64_t most)
     plan->n_col_blocks = blocks_of(plan->cols, plan->block_cols);
 }
 
-// Rows of a block. They follow from the index alone, so that all products by one index can share its order.
-static int64_t rows_of_block(const Grouped *of)
-{
-    const int64_t even = round_to(2 * (of->n_rows / of->n_groups + 1), 28);
-    return at_most(even < LEAST_ROWS ? LEAST_ROWS : even, MOST_ROWS);
-}
-
 // The knob, or what is usual; between the bounds.
 static int64_t knob_or(const Schedule *schedule, KnobId knob, int64_t usual, int64_t least, int64_t most)
 {
@@ -72,118 +63,18 @@ static Plan plan_grouped(const Graph *g, const Grouped *of, const Target *target
         && g->node[of->p.operand[1]].type.dtype == DTYPE_BF16;
     if (of->is_sum) {
         const int64_t each = of->n_rows / of->n_groups + 1; // rows of a group, if they are even
-        plan.block_sum = round_to(knob_or(schedule, KNOB_TERMS, at_most(round_to(2 * each, 32), MOST_TERMS / 2), 32, 4 * MOST_TERMS), 32);
+        plan.block_sum = round_to(knob_or(schedule, KNOB_TERMS, at_most(round_to(2 * each, 32), BANDS_MOST_TERMS / 2), 32, 4 * BANDS_MOST_TERMS), 32);
         plan.block_rows = round_to(blocks_of(plan.rows, blocks_of(plan.rows, knob_or(schedule, KNOB_ROWS, 224, 16, 4096))), 16);
         cut_columns(&plan, knob_or(schedule, KNOB_COLS, 256, tile_width(plan.tile), 4096));
     } else {
-        plan.n_sum_blocks = blocks_of(plan.sum, knob_or(schedule, KNOB_TERMS, MOST_TERMS, plan.tile.lanes, MOST_TERMS));
+        plan.n_sum_blocks = blocks_of(plan.sum, knob_or(schedule, KNOB_TERMS, BANDS_MOST_TERMS, plan.tile.lanes, BANDS_MOST_TERMS));
         plan.block_sum = round_to(blocks_of(plan.sum, plan.n_sum_blocks), plan.tile.lanes);
         plan.n_sum_blocks = blocks_of(plan.sum, plan.block_sum);
-        plan.block_rows = rows_of_block(of);
+        plan.block_rows = order_of_rows(of).block;
         cut_columns(&plan, knob_or(schedule, KNOB_COLS, of->n_rows <= FEW_ROWS ? 128 : MOST_FLOATS / plan.block_rows, tile_width(plan.tile), 4096));
     }
     plan.n_row_blocks = blocks_of(plan.rows, plan.block_rows);
     return plan;
-}
-
-static void place_parts(GroupedText *G)
-{
-    const Grouped *of = &G->of;
-    const int64_t touched = at_most(of->n_rows, of->n_groups + 1);
-    G->block = rows_of_block(of);
-    G->most_blocks = of->n_rows / G->block + touched;
-    G->cuda_block = grouped_cuda_rows_of_block(of);
-    G->most_cuda_blocks = of->n_rows / G->cuda_block + touched;
-    const int64_t room = G->most_blocks > G->most_cuda_blocks ? G->most_blocks : G->most_cuda_blocks;
-    G->start = of->n_rows;
-    G->block_group = G->start + of->n_groups + 3;
-    G->block_first = G->block_group + room;
-    G->block_end = G->block_first + room;
-    G->n_blocks = G->block_end + room;
-    G->n_ints = G->n_blocks + 1;
-}
-
-static const AxisGroup *row_axes(const Grouped *of)
-{
-    return &of->p.group[of->is_sum ? CLASS_SUM : CLASS_ROW];
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// The sort
-
-const char *grouped_declare_group(GroupedText *G, Scope *at, Ix row)
-{
-    Emitter *E = G->P.E;
-    const char *group = emit_name(E, "group");
-    Env env = env_of(E, G->of.index);
-    env_group(E, &env, row_axes(&G->of), row);
-    const Val index = val_named(E, at, emit_value(E, at, G->of.index, &env), "index");
-    const AxisGroup *batch = &G->of.p.group[CLASS_BATCH];
-    Ix paired = ix_const(E->ix, 0);
-    for (int i = 0; i < batch->n; i++) {
-        const Ix here = batch->axis[i] == G->of.expert ? ix_const(E->ix, 0) : env_get(&env, batch->axis[i]);
-        paired = ix_add(E->ix, ix_scale(E->ix, paired, graph_size(E->g, batch->axis[i])), here);
-    }
-    Text text = text_make(E->arena);
-    ix_print(E->ix, paired, false, 0, NULL, &text);
-    scope_line(at, "const long %s = %s < 0 ? %lld : %s + %s;", group, index.text, N(G->of.n_groups), text_str(&text), index.text);
-    return group;
-}
-
-// Opens the loop over rows; declares the group of the row at hand.
-static Scope *open_rows(GroupedText *G, Scope *at, const char **out_row, const char **out_group)
-{
-    Emitter *E = G->P.E;
-    const char *r = emit_name(E, "r");
-    Scope *rows = scope_block(E, at, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", r, r, N(G->of.n_rows), r));
-    *out_row = r;
-    *out_group = grouped_declare_group(G, rows, scope_var(E, rows, r, 0, product_top_index(G->of.n_rows), 1));
-    return rows;
-}
-
-// Cuts the rows of each group into blocks of about the same even number, and lists where they begin.
-static void emit_blocks(GroupedText *G, Scope *once, const char *ints, const char *start)
-{
-    Emitter *E = G->P.E;
-    const char *n = emit_name(E, "n"), *first = emit_name(E, "first"), *g = emit_name(E, "g"), *rows = emit_name(E, "rows");
-    const char *blocks = emit_name(E, "blocks"), *step = emit_name(E, "step");
-    const int64_t most = G->block, height = 2;
-    scope_line(once, "int %s = 0;", n);
-    Scope *each = scope_block(E, once, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s++) {", g, g, N(G->of.n_groups + 1), g));
-    scope_line(each, "const int %s = %s[%s + 1] - %s[%s], %s = (%s + %lld) / %lld;", rows, start, g, start, g, blocks, rows,
-               N(most - 1), N(most));
-    scope_line(each, "const int %s = %s ? (%s + %s*%lld - 1) / (%s*%lld) * %lld : 1;", step, blocks, rows, blocks, N(height), blocks,
-               N(height), N(height));
-    scope_line(each, "for (int %s = %s[%s]; %s < %s[%s + 1]; %s += %s) {", first, start, g, first, start, g, first, step);
-    scope_line(each, "    %s[%lld + %s] = %s;", ints, N(G->block_group), n, g);
-    scope_line(each, "    %s[%lld + %s] = %s;", ints, N(G->block_first), n, first);
-    scope_line(each, "    %s[%lld + %s++] = %s + %s < %s[%s + 1] ? %s + %s : %s[%s + 1];", ints, N(G->block_end), n, first, step,
-               start, g, first, step, start, g);
-    scope_line(each, "}");
-    scope_close(E, each);
-    scope_line(once, "%s[%lld] = %s;", ints, N(G->n_blocks), n);
-}
-
-static void emit_sort(GroupedText *G)
-{
-    Emitter *E = G->P.E;
-    const char *w, *r, *group, *ints = emit_workspace(E, G->order, "order", DTYPE_I32, true);
-    const char *start = emit_name(E, "start"), *g = emit_name(E, "g");
-    const int64_t groups = G->of.n_groups;
-    Scope *once = product_items(E, &w);
-    scope_line(once, "int *const %s = %s + %lld;", start, ints, N(G->start));
-    scope_line(once, "for (long %s = 0; %s < %lld; %s++)", g, g, N(groups + 3), g);
-    scope_line(once, "    %s[%s] = 0;", start, g);
-    Scope *count = open_rows(G, once, &r, &group);
-    scope_line(count, "%s[%s + 2]++;", start, group);
-    scope_close(E, count);
-    scope_line(once, "for (long %s = 2; %s < %lld; %s++)", g, g, N(groups + 3), g);
-    scope_line(once, "    %s[%s] += %s[%s - 1];", start, g, start, g);
-    Scope *place = open_rows(G, once, &r, &group);
-    scope_line(place, "%s[%s[%s + 1]++] = (int)%s;", ints, start, group, r);
-    scope_close(E, place);
-    emit_blocks(G, once, ints, start);
-    scope_close(E, once);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -197,12 +88,6 @@ static void open_columns(GroupedText *G, Scope *at, const char *w, ProductBlock 
     block->j0 = plan->n_col_blocks == 1 ? "0"
         : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
     block->j1 = product_declare(E, at, "j1", product_block_end(E, block->j0, plan->block_cols, plan->cols));
-}
-
-// From one copied row to the next: the same for all products, which share the micro-kernel, and never a multiple of a page.
-static int64_t line_of(const Plan *plan)
-{
-    return plan_places(plan, MOST_TERMS) + 16;
 }
 
 // A thread's own: copied rows and columns, a panel of columns where they are not read in place, and the block of c.
@@ -224,7 +109,7 @@ static Arrays declare_arrays(GroupedText *G)
         use.a = product_scratch(E, E->top, "rows", plan_places(plan, plan->block_sum) * use.a_line + spare);
         use.b = product_scratch(E, E->top, "cols", plan_places(plan, plan->block_sum) * use.b_line + spare);
     } else {
-        use.a_line = line_of(plan);
+        use.a_line = bands_line(plan);
         use.a = product_scratch(E, E->top, "rows", (plan->block_rows + 1) * use.a_line);
     }
     use.c = product_scratch(E, E->top, "c", (plan->block_rows + 1) * use.c_line);
@@ -241,7 +126,7 @@ static void declare_strip(ProductText *P, size_t a, size_t b)
 static Tile band_tile(const GroupedText *G)
 {
     Tile tile = G->P.plan.tile;
-    tile.row_step = G->of.is_sum ? 0 : (int)line_of(&G->P.plan);
+    tile.row_step = 0;
     return tile;
 }
 
@@ -261,107 +146,36 @@ static void emit_epilogue(GroupedText *G, Scope *at, const Space *space, Product
     scope_close(E, rows);
 }
 
-// The group's columns of a block of rows, where they lie.
-typedef struct Columns {
-    bool        is_place, in_place;         // floats in memory; with columns that follow each other
-    const char *from;
-    int64_t     row, step;
-} Columns;
-
-static Columns find_columns(GroupedText *G)
-{
-    Columns cols = {.from = NULL};
-    cols.is_place = pack_place(&G->P, 1, &cols.from, &cols.row, &cols.step);
-    cols.in_place = cols.is_place && cols.row == 1 && !G->P.plan.tile.pairs;
-    return cols;
-}
-
-// Where the next work item's columns begin: those of the next block, or of the next group.
-static const char *emit_following(GroupedText *G, Scope *at, const char *panels, ProductBlock block)
-{
-    ProductText *P = &G->P;
-    Emitter *E = P->E;
-    if (P->plan.n_col_blocks > 1)
-        return arena_printf(E->arena, "%s + %s", panels, block.j1);
-    const Ix here = P->batch;
-    Columns cols;
-    P->batch = scope_var(E, at, G->next_group, 0, product_top_index(P->plan.batch), 1);
-    cols = find_columns(G);
-    P->batch = here;
-    return cols.from;
-}
-
-// The bands of a block, panel by panel: columns as they are, or packed into a panel first.
-static void emit_bands(GroupedText *G, Scope *at, ProductBlock block, const char *k0, const char *kn, const Arrays *use, const char *add)
-{
-    ProductText *P = &G->P;
-    Emitter *E = P->E;
-    const Plan *plan = &P->plan;
-    const int width = tile_width(plan->tile);
-    const Columns cols = find_columns(G);
-    const bool has_edge = plan->cols % width != 0;
-    const char *rows = minus(E, block.i1, block.i0), *j = emit_name(E, "j"), *band = band_name(E->arena, band_tile(G));
-    if (cols.in_place) {
-        const char *panels = emit_name(E, "panels");
-        Text from = text_make(E->arena);
-        text_add(&from, cols.from);
-        if (strcmp(k0, "0") != 0)
-            text_printf(&from, " + %s*%lld", k0, N(cols.step));
-        scope_line(at, "const float *const %s = %s;", panels, text_str(&from));
-        const char *following = emit_following(G, at, panels, block);
-        const char *head = has_edge ? arena_printf(E->arena, "for (long %s = %s; %s + %d <= %s; %s += %d) {", j, block.j0, j, width, block.j1, j, width)
-                                    : arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, block.j0, j, block.j1, j, width);
-        Scope *loop = scope_block(E, at, head);
-        scope_line(loop, "%s(%s, %s, %s + %s, %lld, %s + %s, %lld, %s, %s, %s + %d < %s ? %s + %s + %d : %s, %lld);", band, rows, use->a,
-                   panels, j, N(cols.step), use->c, minus(E, j, block.j0), N(use->c_line), kn, add, j, width, block.j1, panels, j, width,
-                   following, N(cols.step));
-        scope_close(E, loop);
-        if (!has_edge)
-            return;
-    }
-    const char *first = cols.in_place ? arena_printf(E->arena, "%s/%d*%d", block.j1, width, width) : block.j0;
-    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, first, j, block.j1, j, width));
-    const char *end = product_declare(E, loop, "end", arena_printf(E->arena, "%s + %d < %s ? %s + %d : %s", j, width, block.j1, j, width, block.j1));
-    pack_operand(P, loop, 1, (PackRange){j, end, k0, kn, use->panel});
-    const bool lined_up = cols.is_place && cols.step == 1 && cols.row == plan->sum && plan->n_sum_blocks == 1;
-    const char *next = lined_up ? arena_printf(E->arena, "%s + (%s + %d)*%lld, %d", cols.from, j, width, N(cols.row), width)
-        : cols.is_place && cols.row == 1 ? arena_printf(E->arena, "%s + %s*%lld + %s + %d, %lld", cols.from, k0, N(cols.step), j, width, N(cols.step))
-                                         : arena_printf(E->arena, "%s, 0", use->panel);
-    scope_line(loop, "%s(%s, %s, %s, %d, %s + %s, %lld, %s, %s, %s);", band, rows, use->a, use->panel, width, use->c,
-               minus(E, j, block.j0), N(use->c_line), product_places(E->arena, plan, kn), add, next);
-    scope_close(E, loop);
-}
-
 // Product of the block's rows; rows of the last group, which chose nothing, are 0.
 static void emit_rows(GroupedText *G, const Space *space)
 {
     ProductText *P = &G->P;
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
-    const char *w, *k0, *kn, *ib;
+    const char *w, *k0, *kn, *ib, *next_group = NULL;   // the group after the one at hand, or that if it is the last
     ProductBlock block;
     G->ints = emit_workspace(E, G->order, "order", DTYPE_I32, false);
     P->gather = G->ints;
     Arrays use = declare_arrays(G);
     Scope *work = product_items(E, &w);
     ib = product_declare(E, work, "ib", plan->n_col_blocks == 1 ? w : arena_printf(E->arena, "%s / %lld", w, N(plan->n_col_blocks)));
-    scope_line(work, "if (%s >= %s[%lld])", ib, G->ints, N(G->n_blocks));
+    scope_line(work, "if (%s >= %s[%lld])", ib, G->ints, N(G->rows.n_blocks));
     scope_line(work, "    continue;");
-    const char *g = product_declare(E, work, "g", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_group), ib));
-    block.i0 = product_declare(E, work, "i0", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_first), ib));
-    block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->block_end), ib));
+    const char *g = product_declare(E, work, "g", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->rows.block_group), ib));
+    block.i0 = product_declare(E, work, "i0", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->rows.block_first), ib));
+    block.i1 = product_declare(E, work, "i1", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->rows.block_end), ib));
     open_columns(G, work, w, &block);
     P->batch = scope_var(E, work, g, 0, product_top_index(plan->batch), 1);
     if (plan->n_col_blocks == 1)
-        G->next_group = product_declare(E, work, "next", arena_printf(E->arena, "%s + 1 < %lld ? %s + 1 : %s", g, N(plan->batch), g, g));
-    const Columns cols = find_columns(G);
-    if (!cols.in_place || plan->cols % tile_width(plan->tile) != 0)
+        next_group = product_declare(E, work, "next", arena_printf(E->arena, "%s + 1 < %lld ? %s + 1 : %s", g, N(plan->batch), g, g));
+    if (bands_need_panel(P))
         use.panel = product_scratch(E, E->top, "panel", plan_places(plan, plan->block_sum) * tile_width(plan->tile));
     declare_strip(P, pack_lines_floats(P, 0), pack_scratch_floats(P, 1));
     Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
     Scope *terms = product_sum_blocks(P, some, &k0, &kn);
     pack_lines(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a}, use.a_line);
-    emit_bands(G, terms, block, k0, kn, &use, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
+    const Bands bands = {.a = use.a, .panel = use.panel, .c = use.c, .c_line = use.c_line, .next = next_group};
+    bands_emit(P, terms, block, k0, kn, &bands, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
     if (terms != some)
         scope_close(E, terms);
     scope_close(E, some);
@@ -454,8 +268,8 @@ static void emit_sums(GroupedText *G, const Space *space)
     block.i1 = product_declare(E, work, "i1", product_block_end(E, block.i0, plan->block_rows, plan->rows));
     open_columns(G, work, w, &block);
     P->batch = plan->batch == 1 ? ix_const(E->ix, 0) : scope_var(E, work, g, 0, plan->batch - 1, 1);
-    const char *first = product_declare(E, work, "first", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start), g));
-    const char *end = product_declare(E, work, "end", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->start + 1), g));
+    const char *first = product_declare(E, work, "first", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->rows.start), g));
+    const char *end = product_declare(E, work, "end", arena_printf(E->arena, "%s[%lld + %s]", G->ints, N(G->rows.start + 1), g));
     const char *k0 = emit_name(E, "k0");
     // A group without rows goes round once, with no terms: c becomes 0.
     Scope *terms = scope_block(E, work, arena_printf(E->arena, "for (long %s = %s; %s == %s || %s < %s; %s += %lld) {", k0, first, k0,
@@ -510,12 +324,15 @@ bool lower_grouped(Lower *L)
     (void)found;
     G.P.p = G.of.p;
     G.P.plan = plan_grouped(g, &G.of, L->target, &L->schedule);
-    place_parts(&G);
-    G.order = lower_workspace(L, "order", DTYPE_I32, G.n_ints);
+    G.rows = order_of_rows(&G.of);
+    G.order = order_workspace(L, &G.rows);
     const char *hint = g->node[G.of.value].hint ? g->node[G.of.value].hint : "grouped";
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
     G.P.E->n_uses = NULL;                   // what else this kernel reads must not show in a text that others share
-    emit_sort(&G);
+    const char *w;
+    Scope *once = product_items(G.P.E, &w);
+    order_emit(G.P.E, once, &G.rows, emit_workspace(G.P.E, G.order, "order", DTYPE_I32, true));
+    scope_close(G.P.E, once);
     LowerText text = launch_text(&G, "order", "rows in the order of what they chose");
     text.n_work = 1;
     text.is_shared = true;
@@ -531,7 +348,7 @@ bool lower_grouped(Lower *L)
         emit_rows(&G, &space);
     text = launch_text(&G, hint, describe(L, &G.of));
     const Plan *plan = &G.P.plan;
-    text.n_work = G.of.is_sum ? plan_work(plan) : G.most_blocks * plan->n_col_blocks;
+    text.n_work = G.of.is_sum ? plan_work(plan) : G.rows.most_blocks * plan->n_col_blocks;
     text.flops = 2 * (double)plan->rows * (double)plan->cols * (double)plan->sum;
     grouped_cuda(L, &G, &space, &text);
     lower_launch(L, &text);

@@ -19,12 +19,6 @@ static int64_t blocks_of(int64_t size, int64_t block)
     return (size + block - 1) / block;
 }
 
-int64_t grouped_cuda_rows_of_block(const Grouped *of)
-{
-    const int64_t each = of->n_rows / of->n_groups;
-    return each >= 96 ? 128 : each >= 40 ? 64 : 32;
-}
-
 // Warps that count: as many as their counts of all groups have room for.
 static int64_t counting_warps(const Grouped *of)
 {
@@ -48,7 +42,7 @@ static Scope *open_rows(GroupedText *G, Scope *at, const char *first, const char
     scope_line(rows, "const long %s = %s + threadIdx.x %% 32;", r, r0);
     scope_line(rows, "int %s = -1;", group);
     Scope *inside = scope_set_threads(scope_block(E, rows, arena_printf(E->arena, "if (%s < %s) {", r, last)));
-    const char *chosen = grouped_declare_group(G, inside, scope_var(E, inside, r, 0, product_top_index(G->of.n_rows), 1));
+    const char *chosen = order_declare_group(E, &G->rows, inside, scope_var(E, inside, r, 0, product_top_index(G->of.n_rows), 1));
     scope_line(inside, "%s = (int)%s;", group, chosen);
     scope_close(E, inside);
     scope_line(rows, "const unsigned %s = __match_any_sync(0xffffffffu, %s);", same, group);
@@ -66,24 +60,24 @@ static void emit_blocks(GroupedText *G, Scope *at, const char *ints, const char 
     Emitter *E = G->P.E;
     const char *n = emit_name(E, "n"), *g0 = emit_name(E, "g0"), *g = emit_name(E, "g"), *from = emit_name(E, "from"), *to = emit_name(E, "to");
     const char *b = emit_name(E, "b"), *blocks = emit_name(E, "blocks");
-    const long long block = N(G->cuda_block), groups = N(G->of.n_groups + 1);
+    const long long block = N(G->rows.cuda_block), groups = N(G->of.n_groups + 1);
     scope_line(at, "int %s = 0;", n);
     Scope *some = scope_block(E, at, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s += %lld) {", g0, g0, groups, g0, N(threads)));
     scope_line(some, "const int %s = %s + (int)threadIdx.x;", g, g0);
-    scope_line(some, "const int %s = %s < %lld ? %s[%lld + %s] : 0, %s = %s < %lld ? %s[%lld + %s + 1] : 0;", from, g, groups, ints, N(G->start),
-               g, to, g, groups, ints, N(G->start), g);
+    scope_line(some, "const int %s = %s < %lld ? %s[%lld + %s] : 0, %s = %s < %lld ? %s[%lld + %s + 1] : 0;", from, g, groups, ints, N(G->rows.start),
+               g, to, g, groups, ints, N(G->rows.start), g);
     scope_line(some, "const int %s = (%s - %s + %lld) / %lld;", blocks, to, from, block - 1, block);
     scope_line(some, "int %s = %s + block_scan_s(%s, %s);", b, n, blocks, scan);
     scope_line(some, "for (int first = %s; first < %s; first += %lld) {", from, to, block);
-    scope_line(some, "    %s[%lld + %s] = %s;", ints, N(G->block_group), b, g);
-    scope_line(some, "    %s[%lld + %s] = first;", ints, N(G->block_first), b);
-    scope_line(some, "    %s[%lld + %s++] = first + %lld < %s ? first + %lld : %s;", ints, N(G->block_end), b, block, to, block, to);
+    scope_line(some, "    %s[%lld + %s] = %s;", ints, N(G->rows.block_group), b, g);
+    scope_line(some, "    %s[%lld + %s] = first;", ints, N(G->rows.block_first), b);
+    scope_line(some, "    %s[%lld + %s++] = first + %lld < %s ? first + %lld : %s;", ints, N(G->rows.block_end), b, block, to, block, to);
     scope_line(some, "}");
     scope_line(some, "%s += %s[blockDim.x - 1];", n, scan);
     scope_line(some, "__syncthreads();");
     scope_close(E, some);
     scope_line(at, "if (threadIdx.x == 0)");
-    scope_line(at, "    %s[%lld] = %s;", ints, N(G->n_blocks), n);
+    scope_line(at, "    %s[%lld] = %s;", ints, N(G->rows.n_blocks), n);
 }
 
 // count[group][warp] -> where the warp's first row of the group goes; where each group begins.
@@ -102,11 +96,11 @@ static void emit_places(GroupedText *G, Scope *at, const char *ints, const char 
     scope_line(loop, "const int %s = %s[%s];", here, count, i);
     scope_line(loop, "%s[%s] = %s;", count, i, place);
     scope_line(loop, "if (%s %% %lld == 0)", i, N(warps));
-    scope_line(loop, "    %s[%lld + %s / %lld] = %s;", ints, N(G->start), i, N(warps), place);
+    scope_line(loop, "    %s[%lld + %s / %lld] = %s;", ints, N(G->rows.start), i, N(warps), place);
     scope_line(loop, "%s += %s;", place, here);
     scope_close(E, loop);
     scope_line(at, "if (threadIdx.x == 0)");
-    scope_line(at, "    %s[%lld] = %lld;", ints, N(G->start + G->of.n_groups + 1), N(G->of.n_rows));
+    scope_line(at, "    %s[%lld] = %lld;", ints, N(G->rows.start + G->of.n_groups + 1), N(G->of.n_rows));
     scope_line(at, "__syncthreads();");
 }
 
@@ -159,14 +153,14 @@ void grouped_cuda_order(Lower *L, const GroupedText *of, LowerText *text)
 static ProductCuda make_text(Lower *L, const GroupedText *G, Emitter *E)
 {
     ProductCuda T = {.P = {.E = E, .p = G->of.p, .gather = "order", .gather_sum = G->of.is_sum}, .k_begin = "0"};
-    T.plan = cuda_plan(&T, &L->schedule, G->of.is_sum ? 0 : (int)G->cuda_block);
+    T.plan = cuda_plan(&T, &L->schedule, G->of.is_sum ? 0 : (int)G->rows.cuda_block);
     return T;
 }
 
 int64_t grouped_cuda_blocks(Lower *L, const GroupedText *G)
 {
     const ProductCuda T = make_text(L, G, lower_emitter(L, DIALECT_CUDA, NULL));
-    return G->of.is_sum ? G->of.n_groups * T.plan.down * T.plan.across : G->most_cuda_blocks * T.plan.across;
+    return G->of.is_sum ? G->of.n_groups * T.plan.down * T.plan.across : G->rows.most_cuda_blocks * T.plan.across;
 }
 
 // A tile of rows of one group: place, rows and group come from the list.
@@ -179,11 +173,11 @@ static void emit_rows(ProductCuda *T, const GroupedText *G, Scope *top, const Sp
     T->i0 = emit_name(E, "i0");
     T->j0 = emit_name(E, "j0");
     scope_line(top, "const int %s = blockIdx.x / %lld;", ib, N(plan->across));
-    scope_line(top, "if (%s >= %s[%lld])", ib, T->P.gather, N(G->n_blocks));
+    scope_line(top, "if (%s >= %s[%lld])", ib, T->P.gather, N(G->rows.n_blocks));
     scope_line(top, "    return;");
-    scope_line(top, "const int %s = %s[%lld + %s], %s = %s < %lld ? %s : 0;", g, T->P.gather, N(G->block_group), ib, m, g, N(groups), g);
-    scope_line(top, "const long %s = %s[%lld + %s], %s = %s[%lld + %s], %s = blockIdx.x %% %lld * %d;", T->i0, T->P.gather, N(G->block_first), ib,
-               i1, T->P.gather, N(G->block_end), ib, T->j0, N(plan->across), plan->tile.cols);
+    scope_line(top, "const int %s = %s[%lld + %s], %s = %s < %lld ? %s : 0;", g, T->P.gather, N(G->rows.block_group), ib, m, g, N(groups), g);
+    scope_line(top, "const long %s = %s[%lld + %s], %s = %s[%lld + %s], %s = blockIdx.x %% %lld * %d;", T->i0, T->P.gather, N(G->rows.block_first), ib,
+               i1, T->P.gather, N(G->rows.block_end), ib, T->j0, N(plan->across), plan->tile.cols);
     T->rows_end = i1;
     T->k_end = sum % plan->terms == 0 ? NULL : product_number(E, sum);
     T->n_strips = arena_printf(E->arena, "%s < %lld ? %lld : 0", g, N(groups), N(blocks_of(sum, plan->terms)));
@@ -227,7 +221,7 @@ static void emit_sums(ProductCuda *T, const GroupedText *G, Scope *top, const Sp
     const int64_t rows = G->of.p.group[CLASS_ROW].size, tiles = plan->down * plan->across;
     const char *g = emit_name(E, "g"), *b = emit_name(E, "b"), *first = emit_name(E, "first"), *end = emit_name(E, "behind");
     scope_line(top, "const long %s = blockIdx.x / %lld, %s = blockIdx.x %% %lld;", g, N(tiles), b, N(tiles));
-    scope_line(top, "const long %s = %s[%lld + %s], %s = %s[%lld + %s];", first, T->P.gather, N(G->start), g, end, T->P.gather, N(G->start + 1), g);
+    scope_line(top, "const long %s = %s[%lld + %s], %s = %s[%lld + %s];", first, T->P.gather, N(G->rows.start), g, end, T->P.gather, N(G->rows.start + 1), g);
     cuda_place_tile(T, top, b);
     T->rows_end = rows % plan->tile.rows == 0 ? NULL : product_number(E, rows);
     T->k_begin = first;

@@ -25,6 +25,8 @@ int64_t lanes_plan(Lower *L, LoopGroup *group);
 int64_t rows_plan(Lower *L, LoopGroup *group);
 int64_t total_plan(Lower *L, LoopGroup *group);
 LoopBody lanes_body, rows_body, total_body;
+// Computes and stores the group's values, none of them a column, of the row at the indices `at` (of the axes wish.row).
+void    rows_at(Emitter *E, Scope *row, const LoopGroup *group, const Env *at);
 // The launches that add up the chunks.
 void    lower_finish(Lower *L, LoopGroup *group);
 

@@ -176,6 +176,26 @@ void   product_epilogue_point(ProductText *P, Scope *at, const Space *space, Ix 
 // The same, where the anchor's value at `anchor` is bound already.
 void   epilogue_store(Emitter *E, Scope *at, const Space *space, const Env *anchor);
 
+// Bands (lower_bands.c): rows that were copied one after the other, times columns where they lie.
+enum { BANDS_MOST_TERMS = 512 };            // of a row: so many and room for a vector fill a third of the second-level cache
+typedef struct Columns {
+    bool        is_place, in_place;         // floats in memory; with columns that follow each other
+    const char *from;
+    int64_t     row, step;
+} Columns;
+typedef struct Bands {
+    const char *a, *panel, *c;              // the thread's arrays: rows, a panel of columns if bands_need_panel, results
+    int64_t     c_line;
+    const char *next;                       // the batch whose columns are wanted next; NULL: the same again
+} Bands;
+Columns bands_columns(ProductText *P);
+bool    bands_need_panel(ProductText *P);
+// From one copied row to the next, and the tile for it.
+int64_t bands_line(const Plan *plan);
+Tile    bands_tile(const Plan *plan);
+// c (`add`: +)= rows * columns of the block, terms k0 <= k < k0 + kn.
+void    bands_emit(ProductText *P, Scope *at, ProductBlock block, const char *k0, const char *kn, const Bands *use, const char *add);
+
 // Small texts. `product_declare` names a text unless it is a literal; `minus` is a - b, as a factor; a scratch array is
 // the thread's own. The last index of an axis is never 0: what depends on a variable must stay inside its loop, and the
 // emitter knows a variable that cannot move to be a constant.

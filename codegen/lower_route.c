@@ -1,23 +1,12 @@
-// ROUTE kernels: topk, rank, slot and assign. They make small integers out of scores; what moves rows by them is in the
-// kernels that take and put. A work item is one row of scores (topk) or one pool (the others), and is run by one thread:
-// counting in order is what makes the result the same for any number of threads.
-#include "lower_loop.h"
+// topk, rank, slot and assign: what ROUTE kernels are made of. They make small integers out of scores; what moves rows by them is
+// in the kernels that take and put. A row of scores (topk) or a pool (the others) is run through by one thread: counting in
+// order is what makes the result the same for any number of threads.
+#include "lower_route.h"
 
 #include "emit_parts.h"
 #include "lower_product.h"
 
 #include <math.h>
-
-typedef struct Route {
-    ValueId  v;
-    AxisId   item[MAX_AXES]; size_t n_items;        // axes whose points are work items
-    AxisId   pool[MAX_AXES]; size_t n_pool;         // axes of a pool, in its order
-    size_t   n_turn;                                // slot: so many of the last ones go by the second operand
-    int64_t  n_rows;                                // work items
-    int64_t  n, n_turns;                            // elements of a pool; of the part that takes turns
-    uint32_t floats, ints;                          // workspaces; 0: none
-    int64_t  n_floats, n_ints;                      // of one work item
-} Route;
 
 static void split_axes(const Type *x, const Attr *pool, Route *r)
 {
@@ -32,7 +21,7 @@ static void split_axes(const Type *x, const Attr *pool, Route *r)
     }
 }
 
-static Route describe(Lower *L, ValueId v)
+Route route_describe(Lower *L, ValueId v)
 {
     const Graph *g = L->g;
     const Node *n = &g->node[v];
@@ -112,8 +101,7 @@ static void close_loops(Emitter *E, Scope **chain, size_t n)
         scope_close(E, chain[--n]);
 }
 
-// An environment of the result and of the axes that only operand 0 has.
-static Env whole_env(Emitter *E, const Route *r)
+Env route_env(Emitter *E, const Route *r)
 {
     Env env = env_of(E, r->v);
     const Type *x = &E->g->node[E->g->node[r->v].in[0]].type;
@@ -224,14 +212,20 @@ static void topk_by_sort(Emitter *E, Scope *s, const Route *r, Env *env)
     scope_close(E, out);
 }
 
-// As many rows as a vector has lanes, first <= row < last: their keys, turned so that each row is a lane, run past sorted lists.
-static void topk_of_lanes(Emitter *E, Scope *s, const Route *r, Env *env, const char *first, const char *last)
+RouteArrays route_arrays(Emitter *E, const Route *r)
+{
+    const int64_t size = graph_size(E->g, E->g->node[r->v].attr[0].axis), line = blocks_of(size, E->vl) * E->vl;
+    return (RouteArrays){.keys = own_array(E, "keys", "float", line * E->vl), .turned = own_array(E, "turned", "float", line * E->vl)};
+}
+
+// The keys of the rows, turned so that each row is a lane, run past sorted lists.
+void route_topk_lanes(Emitter *E, Scope *s, const Route *r, const RouteArrays *use, const char *first, const char *last)
 {
     const Node *n = &E->g->node[r->v];
     const AxisId to = n->attr[1].axis;
-    const int64_t size = graph_size(E->g, n->attr[0].axis), line = (size + E->vl - 1) / E->vl * E->vl, k = graph_size(E->g, to);
-    const char *keys = own_array(E, "keys", "float", line * E->vl), *turned = own_array(E, "turned", "float", line * E->vl);
-    const char *best[MOST_LISTS], *at[MOST_LISTS];
+    const int64_t size = graph_size(E->g, n->attr[0].axis), line = blocks_of(size, E->vl) * E->vl, k = graph_size(E->g, to);
+    const char *best[MOST_LISTS], *at[MOST_LISTS], *keys = use->keys, *turned = use->turned;
+    Env whole = route_env(E, r), *env = &whole;
     Ix row;
     Scope *each = scope_loop_text(E, s, "row", first, last, 1, 0, r->n_rows - 1, &row);
     loop_set(E, env, r->item, r->n_items, row);
@@ -259,13 +253,12 @@ static void topk_of_lanes(Emitter *E, Scope *s, const Route *r, Env *env, const 
     scope_close(E, each);
 }
 
-// How the choices are found; a work item is a row, or as many as a vector has lanes.
-static bool by_lanes(const Emitter *E, const Route *r)
+bool route_by_lanes(const Emitter *E, const Route *r)
 {
     return E->dialect == DIALECT_C && E->g->node[r->v].op == OP_TOPK && graph_size(E->g, E->g->node[r->v].attr[1].axis) <= MOST_LISTS;
 }
 
-static void topk_body(Emitter *E, Scope *s, const Route *r, Env *env)
+void route_topk(Emitter *E, Scope *s, const Route *r, Env *env)
 {
     const int64_t k = graph_size(E->g, E->g->node[r->v].attr[1].axis);
     if (k > MOST_INSERTED && E->dialect == DIALECT_C)
@@ -280,9 +273,9 @@ static void topk_lanes_body(Emitter *E, const Route *r)
     Ix item;
     Scope *items = loop_items(E, "item", blocks_of(r->n_rows, E->vl), &item);
     LoopSpan span = {.size = r->n_rows};
-    Env env = whole_env(E, r);
+    const RouteArrays use = route_arrays(E, r);
     loop_block(E, items, item, E->vl, r->n_rows, &span);
-    topk_of_lanes(E, items, r, &env, span.first, span.last);
+    route_topk_lanes(E, items, r, &use, span.first, span.last);
     loop_items_end(E, items);
 }
 
@@ -372,52 +365,64 @@ static void assign_body(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
     close_loops(E, chain, r->n_pool);
 }
 
-static void route_body(Emitter *E, const Route *r, int64_t n_work)
+void route_one_pool(Emitter *E, Scope *s, const Route *r, Env *env, Ix item)
 {
-    if (by_lanes(E, r)) {
+    switch (E->g->node[r->v].op) {
+    case OP_RANK: rank_body(E, s, r, env, item); break;
+    case OP_SLOT: slot_body(E, s, r, env, item); break;
+    default: assign_body(E, s, r, env, item); break;
+    }
+}
+
+static void topk_body(Emitter *E, const Route *r)
+{
+    if (route_by_lanes(E, r)) {
         topk_lanes_body(E, r);
         return;
     }
     Ix item;
-    Scope *items = loop_items(E, "item", n_work, &item), *s = loop_single(E, items);
-    Env env = whole_env(E, r);
+    Scope *items = loop_items(E, "item", r->n_rows, &item), *s = loop_single(E, items);
+    Env env = route_env(E, r);
     loop_set(E, &env, r->item, r->n_items, item);
-    switch (E->g->node[r->v].op) {
-    case OP_TOPK: topk_body(E, s, r, &env); break;
-    case OP_RANK: rank_body(E, s, r, &env, item); break;
-    case OP_SLOT: slot_body(E, s, r, &env, item); break;
-    default: assign_body(E, s, r, &env, item); break;
-    }
+    route_topk(E, s, r, &env);
     loop_single_end(E, items, s);
     loop_items_end(E, items);
 }
 
+// A topk whose scores another kernel has made.
+static void lower_topk(Lower *L, ValueId v)
+{
+    const Route r = route_describe(L, v);
+    const Node *n = &L->g->node[v];
+    size_t bytes = 0;
+    Text comment = text_make(L->arena);
+    lower_describe(L->g, v, &comment);
+    text_printf(&comment, " = %s of ", op_row[n->op].text);
+    lower_describe(L->g, n->in[0], &comment);
+    LowerText t = {.hint = n->hint ? n->hint : op_row[n->op].text, .comment = text_str(&comment), .n_work = r.n_rows, .grain = 64,
+                   .cuda_blocks = r.n_rows, .cuda_threads = 32};
+    t.c = lower_emitter(L, DIALECT_C, NULL);
+    topk_body(t.c, &r);
+    t.uses_scratch = t.c->scratch_floats > 0;
+    t.scratch_bytes = 4 * t.c->scratch_floats;
+    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
+    topk_body(t.cuda, &r);
+    if (type_bytes(L->g, &L->g->node[n->in[0]].type, &bytes))
+        t.flops = t.bytes = (double)bytes;
+    if (route_by_lanes(t.c, &r)) {
+        t.n_work = blocks_of(r.n_rows, t.c->vl);
+        t.grain = 4;
+    }
+    lower_launch(L, &t);
+}
+
 bool lower_route(Lower *L)
 {
-    for (size_t m = 0; m < L->n_members; m++) {
-        Route r = describe(L, L->member[m]);
-        const Node *n = &L->g->node[r.v];
-        int64_t n_work = r.n_rows;
-        size_t bytes = 0;
-        Text comment = text_make(L->arena);
-        lower_describe(L->g, r.v, &comment);
-        text_printf(&comment, " = %s of ", op_row[n->op].text);
-        lower_describe(L->g, n->in[0], &comment);
-        LowerText t = {.hint = n->hint ? n->hint : op_row[n->op].text, .comment = text_str(&comment), .n_work = n_work,
-                       .grain = n->op == OP_TOPK ? 64 : 1, .cuda_blocks = n_work, .cuda_threads = 32};
-        t.c = lower_emitter(L, DIALECT_C, NULL);
-        route_body(t.c, &r, n_work);
-        t.uses_scratch = t.c->scratch_floats > 0;
-        t.scratch_bytes = 4 * t.c->scratch_floats;
-        t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-        route_body(t.cuda, &r, n_work);
-        if (type_bytes(L->g, &L->g->node[n->in[0]].type, &bytes))
-            t.flops = t.bytes = (double)bytes;
-        if (by_lanes(t.c, &r)) {
-            t.n_work = blocks_of(n_work, t.c->vl);
-            t.grain = 4;
-        }
-        lower_launch(L, &t);
-    }
+    for (size_t m = 0; m < L->n_members; m++)
+        if (L->g->node[L->member[m]].op == OP_CONTRACT)
+            return lower_route_tokens(L);
+    if (L->n_members > 1 || L->g->node[L->member[0]].op != OP_TOPK)
+        return lower_route_places(L);
+    lower_topk(L, L->member[0]);
     return true;
 }

@@ -47,7 +47,7 @@ typedef struct Fuse {
     uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
-enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8, PUT_INTO = 16 };
+enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8, PUT_INTO = 16, REPEATED = 32 };    // REPEATED: wanted at several places
 
 static bool is_leaf(const Node *n)
 {
@@ -62,7 +62,8 @@ static bool is_view(const Node *n)
 static bool by_product_family(const Graph *g, ValueId root)
 {
     KernelFamily family = g->kernel[g->node[root].kernel];
-    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS || family == FAMILY_GROUPED || family == FAMILY_CONV);
+    return g->node[root].kernel && (family == FAMILY_CONTRACT || family == FAMILY_ROWS || family == FAMILY_GROUPED || family == FAMILY_CONV
+                                    || family == FAMILY_ROUTE);
 }
 
 static unsigned act_ops(Act f)
@@ -169,6 +170,8 @@ static bool fits_inside(Fuse *f, ValueId v)
     const Node *n = &g->node[v];
     ValueId root = f->reader[v];
     const Node *r = &g->node[root];
+    if (n->op == OP_REDUCE && r->kernel && g->kernel[r->kernel] == FAMILY_ROUTE)
+        return !(f->flags[v] & (MANY | VIEWED | BY_PRODUCT)) && axes_in(n->type.axis, n->type.n_axes, &r->type);
     if (n->op != OP_REDUCE || (f->flags[v] & (MANY | VIEWED | BY_PRODUCT)) || (r->kernel && g->kernel[r->kernel] != FAMILY_LOOP) ||
         r->op == OP_CONTRACT || r->op == OP_PUT_ADD)
         return false;
@@ -197,7 +200,7 @@ static bool adds_few(const Fuse *f, ValueId v)
 {
     const Graph *g = f->g;
     const Node *n = &g->node[v], *r = &g->node[f->reader[v]];
-    return few_terms(g, n) && !(f->flags[v] & (MANY | VIEWED | BY_PRODUCT)) && g->node[n->in[0]].kernel && !loop_is_reduction(r)
+    return few_terms(g, n) && !(f->flags[v] & (MANY | REPEATED | BY_PRODUCT)) && g->node[n->in[0]].kernel && !loop_is_reduction(r)
         && (!r->kernel || g->kernel[r->kernel] == FAMILY_LOOP) && (op_row[r->op].flags & OP_FLAG_POINTWISE);
 }
 
@@ -232,9 +235,9 @@ static bool can_anchor(const Graph *g, ValueId v, KernelFamily family, double *f
         *flops = 0;
         return grouped_of(g, v, &grouped);
     }
-    if (family == FAMILY_CONV) {
+    if (family == FAMILY_CONV || family == FAMILY_ROUTE) {
         *flops = 0;
-        return g->node[v].op == OP_FFTCONV;
+        return family == FAMILY_CONV ? g->node[v].op == OP_FFTCONV : g->node[v].op == OP_CONTRACT && g->node[v].kernel != 0;
     }
     if (g->node[v].op != OP_CONTRACT)
         return false;
@@ -298,7 +301,7 @@ static bool reaches(Fuse *f, ValueId v, uint32_t kernel)
         return true;
     if (v < f->lowest[kernel])              // operands come before
         return false;
-    if (n->kernel || is_leaf(n) || loop_is_reduction(n))
+    if (n->kernel || is_leaf(n) || (loop_is_reduction(n) && f->g->kernel[kernel] != FAMILY_ROUTE))
         return n->kernel == kernel;
     if (f->asked[v] == kernel)
         return f->answer[v];
@@ -333,6 +336,8 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
         f->flags[in] |= PUT_INTO;
     if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
+    if ((loop_moves_index(n) && n->op != OP_RENAME && n->op != OP_SPLIT && n->op != OP_MERGE) || (via != root && (f->flags[via] & REPEATED)))
+        f->flags[in] |= REPEATED;
     if (by_product_family(g, root)) {
         bool inside = via == root || (f->flags[via] & INSIDE), own = reaches(f, in, g->node[root].kernel);
         bool rows = g->kernel[g->node[root].kernel] == FAMILY_ROWS;

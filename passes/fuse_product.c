@@ -42,29 +42,39 @@ typedef struct Fuse {
 
 enum { JOINED = 1, KEPT = 2, SEEN = 4, OUTSIDE = 8, TOTAL = 16 };
 
-static bool is_heavy(const Node *n)
+// A row of a parameter, looked up where it is wanted, is there as soon as the index is.
+static bool is_heavy(const Graph *g, const Node *n)
 {
     switch ((int)n->op) {
-    case OP_CONTRACT: case OP_REDUCE: case OP_TAKE: case OP_PUT_ADD: return true;
+    case OP_TAKE: return g->node[n->in[0]].op != OP_PARAM;
+    case OP_CONTRACT: case OP_REDUCE: case OP_PUT_ADD: return true;
     default: return (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)) != 0;
     }
 }
 
-// The time of a kernel that exists already is that of its last value.
+// The time of a kernel that exists already is that of its last value, or later if it waits for others: what it makes for itself
+// it need not wait for. by[v]: the kernel that v waits for longest.
 static void find_ready(Fuse *f)
 {
     const Graph *g = f->g;
     ValueId *last = arena_array(f->scratch, ValueId, g->n_kernels + 1);
+    uint32_t *by = arena_array(f->scratch, uint32_t, g->n_nodes);
     for (size_t id = 1; id < g->n_nodes; id++)
         if (g->node[id].kernel != 0)
             last[g->node[id].kernel] = (ValueId)id;
     for (size_t id = 1; id < g->n_nodes; id++) {
         const Node *n = &g->node[id];
         ValueId time = 0;
-        for (size_t k = 0; k < n->n_in; k++)
-            if (f->ready[n->in[k]] > time)
-                time = f->ready[n->in[k]];
-        if (is_heavy(n) || n->kernel != 0) {
+        by[id] = n->kernel;
+        for (size_t k = 0; k < n->n_in; k++) {
+            const ValueId in = n->in[k];
+            if (f->ready[in] <= time || (n->kernel != 0 && by[in] == n->kernel))
+                continue;
+            time = f->ready[in];
+            if (n->kernel == 0)
+                by[id] = by[in];
+        }
+        if (is_heavy(g, n) || n->kernel != 0) {
             time++;
             if (time < id)
                 time = (ValueId)id;
