@@ -32,13 +32,32 @@ def ours(size, mode, dtype="f32", *bindings):
     return told.get("wall_seconds", told["seconds"]), told["ceiling"]["flops"], told["ceiling"]["bytes"]
 
 
-def theirs(experts, hidden, choices, env, n_threads, only=None):
-    """Milliseconds by formulation: forward, training. With fewer threads than there are, its name says so."""
+def theirs(experts, hidden, choices, env, n_threads, only=(), steps=3):
+    """Milliseconds by formulation and number of threads: forward, training."""
     command = [sys.executable, "tests/bench/moe_torch.py", "--experts", str(experts), "--hidden", str(hidden), "--choices",
-               str(choices), "--threads", str(n_threads)]
-    out = subprocess.run(command + (["--only", only] if only else []), check=True, capture_output=True, text=True, env=env).stdout
-    mark = "" if n_threads == threads else f"@{n_threads}"
-    return {name + mark: (float(a), float(b)) for name, a, b in (line.split() for line in out.splitlines())}
+               str(choices), "--threads", str(n_threads), "--steps", str(steps)]
+    out = subprocess.run(command + (["--only", ",".join(only)] if only else []), check=True, capture_output=True, text=True, env=env).stdout
+    return {(name, n_threads): (float(a), float(b)) for name, a, b in (line.split() for line in out.splitlines())}
+
+
+def with_threads(n):
+    return dict(tuned, OMP_NUM_THREADS=str(n))
+
+
+def survey(shape):
+    """Every formulation once, with one thread and with all (its second thread does not always help)."""
+    seen = {}
+    for n in sorted({1, threads}):
+        seen.update(theirs(*shape, with_threads(n), n, steps=1))
+    return seen
+
+
+def fastest(seen, i, count):
+    return sorted(seen, key=lambda key: seen[key][i])[:count]
+
+
+def called(key):
+    return key[0] + ("" if key[1] == threads else f"@{key[1]}")
 
 
 def roof_ms(experts, hidden, choices, flops, rate, training):
@@ -47,7 +66,9 @@ def roof_ms(experts, hidden, choices, flops, rate, training):
     return 1e3 * max(work * (3 if training else 1) / flops, moved * (4 if training else 1) / rate)
 
 
-def compare(size, experts, hidden, choices):
+def compare(size, *shape):
+    seen = survey(shape)
+    good = {key for i in (0, 1) for key in fastest(seen, i, 2)}
     mine, peers, ceilings = {}, {}, []
     for _ in range(args.rounds):
         for dtype in ("f32", "bf16"):
@@ -55,22 +76,22 @@ def compare(size, experts, hidden, choices):
                 seconds, flops, rate = ours(size, mode, dtype)
                 mine.setdefault((dtype, mode), []).append(1e3 * seconds)
                 ceilings.append((flops, rate))
-        for n in sorted({1, threads}):          # its second thread does not always help
-            for name, times in theirs(experts, hidden, choices, dict(tuned, OMP_NUM_THREADS=str(n)), n).items():
-                peers.setdefault(name, []).append(times)
-    library = theirs(experts, hidden, choices, dict(os.environ), threads, "stacked")["stacked"]
+        for n in sorted({n for _, n in good}):
+            for key, times in theirs(*shape, with_threads(n), n, [name for name, k in good if k == n]).items():
+                peers.setdefault(key, []).append(times)
+    library = theirs(*shape, dict(os.environ), threads, ["stacked"], steps=1)["stacked", threads]
     flops, rate = (max(c[i] for c in ceilings) for i in (0, 1))
-    print(f"\n{experts} experts of {hidden}, top {choices}")
+    print(f"\n{shape[0]} experts of {shape[1]}, top {shape[2]}; this machine: {flops/1e9:.0f} GFLOP/s, {rate/1e9:.0f} GB/s")
     print(f"  {'':10} {'mixc':>9} {'roof':>9} {'share':>6}   {'best PyTorch':>24} {'ratio':>7}   {'library default':>16} {'ratio':>7}"
           f"   {'mixc bf16':>9} {'ratio':>7}")
     for i, mode in enumerate(("eval", "train")):
-        name, best = min(((n, statistics.median(t[i] for t in ts)) for n, ts in peers.items()), key=lambda x: x[1])
+        key, best = min(((k, statistics.median(t[i] for t in ts)) for k, ts in peers.items()), key=lambda x: x[1])
         ms, half = statistics.median(mine["f32", mode]), statistics.median(mine["bf16", mode])
-        roof = roof_ms(experts, hidden, choices, flops, rate, mode == "train")
-        print(f"  {('forward', 'training')[i]:10} {ms:6.1f} ms {roof:6.1f} ms {100 * roof / ms:5.0f}%   {name:>14} {best:6.1f} ms {best / ms:6.2f}x"
+        roof = roof_ms(*shape, flops, rate, mode == "train")
+        print(f"  {('forward', 'training')[i]:10} {ms:6.1f} ms {roof:6.1f} ms {100 * roof / ms:5.0f}%   {called(key):>14} {best:6.1f} ms {best / ms:6.2f}x"
               f"   {library[i]:13.1f} ms {library[i] / ms:6.1f}x   {half:6.1f} ms {best / half:6.2f}x")
-    others = ", ".join(f"{n} {statistics.median(t[0] for t in ts):.1f}/{statistics.median(t[1] for t in ts):.1f}" for n, ts in peers.items())
-    print(f"  all formulations, forward/training in ms: {others}", flush=True)
+    others = ", ".join(f"{called(k)} {t[0]:.1f}/{t[1]:.1f}" for k, t in seen.items())
+    print(f"  every formulation once, forward/training in ms: {others}", flush=True)
 
 
 def sweep():

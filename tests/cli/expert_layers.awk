@@ -19,17 +19,19 @@
     n_args = split(list, arg, /, */)
     name = ""
     if (match($0, /layer "[^"]*"/)) name = substr($0, RSTART + 7, RLENGTH - 8)
-    inside = name == layer || index(name, layer ".") == 1
+    named = name == layer || index(name, layer ".") == 1
+    inside = named || (inside && family[$2] == "grouped")       # a product whose result goes on bears the name of where it goes
     if (inside) launches++
     n_writes = split(writes[$2], place, /, */)
     for (i = 1; i <= n_writes; i++) {
         b = arg[place[i] + 1]
-        if (!(b in born)) { born[b] = n; maker[b] = inside; by[b] = family[$2] }
+        if (!(b in born)) { born[b] = n; maker[b] = named || (inside && axes[b] ~ /choice/); by[b] = family[$2] }
         if (b == loss) turn = n
     }
     for (i = 1; i <= n_args; i++) last[arg[i]] = n
 }
 function has(b, axis) { return match(", " axes[b] ",", ", " axis " = ") > 0 }
+function choices(b) { return match(axes[b], /choice[^ ,]* = [0-9]+/) ? substr(axes[b], RSTART + index(substr(axes[b], RSTART), "=")) + 0 : 1 }
 END {
     for (b in born) {
         if (kind[b] != "temp" || !maker[b] || (turn && born[b] > turn)) continue
@@ -37,7 +39,7 @@ END {
         if (!turn || last[b] <= turn) continue
         kept += bytes[b]
         if (has(b, hidden)) { if (bytes[b] > h) h = bytes[b] }
-        else if (has(b, wide)) { if (bytes[b] > x) x = bytes[b] }
+        else if (has(b, wide)) { if (bytes[b]/choices(b) > x) x = bytes[b]/choices(b) }
         else rest += bytes[b]
     }
     print launches + 0, kept + 0, x + h + rest, copies + 0
