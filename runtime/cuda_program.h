@@ -8,6 +8,7 @@
 
 #include "cache.h"
 #include "nvrtc.h"
+#include "nvtx.h"
 #include "place.h"
 #include "pool.h"
 
@@ -26,6 +27,7 @@ struct Device {
     int               ordinal;              // of the GPU
     CudaContext      *context;              // NULL: none is held
     char              name[128], arch[16], about[160];      // "NVIDIA H100", "sm_90a", both
+    Nvtx              nvtx;                 // ranges for a profiler that listens
     bool              is_lost;              // it answered with an error after which no call is of use
 };
 

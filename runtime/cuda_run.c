@@ -187,6 +187,15 @@ Status cuda_capture(LoadedProgram *l, StatusText *why)
     return status;
 }
 
+// A range for one launch: what is launched one by one can be told apart.
+static void push_launch(LoadedProgram *l, size_t i)
+{
+    const Launch *launch = &l->program->launch[i];
+    char line[128];
+    nvtx_push(&l->device->nvtx, "%s %s%s%s", l->program->kernel[launch->kernel].name, launch->layer ? launch->layer : "",
+              launch->layer ? " " : "", program_line(l->program, launch, line, sizeof line));
+}
+
 // Launch by launch, waiting after each, so that the one that fails can be named.
 static Status run_waiting(LoadedProgram *l, void (*after)(LoadedProgram *l, size_t i, void *user), void *user, StatusText *why)
 {
@@ -196,11 +205,13 @@ static Status run_waiting(LoadedProgram *l, void (*after)(LoadedProgram *l, size
     for (size_t i = 0; i < p->n_launches && status == STATUS_OK; i++) {
         const Launch *launch = &p->launch[i];
         char line[256];
+        push_launch(l, i);
         status = start(l, i, why);
         if (status == STATUS_OK)
             status = cuda_status(d, d->driver->stream_wait(d->driver->self, l->stream), why, "kernel '%s' of '%s' (%s)",
                                  p->kernel[launch->kernel].name, launch->layer ? launch->layer : p->name,
                                  describe_launch(p, launch, line, sizeof line));
+        nvtx_pop(&d->nvtx);
         if (after && status == STATUS_OK)
             after(l, i, user);
     }
@@ -225,9 +236,11 @@ Status cuda_run(LoadedProgram *l, StatusText *why)
         return status;
     if (getenv("MIXC_CUDA_WAIT"))
         return run_waiting(l, NULL, NULL, why);
+    nvtx_push(&d->nvtx, "run %s", l->program->name);
     int error = api->exec_launch(api->self, l->exec, l->stream);
     if (error == 0)
         error = api->stream_wait(api->self, l->stream);
+    nvtx_pop(&d->nvtx);
     l->stats.launches += (int64_t)l->program->n_launches;
     l->stats.graph_launches++;
     return cuda_status(d, error, why, "a run of '%s'", l->program->name);
@@ -246,9 +259,11 @@ Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why)
     for (size_t i = 0; i <= n && status == STATUS_OK; i++)
         status = cuda_status(d, api->event_make(api->self, &event[i], 0), why, "time cannot be taken");
     for (size_t i = 0; i < n && status == STATUS_OK; i++) {
+        push_launch(l, i);
         status = cuda_status(d, api->event_record(api->self, event[i], l->stream), why, "time cannot be taken");
         if (status == STATUS_OK)
             status = start(l, i, why);
+        nvtx_pop(&d->nvtx);
     }
     if (status == STATUS_OK)
         status = cuda_status(d, api->event_record(api->self, event[n], l->stream), why, "time cannot be taken");

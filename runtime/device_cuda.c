@@ -29,17 +29,21 @@ static const CudaError error_row[] = {
     {2, false, "not enough memory on the GPU", "take a smaller batch, or --max-mem; other programs may use it too"},
     {3, false, "the driver is not initialised", "restart the program"},
     {34, false, "this libcuda is a stub for linking", "name the driver's own library in MIXC_LIBCUDA"},
+    {35, false, "the driver is older than the libraries that call it", "update the driver"},
+    {46, false, "all GPUs are taken, or allow one program only", "is another program running? nvidia-smi shows it, and the compute mode"},
     {100, false, "the driver finds no GPU",
      "is one there, and does CUDA_VISIBLE_DEVICES allow it? --device cpu works without"},
     {101, false, "the driver does not know this GPU", "check CUDA_VISIBLE_DEVICES"},
     {200, false, "the compiled kernels are damaged", "mixc cache clear removes what was kept"},
     {209, false, "the compiled kernels are for another GPU", "mixc cache clear removes what was kept"},
+    {214, true, "the GPU's memory has an error that cannot be corrected", "look at nvidia-smi -q and the system's log (dmesg)"},
     {218, false, "the driver cannot read the compiled kernels", "is the driver older than the toolkit? update it"},
     {222, false, "the toolkit is newer than the driver",
      "update the driver, or name an older libnvrtc in MIXC_NVRTC"},
     {500, false, "a kernel is missing from what was compiled", "mixc cache clear removes what was kept"},
     {700, true, "a kernel accessed memory that is not its own",
      "MIXC_CUDA_WAIT=1 names the kernel; --device sim at a small size shows the line"},
+    {701, false, "a kernel needs more registers or shared memory than the GPU has", "take smaller axes, or report it as a bug"},
     {702, true, "a kernel took too long, and the system stopped it", "a GPU without a display has no such limit"},
     {710, true, "a kernel failed an assertion", "MIXC_CUDA_WAIT=1 names the kernel"},
     {714, true, "the GPU had a hardware error", "look at the system's log (dmesg) for Xid"},
@@ -53,6 +57,7 @@ static const CudaError error_row[] = {
     {803, false, "the driver and its kernel module are of different versions",
      "restart the machine after an update of the driver"},
     {804, false, "the driver does not support this GPU", "update the driver"},
+    {999, false, "the driver does not know what failed", "nvidia-smi and the system's log (dmesg) may tell; restart the machine"},
 };
 
 static const CudaError *find_error(int code)
@@ -173,6 +178,7 @@ static Status open_on(Device *d, const DeviceOptions *options, Device **out_devi
         return status;
     }
     snprintf(d->about, sizeof d->about, "%s, %s", d->name, d->arch);
+    d->nvtx = nvtx_open();
     *out_device = d;
     return STATUS_OK;
 }
@@ -325,6 +331,7 @@ static Status load(Device *d, const Placement *beside, const Program *p, LoadedP
     const PlacePlan plan = beside ? place_plan(&l->arena, p, beside) : (PlacePlan){.bytes = p->arena_bytes};
     const size_t bytes = plan.bytes ? plan.bytes : 64;
     l->stats.arena_bytes = plan.bytes;
+    nvtx_push(&d->nvtx, "load %s", p->name);
     status = cuda_check_memory(d, p, bytes, why);
     if (status == STATUS_OK)
         status = cuda_build(l, why);
@@ -332,6 +339,7 @@ static Status load(Device *d, const Placement *beside, const Program *p, LoadedP
         status = allocate(l, beside, &plan, bytes, why);
     if (status == STATUS_OK)
         status = cuda_capture(l, why);
+    nvtx_pop(&d->nvtx);
     if (status != STATUS_OK)
         cuda_unload(l);
     else

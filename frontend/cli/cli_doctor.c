@@ -23,6 +23,7 @@ typedef struct Doctor {
     Cli    *cli;
     Finding finding[16];
     size_t  n;
+    bool    has_cuda, has_sim;
 } Doctor;
 
 static void found(Doctor *d, const char *what, Verdict verdict, const char *text, const char *remedy)
@@ -113,15 +114,24 @@ static void look_at_gpu(Doctor *d)
     else
         found(d, "cublaslt", VERDICT_WARN, arena_strdup(arena, why[2].text), "only needed to compare with in tests/gpu");
     cuda_libraries_close(libraries);
+    d->has_sim = nvrtc != NULL;
     if (!driver || !nvrtc)
         return;
     Device *gpu = NULL;
     StatusText no_gpu = {0};
-    if (device_cuda.open(&(DeviceOptions){0}, &gpu, &no_gpu) == STATUS_OK)
+    d->has_cuda = device_cuda.open(&(DeviceOptions){0}, &gpu, &no_gpu) == STATUS_OK;
+    if (d->has_cuda)
         found(d, "gpu", VERDICT_PASS, arena_strdup(arena, device_cuda.describe(gpu)), "");
     else
         found(d, "gpu", VERDICT_WARN, arena_strdup(arena, no_gpu.text), "only needed for --device cuda");
     device_cuda.close(gpu);
+}
+
+// What --device may say on this machine. The first is taken when nothing is said.
+static void sum_up(Doctor *d)
+{
+    found(d, "devices", VERDICT_PASS, arena_printf(&d->cli->arena, "%scpu%s, eval%s", d->has_cuda ? "cuda (default), " : "",
+                                                   d->has_cuda ? "" : " (default)", d->has_sim ? ", sim" : ""), "");
 }
 
 int cli_doctor(Cli *cli)
@@ -131,6 +141,7 @@ int cli_doctor(Cli *cli)
     look_at_cache(&d);
     look_at_processor(&d);
     look_at_gpu(&d);
+    sum_up(&d);
     Verdict worst = VERDICT_PASS;
     Text json = text_make(&cli->arena);
     for (size_t i = 0; i < d.n; i++) {

@@ -100,7 +100,8 @@ expect 2 "$MIXC" graph "$model" -o g.png; says err ".svg or .dot"
 expect 0 "$MIXC" explain E0412; [ -s out ] || complain "explain says nothing"
 expect 0 "$MIXC" explain; says out "E0412"
 expect 2 "$MIXC" explain E9999; says err "E9999"
-expect 0 "$MIXC" doctor; says out "compiler"
+expect 0 "$MIXC" doctor; says out "compiler"; says out "devices     "
+MIXC_LIBCUDA=/nowhere MIXC_NVRTC=/nowhere expect 0 "$MIXC" doctor; says out "cpu (default), eval"; says_not out "eval, sim"
 expect 0 "$MIXC" doctor --json; says out '"verdict": "pass"'
 CC=/nonexistent/cc expect 3 "$MIXC" doctor; says out "fail"
 for shell in bash zsh fish; do expect 0 "$MIXC" completion $shell; says out "mixc"; done

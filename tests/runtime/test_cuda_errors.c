@@ -202,6 +202,71 @@ static void test_text_that_does_not_compile(void **state)
     end(&t);
 }
 
+// A log as long as a book, and a compiler that says that it is done and gives nothing: one sentence, and the device goes on.
+static void test_a_compiler_that_raves(void **state)
+{
+    (void)state;
+    Try t;
+    char *log = malloc((1 << 21) + 1);
+    memset(log, 'x', 1 << 21);
+    log[1 << 21] = 0;
+    begin(&t);
+    assert_int_equal(open_device(&t), STATUS_OK);
+    t.fake.compile_error = 6;
+    t.fake.log = log;
+    assert_int_equal(load(&t), STATUS_INTERNAL);
+    assert_memory_equal(t.why.text, "the CUDA text does not compile for sm_80: xxxx", 46);
+    assert_true(strlen(t.why.text) < sizeof t.why.text);
+    t.fake.compile_error = 0;
+    t.fake.log = "";
+    t.fake.makes_nothing = true;
+    assert_int_equal(load(&t), STATUS_INTERNAL);
+    assert_string_equal(t.why.text, "the CUDA compiler gives no PTX for sm_80");
+    t.fake.makes_nothing = false;
+    assert_int_equal(load(&t), STATUS_OK);
+    end(&t);
+    free(log);
+}
+
+// Every error of the driver that a user may meet, when a GPU is opened and in a run: what failed, what it is, what to do.
+static void test_every_error_has_its_sentence(void **state)
+{
+    (void)state;
+    static const struct { int code; const char *text, *remedy; } row[] = {
+        {2, "not enough memory on the GPU", "take a smaller batch"}, {3, "is not initialised", "restart the program"},
+        {34, "a stub for linking", "MIXC_LIBCUDA"}, {35, "older than the libraries", "update the driver"},
+        {46, "all GPUs are taken", "nvidia-smi"}, {100, "finds no GPU", "CUDA_VISIBLE_DEVICES"}, {101, "does not know this GPU", "CUDA_VISIBLE_DEVICES"},
+        {200, "are damaged", "mixc cache clear"}, {209, "for another GPU", "mixc cache clear"}, {214, "cannot be corrected", "nvidia-smi -q"},
+        {218, "cannot read the compiled kernels", "update it"}, {222, "newer than the driver", "MIXC_NVRTC"},
+        {500, "is missing from what was compiled", "mixc cache clear"}, {700, "memory that is not its own", "--device sim"},
+        {701, "more registers or shared memory", "smaller axes"}, {702, "took too long", "without a display"},
+        {710, "failed an assertion", "MIXC_CUDA_WAIT=1"}, {714, "hardware error", "Xid"}, {715, "an instruction that the GPU does not have", "cache clear"},
+        {716, "a misaligned address", "--device sim"}, {717, "of the wrong space", "MIXC_CUDA_WAIT=1"}, {718, "jumped to no instruction", "MIXC_CUDA_WAIT=1"},
+        {719, "a kernel failed", "--device sim"}, {802, "are not ready", "fabric manager"}, {803, "of different versions", "restart the machine"},
+        {804, "does not support this GPU", "update the driver"}, {999, "does not know what failed", "dmesg"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        for (int in_run = 0; in_run < 2; in_run++) {
+            Try t;
+            char code[64];
+            begin(&t);
+            snprintf(code, sizeof code, "(error %d of the driver); ", row[i].code);
+            t.fake.fail_call = in_run ? CALL_exec_launch : CALL_context_retain;
+            t.fake.fail_at = 1;
+            t.fake.fail_with = row[i].code;
+            Status status = open_device(&t);
+            assert_int_equal(status == STATUS_OK, in_run);
+            if (in_run) {
+                assert_int_equal(load(&t), STATUS_OK);
+                status = device_cuda.run(t.loaded, &t.why);
+            }
+            assert_int_equal(status, row[i].code == 2 ? STATUS_OUT_OF_MEMORY : STATUS_NO_DEVICE);
+            const char *remedy = strstr(t.why.text, code);
+            if (!strstr(t.why.text, row[i].text) || !remedy || !strstr(remedy, row[i].remedy))
+                fail_msg("error %d: %s", row[i].code, t.why.text);
+            end(&t);
+        }
+}
+
 static void test_an_error_that_lasts(void **state)
 {
     (void)state;
@@ -334,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_libraries_that_are_not_there), cmocka_unit_test(test_gpus_that_cannot_be_used),
         cmocka_unit_test(test_architecture), cmocka_unit_test(test_a_plan_that_does_not_fit),
         cmocka_unit_test(test_memory_that_another_program_took), cmocka_unit_test(test_text_that_does_not_compile),
+        cmocka_unit_test(test_a_compiler_that_raves), cmocka_unit_test(test_every_error_has_its_sentence),
         cmocka_unit_test(test_an_error_that_lasts), cmocka_unit_test(test_the_kernel_that_fails_is_named),
         cmocka_unit_test(test_another_thread_may_run_and_unload),
         cmocka_unit_test(test_every_call_fails_once),
