@@ -99,6 +99,19 @@ def attention():
     return step
 
 
+def attention_forward():
+    q, k, v = (torch.randn(8, 16, 2048, 64, device="cuda", dtype=torch.bfloat16) for _ in range(3))
+    return lambda: F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def expert_layer():
+    # Experts of peers.mix, with the tokens sorted by expert beforehand, evenly: both products and what is between.
+    rows = torch.randn(2 * 8192, 1024, device="cuda", dtype=torch.bfloat16)
+    w1, w2 = (torch.randn(32, 1024, 1024, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    ends = torch.arange(1, 33, device="cuda", dtype=torch.int32) * (2 * 8192 // 32)
+    return lambda: torch._grouped_mm(torch.relu(torch._grouped_mm(rows, w1, offs=ends)), w2, offs=ends)
+
+
 def grouped(experts, hidden, choices):
     tokens, d = 8192, 1024
     rows = torch.randn(tokens * choices, d, device="cuda", dtype=torch.bfloat16)
@@ -127,6 +140,8 @@ print(f"| PyTorch {torch.__version__} on {torch.cuda.get_device_name()} | |")
 case("GPT step, float32, torch.compile", lambda: gpt_step(torch.float32))
 case("GPT step, bf16, torch.compile", lambda: gpt_step(torch.bfloat16))
 case("attention 8 x 16 x 2048 x 64, causal, forward and backward, SDPA", attention)
+case("attention 8 x 16 x 2048 x 64, causal, forward, SDPA (ours: Attend)", attention_forward)
+case("experts 8192 tokens, 32 of 1024, top 2, two torch._grouped_mm without routing (ours: Experts)", expert_layer)
 case("grouped product 8192 tokens, 32 experts of 1024, top 2, torch._grouped_mm", lambda: grouped(32, 1024, 2))
 case("grouped product 8192 tokens, 128 experts of 256, top 8, torch._grouped_mm", lambda: grouped(128, 256, 8))
-case("softmax 16384 x 1024, Triton", triton_softmax)
+case("softmax 16384 x 1024, Triton (ours: Softmax)", triton_softmax)

@@ -555,7 +555,7 @@ static int run(int argc, char **argv)
         printf("FAIL: a pattern of edit_rule is none\n");
         return 1;
     }
-    t.equivalent = zoo_read_file(&t.arena, MIXC_TESTS "/gpu/equivalent.txt");
+    t.equivalent = zoo_read_file(&t.arena, arena_printf(&t.arena, "%s/gpu/equivalent.txt", zoo_tests()));
     Line *line = arena_array(&t.arena, Line, MOST_LINES);
     const size_t n = zoo_read_lines(&t.arena, "mutants.txt", line);
     for (size_t i = 0; i < n; i++)

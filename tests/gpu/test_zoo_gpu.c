@@ -1,6 +1,9 @@
 // The CUDA kernels of every model of the zoo: they compile for sm_80 and sm_90a without a complaint of the assembler that is not
-// listed in allowed.txt, and a training step of them - forward, backward, clipping, optimiser - on the device gives what the evaluator
-// gives. Sizes are those of zoo.txt. Without arguments the sample; `--full` all of it; `--device cuda` on a GPU; names: those models.
+// listed in allowed.txt, and a training step of them - forward, backward, clipping, optimiser -, an evaluation and, where the model has a
+// section for it, a generation on the device give what the evaluator gives. Sizes are those of zoo.txt. A kernel whose text an earlier program had
+// is assembled once; every program runs.
+//
+//     test_zoo_gpu [--full] [-j N] [--device cuda] [MODEL..]      without a name the sample; --full: all; -j: in N processes
 #include "zoo_step.h"
 
 #include "codegen.h"
@@ -23,7 +26,8 @@ typedef struct Test {
     const NvrtcApi *nvrtc;
     Pool           *pool;
     char           *allowed;
-    int             n_failed;
+    int             n_failed, n_programs, n_kernels;
+    uint64_t       *seen; size_t n_seen, seen_capacity;     // hashes of kernels that were compiled
 } Test;
 
 static void fail(Test *t, const char *model, const char *what)
@@ -55,7 +59,7 @@ static const Kernel *find_kernel(const Program *p, const char *name)
     return NULL;
 }
 
-static void check_log(Test *t, const char *model, const Program *p, const char *arch, const char *log)
+static void check_log(Test *t, const char *model, const Program *p, size_t n_kernels, const char *arch, const char *log)
 {
     PtxasLog read = ptxas_read(&t->arena, log);
     for (size_t i = 0; i < read.n_advice; i++)
@@ -70,9 +74,8 @@ static void check_log(Test *t, const char *model, const Program *p, const char *
             fail(t, model, arena_printf(&t->arena, "%s: kernel %s takes %d registers in each of %lld threads; a block has 65536", arch,
                                         r->kernel, r->registers, (long long)k->cuda_threads));
     }
-    if (read.n_kernels + 1 != p->n_kernels)
-        fail(t, model, arena_printf(&t->arena, "%s: the assembler tells of %zu kernels, and there are %zu", arch, read.n_kernels,
-                                    p->n_kernels - 1));
+    if (read.n_kernels != n_kernels)
+        fail(t, model, arena_printf(&t->arena, "%s: the assembler tells of %zu kernels, and there are %zu", arch, read.n_kernels, n_kernels));
 }
 
 typedef struct Compile {
@@ -94,22 +97,56 @@ static void compile_one(void *user, int64_t begin, int64_t end, int thread)
                                      &c->image[i], &c->why[i]);
 }
 
+// Whether another kernel had this text, but for its name and its comments.
+static bool was_seen(Test *t, const Kernel *k)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    const size_t length = strlen(k->name);
+    for (const char *line = k->cuda; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        if (!strncmp(line, "//", 2))
+            continue;
+        for (const char *c = line; *c && *c != '\n';) {
+            if (!strncmp(c, k->name, length)) {
+                c += length;
+                continue;
+            }
+            hash = (hash ^ (unsigned char)*c++) * 0x100000001b3u;
+        }
+        hash = (hash ^ '\n') * 0x100000001b3u;
+    }
+    for (size_t i = 0; i < t->n_seen; i++)
+        if (t->seen[i] == hash)
+            return true;
+    t->seen = arena_grow(&t->arena, t->seen, t->n_seen, &t->seen_capacity, sizeof *t->seen);
+    t->seen[t->n_seen++] = hash;
+    return false;
+}
+
 static void check_compile(Test *t, const char *model, const Program *p)
 {
     Text text = text_make(&t->arena);
-    codegen_emit_cuda(p, &text);
+    size_t n_kernels = 0;
+    text_add(&text, p->cuda_prelude ? p->cuda_prelude : "");
+    for (size_t k = 1; k < p->n_kernels; k++) {
+        t->n_kernels++;
+        if (was_seen(t, &p->kernel[k]))
+            continue;
+        text_printf(&text, "\n%s", p->kernel[k].cuda);
+        n_kernels++;
+    }
     Compile c = {.nvrtc = t->nvrtc, .text = text_str(&text)};
-    pool_run(t->pool, compile_one, &c, N_ARCHS, 1);
-    for (int i = 0; i < N_ARCHS; i++) {
+    if (n_kernels > 0)
+        pool_run(t->pool, compile_one, &c, N_ARCHS, 1);
+    for (int i = 0; i < N_ARCHS && n_kernels > 0; i++) {
         if (c.status[i] == STATUS_OK)
-            check_log(t, model, p, arch_name[i], c.image[i].log);
+            check_log(t, model, p, n_kernels, arch_name[i], c.image[i].log);
         else
             fail(t, model, c.why[i].text);
         arena_free(&c.arena[i]);
     }
 }
 
-// --- a step
+// --- a program
 
 // Runs on both, and compares. A training step twice: the first, and a late one.
 static Status compare_runs(Test *t, const Line *line, bool train, Loaded *got, Loaded *want, double *out_error, const char **out_worst,
@@ -132,14 +169,15 @@ static Status compare_runs(Test *t, const Line *line, bool train, Loaded *got, L
     return status;
 }
 
-static void check_model(Test *t, const Line *line)
+static void check_program(Test *t, const Line *line, ModeName mode)
 {
+    static const char *const mode_name[MODE_COUNT] = {[MODE_TRAIN] = "train", [MODE_EVAL] = "eval", [MODE_GENERATE] = "generate"};
     Loaded got = {0}, want = {0};
     StatusText why = {0};
     const double begin = proc_now_s(), most = zoo_line_bound(line);
-    ZooRun run = {.mode = MODE_TRAIN, .train = true, .device = t->device, .on_device = {.threads = 2, .cache_dir = ""}};
+    ZooRun run = {.mode = mode, .train = mode == MODE_TRAIN, .device = t->device, .on_device = {.threads = 1, .cache_dir = ""}};
+    const char *name = arena_printf(&t->arena, "%s %s", line->model, mode_name[mode]), *worst = "";
     double loaded = begin, compiled = begin, error = 0;
-    const char *worst = "";
     Status status = zoo_load(&t->arena, line, &run, &got, &why);
     loaded = proc_now_s();
     if (status == STATUS_OK)
@@ -151,16 +189,27 @@ static void check_model(Test *t, const Line *line)
     if (status == STATUS_OK)
         status = compare_runs(t, line, run.train, &got, &want, &error, &worst, &why);
     if (status != STATUS_OK)
-        fail(t, line->model, why.text);
+        fail(t, name, why.text);
     else if (!(error <= most))
-        fail(t, line->model, arena_printf(&t->arena, "'%s' differs by %.3g of its largest number; the bound is %.3g", worst, error, most));
+        fail(t, name, arena_printf(&t->arena, "'%s' differs by %.3g of its largest number; the bound is %.3g", worst, error, most));
     else
-        printf("%-18s %4zu kernels %4zu launches  error %.1e (%s)  load %.1f s, gate %.1f s, runs %.2f s\n", line->model,
+        printf("%-18s %-8s %4zu kernels %4zu launches  error %.1e (%s)  load %.1f s, gate %.1f s, runs %.2f s\n", line->model, mode_name[mode],
                net_program(got.net)->n_kernels - 1, net_program(got.net)->n_launches, error, worst, loaded - begin, compiled - loaded,
                proc_now_s() - compiled);
     fflush(stdout);
+    t->n_programs++;
     zoo_unload(&got);
     zoo_unload(&want);
+}
+
+// Its training step, its evaluation, and its generation where it has one.
+static void check_model(Test *t, const Line *line)
+{
+    const char *text = zoo_text(&t->arena, line);
+    check_program(t, line, MODE_TRAIN);
+    check_program(t, line, MODE_EVAL);
+    if (text && strstr(text, "\ngenerate"))
+        check_program(t, line, MODE_GENERATE);
 }
 
 // --- which models
@@ -168,7 +217,7 @@ static void check_model(Test *t, const Line *line)
 // A model that nobody wrote sizes for is a complaint of a full run.
 static void check_all_have_lines(Test *t, const Line *line, size_t n)
 {
-    DIR *d = opendir(MIXC_TESTS "/../models");
+    DIR *d = opendir(arena_printf(&t->arena, "%s/../models", zoo_tests()));
     for (struct dirent *e; d && (e = readdir(d)) != NULL;) {
         const size_t length = strlen(e->d_name);
         bool has_line = length < 5 || strcmp(e->d_name + length - 4, ".mix") != 0;
@@ -189,53 +238,78 @@ static bool is_named(const char *model, int argc, char **argv)
     return false;
 }
 
-static int run(int argc, char **argv)
+typedef struct Options {
+    const char *device;
+    bool        is_full, has_names;
+    int         workers, worker;            // how many share the lines, and which of them this is
+} Options;
+
+static Options read_options(int argc, char **argv)
 {
-    Test t = {.device = "sim", .allowed = ""};
-    CudaLibraries *libraries = cuda_libraries_open();
-    StatusText why = {0};
-    bool is_full = false, has_names = false;
+    Options o = {.device = "sim", .workers = 1};
     for (int a = 1; a < argc; a++) {
         if (!strcmp(argv[a], "--full"))
-            is_full = true;
+            o.is_full = true;
         else if (!strcmp(argv[a], "--device") && a + 1 < argc)
-            t.device = argv[++a];
+            o.device = argv[++a];
+        else if (!strcmp(argv[a], "-j") && a + 1 < argc)
+            o.workers = atoi(argv[++a]) > 0 ? atoi(argv[a]) : 1;
         else
-            has_names = true;
+            o.has_names = true;
     }
+    return o;
+}
+
+static int run(const Options *o, int argc, char **argv)
+{
+    Test t = {.device = o->device, .allowed = ""};
+    CudaLibraries *libraries = cuda_libraries_open();
+    StatusText why = {0};
     if (cuda_find_nvrtc(libraries, &t.nvrtc, &why) != STATUS_OK) {
         printf("skipped: %s\n", why.text);
         return 77;
     }
-    if (pool_open(2, &t.pool, &why) != STATUS_OK)
+    if (pool_open(o->workers > 1 ? 1 : 2, &t.pool, &why) != STATUS_OK)
         return 1;
-    t.allowed = zoo_read_file(&t.arena, MIXC_TESTS "/gpu/allowed.txt");
+    t.allowed = zoo_read_file(&t.arena, arena_printf(&t.arena, "%s/gpu/allowed.txt", zoo_tests()));
     Line *line = arena_array(&t.arena, Line, MOST_LINES);
     const size_t n = zoo_read_lines(&t.arena, "zoo.txt", line);
-    int n_run = 0;
+    int n_mine = 0, n_run = 0;
     for (size_t i = 0; i < n; i++)
-        if (has_names ? is_named(line[i].model, argc, argv) : is_full || line[i].in_sample) {
+        if ((o->has_names ? is_named(line[i].model, argc, argv) : o->is_full || line[i].in_sample) && n_mine++ % o->workers == o->worker) {
             check_model(&t, &line[i]);
             n_run++;
         }
-    if (is_full && !has_names)
+    if (o->is_full && !o->has_names && o->worker == 0)
         check_all_have_lines(&t, line, n);
-    printf("%d models on %s, %d complaints\n", n_run, t.device, t.n_failed);
+    printf("%d models, %d programs, %d kernels (%zu texts) on %s, %d complaints\n", n_run, t.n_programs, t.n_kernels, t.n_seen, t.device,
+           t.n_failed);
     pool_close(t.pool);
     cuda_libraries_close(libraries);
     arena_free(&t.arena);
-    return t.n_failed || n_run == 0;
+    return t.n_failed || n_mine == 0;
 }
 
-// In a process of its own, because the compiler keeps memory to itself that a leak checker would report.
+// In processes of their own, because the compiler keeps memory to itself that a leak checker would report.
 int main(int argc, char **argv)
 {
-    const pid_t child = fork();
-    if (child == 0) {
-        const int code = run(argc, argv);
-        fflush(stdout);
-        _exit(code);
+    Options o = read_options(argc, argv);
+    int code = 0;
+    for (o.worker = 0; o.worker < o.workers; o.worker++) {
+        const pid_t child = fork();
+        if (child < 0)
+            return 1;
+        if (child == 0) {
+            code = run(&o, argc, argv);
+            fflush(stdout);
+            _exit(code);
+        }
     }
-    int status = 0;
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+    for (int w = 0; w < o.workers; w++) {
+        int status = 0;
+        if (wait(&status) < 0 || !WIFEXITED(status))
+            return 1;
+        code = WEXITSTATUS(status) == 1 || code == 0 ? WEXITSTATUS(status) : code;
+    }
+    return code;
 }

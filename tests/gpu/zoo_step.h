@@ -36,6 +36,13 @@ typedef struct Loaded {
     Net    *net;
 } Loaded;
 
+// The folder of the tests: where this was built, or MIXC_TESTS for a tree that was carried elsewhere.
+static inline const char *zoo_tests(void)
+{
+    const char *given = getenv("MIXC_TESTS");
+    return given && given[0] ? given : MIXC_TESTS;
+}
+
 static inline char *zoo_read_file(Arena *arena, const char *path)
 {
     FILE *f = fopen(path, "rb");
@@ -50,7 +57,7 @@ static inline char *zoo_read_file(Arena *arena, const char *path)
 // The lines of zoo.txt or another such file of tests/gpu; their text is theirs.
 static inline size_t zoo_read_lines(Arena *arena, const char *file, Line *line)
 {
-    char *text = zoo_read_file(arena, arena_printf(arena, MIXC_TESTS "/gpu/%s", file));
+    char *text = zoo_read_file(arena, arena_printf(arena, "%s/gpu/%s", zoo_tests(), file));
     size_t n = 0;
     for (char *at = text ? strtok(text, "\n") : NULL; at && n < MOST_LINES; at = strtok(NULL, "\n"))
         if (*at != '#')
@@ -93,10 +100,15 @@ typedef struct ZooRun {
     DeviceOptions on_device;
 } ZooRun;
 
+static inline const char *zoo_text(Arena *arena, const Line *line)
+{
+    return zoo_read_file(arena, arena_printf(arena, "%s/%s/%s", zoo_tests(), line->is_whole ? "gpu" : "../models", line->model));
+}
+
 // Everything that is loaded lives in `arena`.
 static inline Status zoo_load(Arena *arena, const Line *line, const ZooRun *run, Loaded *l, StatusText *why)
 {
-    const char *text = zoo_read_file(arena, arena_printf(arena, "%s/%s/%s", MIXC_TESTS, line->is_whole ? "gpu" : "../models", line->model));
+    const char *text = zoo_text(arena, line);
     Binding *binding = arena_array(arena, Binding, MOST_BINDINGS);
     memcpy(binding, line->binding, sizeof line->binding);
     const BuildOptions build = {.mode = run->mode, .with_loss = run->train, .binding = binding, .n_bindings = line->n_bindings};
@@ -108,7 +120,7 @@ static inline Status zoo_load(Arena *arena, const Line *line, const ZooRun *run,
     if (status == STATUS_OK)
         status = engine_load_text(l->engine, arena, &l->diag, &l->sources, line->model, text, &build, &(LoadOptions){.train = run->train},
                                   &l->module, &l->net, why);
-    if (status != STATUS_OK && l->diag.n_items)
+    if (status == STATUS_BAD_MODEL && l->diag.n_items)
         snprintf(why->text, sizeof why->text, "%s", l->diag.item[0].message);
     return status;
 }
