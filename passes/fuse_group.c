@@ -1,7 +1,7 @@
 // See fuse_group.h.
 //
 // Values are taken in order. Each looks for a group among those that made what it reads and those that read the same
-// arrays; it joins the first that fits, else it opens its own.
+// arrays; it joins the first that fits, else it opens its own. At the end, what nobody else reads is not stored.
 #include "fuse_group.h"
 
 #include "kernel_order.h"
@@ -182,6 +182,24 @@ static void note_reader(Grouping *p, ValueId v)
     }
 }
 
+// A value that only its own kernel reads is not stored after all: that kernel has it where it makes it. Known when all groups are.
+// Reductions stay: whether one is made inside of a loop was decided before.
+static void keep_inside(Grouping *p, bool *is_new)
+{
+    const Graph *g = p->g;
+    bool *is_needed = arena_array(p->scratch, bool, g->n_nodes);
+    for (size_t i = 0; i < g->n_outputs; i++)
+        is_needed[g->output[i].value] = true;
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        for (uint32_t r = p->first_read[v]; p->stored[v] && r < p->first_read[v + 1]; r++)
+            is_needed[p->read[r]] = is_needed[p->read[r]] || p->group_of[p->read[r]] != p->group_of[v];
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (is_new[v] && !is_needed[v] && p->group[p->group_of[v]]->is_ours && !loop_is_reduction(&g->node[v])) {
+            is_new[v] = false;
+            p->g->node[v].kernel = 0;
+        }
+}
+
 static KernelFamily family_of(const Node *n)
 {
     if (op_row[n->op].flags & OP_FLAG_ROUTING)
@@ -222,6 +240,7 @@ void fuse_group(Graph *g, Arena *scratch, const bool *stored)
         join(&p, into, v, &wish);
         note_reader(&p, v);
     }
+    keep_inside(&p, is_new);
     uint32_t *kernel = arena_array(scratch, uint32_t, p.n_groups);
     for (ValueId v = 1; v < n; v++) {
         uint32_t group = p.group_of[v];

@@ -146,9 +146,12 @@ static inline EditSites edit_find(Arena *arena, const EditRegex *re, EditLevel l
                 continue;
             for (size_t from = 0; from < length && regexec(&re[r].pattern, line + from, EDIT_GROUPS, group, from ? REG_NOTBOL : 0) == 0;
                  from += (size_t)group[0].rm_eo) {
+                const EditSite site = {r, at + from + (size_t)group[0].rm_so, (size_t)(group[0].rm_eo - group[0].rm_so),
+                                       edit_expand(arena, edit_rule[r].becomes, line + from, group), number};
+                if (strlen(site.becomes) == site.length && !strncmp(site.becomes, text + site.at, site.length))
+                    continue;               // x - x
                 s.site = arena_grow(arena, s.site, s.n, &s.capacity, sizeof *s.site);
-                s.site[s.n++] = (EditSite){r, at + from + (size_t)group[0].rm_so, (size_t)(group[0].rm_eo - group[0].rm_so),
-                                           edit_expand(arena, edit_rule[r].becomes, line + from, group), number};
+                s.site[s.n++] = site;
             }
         }
         at += length + (text[at + length] == '\n');

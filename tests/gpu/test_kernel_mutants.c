@@ -222,6 +222,22 @@ static bool is_new_value(Subject *s, const Candidate *c, const char *text)
     return run_with(s, c->function, c->first, probe, 1, &why) != FATE_SURVIVED;
 }
 
+// A product that is added to something.
+static bool adds_something(Subject *s, const Candidate *c, const char *text)
+{
+    size_t at = c->site.at;
+    while (at > 0 && text[at - 1] != '\n')
+        at--;
+    const char *line = line_at(&s->arena, text, c->site.at), *why = "";
+    char to[32];
+    if (sscanf(line, "fma.rn.f32 %*[^,], %*[^,], %*[^,], %31[^;];", to) != 1)
+        return true;
+    const char *body = strchr(strstr(text, ".entry"), '{') + 1;
+    const char *probe = arena_printf(&s->arena, "%.*s\n\t.reg .pred %%equal<2>;\n%.*s\tsetp.neu.f32 %%equal1, %s, 0f00000000;\n\t@%%equal1 trap;\n%s",
+                                     (int)(body - text), text, (int)(text + at - body), body, to, text + at);
+    return run_with(s, c->function, c->first, probe, 1, &why) != FATE_SURVIVED;
+}
+
 // A barrier after which nothing touches shared memory, and no jump leads back.
 static bool is_last_barrier(const char *text, size_t at)
 {
@@ -315,6 +331,8 @@ static bool is_proved_equal(Test *t, Subject *s, const Candidate *c, const char 
         return !is_ever_told(s, c, text);
     if (!strcmp(rule, "initialisation dropped"))
         return !is_new_value(s, c, text);
+    if (!strcmp(rule, "accumulation lost"))
+        return !adds_something(s, c, text);
     return !strcmp(rule, "barrier dropped") && is_last_barrier(text, c->site.at);
 }
 
