@@ -1,9 +1,9 @@
 // See kernel_key.h.
 #include "kernel_key.h"
 
+#include "band.h"
 #include "lower_order.h"
 #include "random_keys.h"
-#include "triangle.h"
 
 #include <string.h>
 
@@ -132,10 +132,12 @@ void cone_key(const Graph *g, uint32_t kernel, const Cone *cone, const ConeScrat
             put_axis(g, n->type.axis[k], &axes, out);
         if (cone->is_read[i]) {             // an int may be an index: the loads differ for what may be none (value.c)
             put(out, n->type.dtype != DTYPE_I32 ? 0 : n->op == OP_ARG ? 1 : (op_row[n->op].flags & OP_FLAG_ROUTING) ? 2 : 3);
-            AxisId low, high;
-            if (triangle_of(g, cone->value[i], &low, &high)) {      // a product skips what is known to be 0
-                put_axis(g, low, &axes, out);
-                put_axis(g, high, &axes, out);
+            Band band;
+            if (band_of(g, cone->value[i], &band)) {                // a product skips what is known to be 0
+                put_axis(g, band.from, &axes, out);
+                put_axis(g, band.to, &axes, out);
+                put(out, band.least);
+                put(out, band.most);
             }
             continue;
         }

@@ -288,42 +288,6 @@ const char *product_scratch(Emitter *E, Scope *at, const char *hint, int64_t n)
     return name;
 }
 
-// The terms of a tile: all of the block's, or those on its side of the diagonal. Returns how many, as C text; *out_skip: how many
-// of the block come before them; *out_add: whether an earlier block has begun the sum. A tile without any is passed over.
-static const char *tile_terms(ProductText *P, Scope *rows, const char *i, const char *j, const char *k0, const char *kn,
-                              const char **out_skip, const char **out_add)
-{
-    Emitter *E = P->E;
-    const bool of_col = P->triangle == TRIANGLE_TERMS_BELOW_COL || P->triangle == TRIANGLE_TERMS_FROM_COL;
-    const char *first = of_col ? j : i, *n = emit_name(E, "n");
-    const int width = tile_width(P->plan.tile), height = P->plan.tile.rows, extent = of_col ? width : height;
-    *out_skip = NULL;
-    switch (P->triangle) {
-    case TRIANGLE_TERMS_BELOW_ROW: case TRIANGLE_TERMS_BELOW_COL:
-        scope_line(rows, "const long %s = %s + %d < %s + %s ? %s + %d - %s : %s;", n, first, extent, k0, kn, first, extent, k0, kn);
-        scope_line(rows, "if (%s <= 0)", n);
-        scope_line(rows, "    continue;");
-        return n;
-    case TRIANGLE_TERMS_FROM_ROW: case TRIANGLE_TERMS_FROM_COL:
-        *out_skip = emit_name(E, "skip");
-        scope_line(rows, "const long %s = %s > %s ? %s - %s : 0;", *out_skip, first, k0, first, k0);
-        scope_line(rows, "if (%s >= %s)", *out_skip, kn);
-        scope_line(rows, "    continue;");
-        *out_add = P->plan.n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > %s", k0, first);
-        return arena_printf(E->arena, "%s - %s", kn, *out_skip);
-    case TRIANGLE_COLS_BELOW_ROW: case TRIANGLE_COLS_FROM_ROW:
-        if (P->triangle == TRIANGLE_COLS_BELOW_ROW)
-            scope_line(rows, "if (%s >= %s + %d)", j, i, height);
-        else
-            scope_line(rows, "if (%s >= %s + %d)", i, j, width);
-        scope_line(rows, "    continue;");
-        break;
-    case TRIANGLE_NONE:
-        break;
-    }
-    return product_places(E->arena, &P->plan, kn);
-}
-
 // All tiles of a block: c (+)= a*b.
 void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, const char *b, const char *c, const char *k0,
                    const char *kn)
@@ -331,12 +295,12 @@ void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, 
     Emitter *E = P->E;
     const Plan *plan = &P->plan;
     const char *places = product_places(E->arena, plan, kn), *skip, *j = emit_name(E, "j"), *i = emit_name(E, "i");
-    const char *add = plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0);
+    const char *add = product_begins_with_zeros(P) ? "1" : plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0);
     Scope *cols = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, item.j0, j, item.j1,
                                                   j, tile_width(plan->tile)));
     Scope *rows = scope_block(E, cols, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", i, item.i0, i,
                                                     item.i1, i, plan->tile.rows));
-    const char *n = tile_terms(P, rows, i, j, k0, kn, &skip, &add);
+    const char *n = product_tile_terms(P, rows, i, j, k0, kn, &skip);
     const char *skip_a = skip ? arena_printf(E->arena, " + %s*%d", skip, plan->tile.rows) : "";
     const char *skip_b = skip ? arena_printf(E->arena, " + %s*%d", skip, tile_width(plan->tile)) : "";
     scope_line(rows, "%s(%s + %s*%s%s, %s + %s*%s%s, %d, %s + %s*%lld + %s, %lld, %s, %s);", tile_name(E->arena, plan->tile), a,
@@ -368,21 +332,6 @@ const char *product_packed_at(ProductText *P, Scope *at, const char *workspace, 
     return name;
 }
 
-// Passes over blocks of terms that lie beyond the diagonal as a whole.
-static void skip_blocks(ProductText *P, Scope *terms, ProductBlock item, const char *k0, const char *kn)
-{
-    const Triangle t = P->triangle;
-    if (P->plan.n_sum_blocks == 1)
-        return;
-    if (t == TRIANGLE_TERMS_BELOW_ROW || t == TRIANGLE_TERMS_BELOW_COL)
-        scope_line(terms, "if (%s >= %s)", k0, t == TRIANGLE_TERMS_BELOW_ROW ? item.i1 : item.j1);
-    else if (t == TRIANGLE_TERMS_FROM_ROW || t == TRIANGLE_TERMS_FROM_COL)
-        scope_line(terms, "if (%s + %s <= %s)", k0, kn, t == TRIANGLE_TERMS_FROM_ROW ? item.i0 : item.j0);
-    else
-        return;
-    scope_line(terms, "    continue;");
-}
-
 static void emit_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace)
 {
     Emitter *E = P->E;
@@ -396,14 +345,20 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, const char 
         P->scratch = product_scratch(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
     if (!plan->ahead)
         b = product_scratch(E, E->top, "cols", plan->block_cols * plan_places(plan, plan->block_sum));
-    Scope *terms = product_sum_blocks(P, at, &k0, &kn);
-    skip_blocks(P, terms, item, k0, kn);
-    pack_operand(P, terms, 0, (PackRange){item.i0, item.i1, k0, kn, a});
+    if (product_begins_with_zeros(P))
+        scope_line(at, "__builtin_memset(%s, 0, %lldL*sizeof(float));", c, N(plan->block_rows * plan->block_cols));
+    Scope *terms = product_sum_blocks(P, at, &k0, &kn), *inner = terms;
+    const char *wanted = product_is_wanted(P, item, k0, kn);
+    if (wanted)
+        inner = scope_block(E, terms, arena_printf(E->arena, "if (%s) {", wanted));
+    pack_operand(P, inner, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
-        b = product_packed_at(P, terms, workspace, item.j0, k0, kn, false);
+        b = product_packed_at(P, inner, workspace, item.j0, k0, kn, false);
     else
-        pack_operand(P, terms, 1, (PackRange){item.j0, item.j1, k0, kn, b});
-    product_tiles(P, terms, item, a, b, c, k0, kn);
+        pack_operand(P, inner, 1, (PackRange){item.j0, item.j1, k0, kn, b});
+    product_tiles(P, inner, item, a, b, c, k0, kn);
+    if (wanted)
+        scope_close(E, inner);
     if (terms != at)
         scope_close(E, terms);
     const char *i = emit_name(E, "i");
@@ -490,30 +445,6 @@ static bool reads_pairs(const Lower *L, const Product *p)
         && L->g->node[p->operand[1]].type.dtype == DTYPE_BF16;
 }
 
-// The value that alone reads the anchor, inside the kernel; 0: there are several, or the anchor is stored.
-static ValueId only_reader(const Graph *g, const Space *space)
-{
-    ValueId reader = 0;
-    for (size_t m = 0; m < space->n_maps; m++) {
-        const Node *n = &g->node[space->map[m].value];
-        bool reads = false;
-        for (int i = 0; i < n->n_in; i++)
-            reads |= n->in[i] == space->anchor;
-        if (reads && reader)
-            return 0;
-        reader = reads ? space->map[m].value : reader;
-    }
-    return g->node[space->anchor].kernel ? 0 : reader;
-}
-
-static Triangle find_triangle(const Graph *g, const ProductText *P, const Space *space)
-{
-    if (P->plan.tile.pairs)
-        return TRIANGLE_NONE;
-    const Triangle t = triangle_of_product(g, &P->p);
-    return t == TRIANGLE_NONE ? triangle_of_result(g, &P->p, only_reader(g, space)) : t;
-}
-
 bool lower_contract(Lower *L)
 {
     const Graph *g = L->g;
@@ -522,7 +453,7 @@ bool lower_contract(Lower *L)
     ProductText P = {.p = product_of(g, members.anchor)};
     P.plan = plan_product(&P.p, L->target, reads_pairs(L, &P.p), &L->schedule);
     const Space space = space_of(L->arena, g, &members);
-    P.triangle = find_triangle(g, &P, &space);
+    product_find_band(g, &P, &space);
     P.E = lower_emitter(L, DIALECT_C, NULL);
     product_find_across(&P, &space, L->target, &L->schedule);
     const Node *anchor = &g->node[members.anchor];
@@ -544,7 +475,7 @@ bool lower_contract(Lower *L)
     emit_main(&P, &space, workspace);
     LowerText text = launch_text(&P, hint, text_str(&comment));
     text.n_work = plan_work(&P.plan);
-    text.flops = (P.triangle == TRIANGLE_NONE ? 2 : 1) * product_flops(&P.p);
+    text.flops = 2 * band_share(&P.p, &P.band) * product_flops(&P.p);
     product_cuda(L, &P.p, &space, &text);
     lower_launch(L, &text);
     return true;
@@ -556,7 +487,7 @@ size_t candidates_contract(Lower *L, size_t most, Candidate **out)
     const Product p = product_of(L->g, members.anchor);
     const Space space = space_of(L->arena, L->g, &members);
     ProductText P = {.p = p, .plan = plan_product(&p, L->target, reads_pairs(L, &p), &L->schedule), .E = lower_emitter(L, DIALECT_C, NULL)}, trial;
-    P.triangle = find_triangle(L->g, &P, &space);
+    product_find_band(L->g, &P, &space);
     trial = P;
     return product_find_across(&trial, &space, L->target, &L->schedule) ? product_across_candidates(&P, &space, L->target, most, out)
                                                                        : plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);

@@ -2,9 +2,9 @@
 #ifndef MIXC_LOWER_PRODUCT_H
 #define MIXC_LOWER_PRODUCT_H
 
+#include "band.h"
 #include "lower.h"
 #include "product.h"
-#include "triangle.h"
 
 // rows x (vectors*lanes) floats. Operand 0 is read at a[i*row_step + k*term_step]; 0, 0: packed, [k][rows].
 typedef struct Tile {
@@ -83,7 +83,7 @@ typedef struct ProductText {
     Emitter *E;
     Product  p;
     Plan     plan;
-    Triangle triangle;                      // terms or tiles that need not be touched
+    ProductBand band;                       // terms or tiles that need not be touched
     Ix       batch;                         // linear index of the batch at hand
     AxisId  lane_axis;                      // the batch axis that is contiguous in memory, last of its group; 0: of no matter
     Ix      lane_index, outer_batch;        // its index and that of the axes before it, where batch is taken apart; 0: it is not
@@ -145,9 +145,20 @@ const char *product_block_end(Emitter *E, const char *from, int64_t block, int64
 // Opens the loop over blocks of terms (`at` itself when there is one) and gives its first term and their number.
 Scope      *product_sum_blocks(ProductText *P, Scope *at, const char **out_k0, const char **out_kn);
 // All tiles of a block: c = a*b, or c += a*b where this is not the first block of terms: kn terms from k0 on, packed. What
-// P->triangle leaves out is not computed.
+// P->band leaves out is not computed.
 void        product_tiles(ProductText *P, Scope *at, ProductBlock block, const char *a, const char *b, const char *c,
                           const char *k0, const char *kn);
+
+// The band of a product: finds it, and makes blocks of terms about as long as it is wide, so that little is packed in vain.
+void        product_find_band(const Graph *g, ProductText *P, const Space *space);
+// Whether some tile may not get its first terms from the first block: sums then begin with zeros.
+bool        product_begins_with_zeros(const ProductText *P);
+// The terms of a tile: all of the block's, or those within the band. Returns how many places, as C text; *out_skip: how many of
+// the block's come before them (NULL: none). A tile without any is passed over.
+const char *product_tile_terms(ProductText *P, Scope *rows, const char *i, const char *j, const char *k0, const char *kn,
+                               const char **out_skip);
+// The condition under which any of a block of terms or results lies within the band; NULL: always, or it cannot be told here.
+const char *product_is_wanted(ProductText *P, ProductBlock item, const char *k0, const char *kn);
 
 // Opens work item w: its blocks of rows and columns, and the batch at hand (with plan.together: *out_batch counts groups of them).
 // Then where panels lie in the workspace: [batch][k block][panel][k][width].

@@ -7,7 +7,7 @@
 //       for each batch: all tiles
 //   for each row: columns x batches of c are turned; what follows the product, with lanes over the batches
 //
-// Needs: floats, no triangle. The order of each sum is that of a plan, whatever the number of threads.
+// Needs: floats, no band. The order of each sum is that of a plan, whatever the number of threads.
 #include "lower_product.h"
 
 #include <assert.h>
@@ -71,7 +71,7 @@ static int64_t batches_of(int64_t size, int lanes, const Schedule *schedule)
 bool product_find_across(ProductText *P, const Space *space, const Target *target, const Schedule *schedule)
 {
     const AxisGroup group = P->p.group[CLASS_BATCH];
-    if (P->plan.tile.pairs || P->triangle != TRIANGLE_NONE || P->n_totals > 0)
+    if (P->plan.tile.pairs || P->band.kind != BAND_NONE || P->n_totals > 0)
         return false;
     for (int at = 0; at < 2 * group.n; at++) {                 // what is stored comes first
         const int i = at % group.n;

@@ -1,6 +1,6 @@
 // Classes of axes, affine views and epilogue spaces of products (product.h).
+#include "band.h"
 #include "product.h"
-#include "triangle.h"
 
 #include <assert.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static bool has_lanes(const Graph *g, const Product *p)
     const int64_t batches = inner_batches(g, p);
     return batches == 0 || (batches % MOST_LANES == 0 && g->node[p->value].type.dtype == DTYPE_F32
         && g->node[p->operand[0]].type.dtype == DTYPE_F32 && g->node[p->operand[1]].type.dtype == DTYPE_F32
-        && triangle_of_product(g, p) == TRIANGLE_NONE);
+        && band_of_product(g, p, 0).kind == BAND_NONE);
 }
 
 double product_flops(const Product *p)
