@@ -13,8 +13,11 @@ void codegen_cone(Codegen *c, uint32_t kernel)
               c->n_uses, &c->cone);
 }
 
+enum { MOST_TURNS = 32 };                   // circles that are looked at one by one
+
 typedef struct Edge {
     uint32_t before, after, next;           // next: further edges of `before`; 0: none
+    ValueId  leaf;                          // what `before` reads and `after` overwrites; 0: it reads what `before` stores
 } Edge;
 
 typedef struct Order {
@@ -23,12 +26,12 @@ typedef struct Order {
     uint32_t *heap; size_t n_heap;          // ready kernels, smallest first stored value on top
 } Order;
 
-static void add_edge(Codegen *c, Order *o, uint32_t before, uint32_t after)
+static void add_edge(Codegen *c, Order *o, uint32_t before, uint32_t after, ValueId leaf)
 {
     if (before == after)
         return;
     o->edge = arena_grow(&c->scratch, o->edge, o->n_edges, &o->edge_capacity, sizeof *o->edge);
-    o->edge[o->n_edges] = (Edge){before, after, o->head[before]};
+    o->edge[o->n_edges] = (Edge){before, after, o->head[before], leaf};
     o->head[before] = (uint32_t)o->n_edges++;
     o->n_before[after]++;
 }
@@ -181,8 +184,41 @@ ValueId *codegen_replacements(Codegen *c)
     return old;
 }
 
-// Orders the kernels. `old` loses the entries that could not be honoured.
-static bool order_kernels(Codegen *c, ValueId *old)
+// Where some kernels wait for each other in a circle, the smallest new value that one of them was to write over what another
+// still reads gets a place of its own. False when there is none.
+static bool break_circle(Codegen *c, const Order *o, ValueId *old)
+{
+    const Graph *g = c->g;
+    uint32_t *waits_for = arena_array(&c->scratch, uint32_t, g->n_kernels), k = 0;      // an edge
+    bool *passed = arena_array(&c->scratch, bool, g->n_kernels);
+    for (uint32_t e = 1; e < o->n_edges; e++) {
+        const Edge *edge = &o->edge[e];
+        if (!o->n_before[edge->before] || !o->n_before[edge->after])
+            continue;
+        if (!waits_for[edge->after] || !edge->leaf)
+            waits_for[edge->after] = e;
+        k = edge->after;
+    }
+    for (; k && !passed[k]; k = o->edge[waits_for[k]].before)
+        passed[k] = true;
+    ValueId least = 0;
+    size_t least_bytes = SIZE_MAX;
+    for (uint32_t at = k, turns = 0; k && (turns == 0 || at != k); at = o->edge[waits_for[at]].before, turns++)
+        for (uint32_t m = c->first[at]; m < c->first[at + 1]; m++) {
+            const ValueId leaf = old[c->member[m]];
+            size_t bytes;
+            if (leaf && leaf == o->edge[waits_for[at]].leaf && type_bytes(g, &g->node[leaf].type, &bytes) && bytes < least_bytes) {
+                least = c->member[m];
+                least_bytes = bytes;
+            }
+        }
+    if (least)
+        old[least] = 0;
+    return least != 0;
+}
+
+// Orders the kernels. `old` loses the entries that could not be honoured; in a circle one, and *out_again.
+static bool order_kernels(Codegen *c, ValueId *old, bool *out_again)
 {
     const Graph *g = c->g;
     uint32_t *overwriter = arena_array(&c->scratch, uint32_t, g->n_nodes);   // by leaf: the kernel that overwrites it
@@ -219,9 +255,9 @@ static bool order_kernels(Codegen *c, ValueId *old)
             if (!c->cone.is_read[i] && random_has_key(g, &g->node[v]))
                 c->key_of[v] = 1;           // wanted
             if (c->cone.is_read[i] && g->node[v].kernel)
-                add_edge(c, &o, g->node[v].kernel, k);
+                add_edge(c, &o, g->node[v].kernel, k, 0);
             if (c->cone.is_read[i] && overwriter[v])
-                add_edge(c, &o, k, overwriter[v]);
+                add_edge(c, &o, k, overwriter[v], v);
         }
     }
     size_t n_kernels = 0;
@@ -239,17 +275,20 @@ static bool order_kernels(Codegen *c, ValueId *old)
             if (!--o.n_before[o.edge[e].after])
                 heap_push(c, &o, o.edge[e].after);
     }
-    return c->n_order == n_kernels;
+    const bool done = c->n_order == n_kernels;
+    *out_again = !done && break_circle(c, &o, old);
+    return done;
 }
 
 bool codegen_order(Codegen *c, ValueId *old)
 {
     c->order = arena_array(&c->scratch, uint32_t, c->g->n_kernels + 1);
-    if (order_kernels(c, old))
-        return true;
-    // Somebody reads an old value after its overwriter must have run: then nothing is overwritten.
-    memset(old, 0, c->g->n_nodes * sizeof *old);
-    if (order_kernels(c, old))
+    bool again = true;
+    for (int turn = 0; again && turn < MOST_TURNS; turn++)
+        if (order_kernels(c, old, &again))
+            return true;
+    memset(old, 0, c->g->n_nodes * sizeof *old);           // too many circles: nothing is overwritten
+    if (order_kernels(c, old, &again))
         return true;
     diag_error(c->diag, (Span){0}, NULL, "internal: the kernels of graph `%s` need each other's results in a circle", c->g->name);
     return false;

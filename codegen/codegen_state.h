@@ -55,8 +55,8 @@ void codegen_find_leaves(Codegen *c);
 ValueId codegen_replaced_leaf(const Codegen *c, const Output *output);
 // old[v]: the leaf whose buffer the value v is to overwrite; 0: none.
 ValueId *codegen_replacements(Codegen *c);
-// Fills c->order. Where the kernels of a graph would need each other in a circle, nothing is overwritten: `old` is cleared.
-// False after an error in diag.
+// Fills c->order. Where kernels would need each other in a circle, the smallest value that was to be overwritten in it is not: `old`
+// loses it. False after an error in diag.
 bool codegen_order(Codegen *c, ValueId *old);
 
 #endif
