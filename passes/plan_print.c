@@ -90,15 +90,21 @@ static void print_shape(Text *out, const Buffer *b)
     text_char(out, ']');
 }
 
-static void print_place(Text *out, const Program *p, const Sources *sources, uint32_t launch)
+// The layer and the line of the model that a launch computes, as far as they are known.
+static void print_origin(Text *out, const Program *p, const Sources *sources, const char *before, uint32_t launch)
 {
     const Launch *l = &p->launch[launch];
-    text_printf(out, "launch %u of %zu, kernel %s", launch + 1, p->n_launches, p->kernel[l->kernel].name);
     if (l->layer)
-        text_printf(out, ", %s", l->layer);
+        text_printf(out, "%s%s", before, l->layer);
     if (sources && l->at.file)
-        text_printf(out, ", %s:%u", sources->file[l->at.file].name,
+        text_printf(out, "%s%s:%u", l->layer ? ", " : before, sources->file[l->at.file].name,
                     sources_line_col(sources, l->at.file, l->at.begin).line);
+}
+
+static void print_place(Text *out, const Program *p, const Sources *sources, uint32_t launch)
+{
+    text_printf(out, "launch %u of %zu, kernel %s", launch + 1, p->n_launches, p->kernel[p->launch[launch].kernel].name);
+    print_origin(out, p, sources, ", ", launch);
 }
 
 // What the hungriest kernel wants for each thread that runs it.
@@ -145,8 +151,10 @@ void plan_print(const Program *p, const Sources *sources, Text *out)
         print_bytes(out, padded(b));
         text_printf(out, "  %-6s %-24s ", kind_text[b->kind], b->name && b->name[0] ? b->name : "-");
         print_shape(out, b);
-        if (b->kind == BUFFER_TEMP)
+        if (b->kind == BUFFER_TEMP) {
             text_printf(out, "  launches %u..%u", peak.first[peak.alive[k]] + 1, peak.last[peak.alive[k]] + 1);
+            print_origin(out, p, sources, "  ", peak.first[peak.alive[k]]);     // who makes it
+        }
         text_char(out, '\n');
     }
     if (peak.n_alive > shown) {
@@ -176,8 +184,16 @@ void plan_print_json(const Program *p, const Sources *sources, const char *route
         const Buffer *b = &p->buffer[peak.alive[k]];
         text_printf(out, "%s\n  {\"name\": ", k ? "," : "");
         text_json(out, b->name ? b->name : "");
-        text_printf(out, ", \"kind\": \"%s\", \"bytes\": %zu, \"offset\": %zu, \"first\": %u, \"last\": %u}",
+        text_printf(out, ", \"kind\": \"%s\", \"bytes\": %zu, \"offset\": %zu, \"first\": %u, \"last\": %u",
                     kind_text[b->kind], b->bytes, b->offset, peak.first[peak.alive[k]], peak.last[peak.alive[k]]);
+        Text origin = text_make(&scratch);
+        if (b->kind == BUFFER_TEMP)
+            print_origin(&origin, p, sources, "", peak.first[peak.alive[k]]);
+        if (origin.n) {
+            text_add(out, ", \"made_by\": ");
+            text_json(out, text_str(&origin));
+        }
+        text_add(out, "}");
     }
     text_printf(out, "], \"routes\": %s}\n", routes ? routes : "[]");
     arena_free(&scratch);

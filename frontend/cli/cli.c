@@ -198,7 +198,7 @@ static int take_letters(Cli *cli, const char *text, int argc, char **argv, int *
     return 0;
 }
 
-// T=64, train.batch=8: a name (with dots), then =.
+// T=64, train.batch=8: a name (with dots), then =. Given twice, the later one counts, as with options.
 static bool take_binding(Cli *cli, const char *text)
 {
     const char *c = text;
@@ -208,6 +208,11 @@ static bool take_binding(Cli *cli, const char *text)
         c++;
     if (*c != '=')
         return false;
+    for (size_t i = 0; i < cli->n_bindings; i++)
+        if (strlen(cli->binding[i].name) == (size_t)(c - text) && !strncmp(cli->binding[i].name, text, (size_t)(c - text))) {
+            cli->binding[i].value = c + 1;
+            return true;
+        }
     cli->binding = arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
     cli->binding[cli->n_bindings++] =
         (Binding){.name = arena_strndup(&cli->arena, text, (size_t)(c - text)), .value = c + 1};

@@ -87,6 +87,9 @@ bool cli_build_options(const Cli *cli, ModeName mode, BuildOptions *out);
 // The one FILE of the command line; NULL after a usage error.
 const char *cli_one_file(const Cli *cli, const char *what);
 
+// GPT.l3.Attn.Wq -> GPT.l*.Attn.Wq: without the numbers of repeats, which are letters and then digits. The last part of a path is
+// a parameter, which keeps its number, or a layer.
+const char *cli_without_numbers(Arena *arena, const char *name, bool is_layer);
 // Writes a result to a file (- is standard output), by a temporary name and a rename.
 int cli_write(const Cli *cli, const char *path, const char *data, size_t n);
 int cli_print_help(const Cli *cli, const VerbRow *verb);   // NULL: all verbs

@@ -10,8 +10,7 @@ typedef struct ShowRow {                    // parameters that differ only in a 
     int64_t     each, copies;
 } ShowRow;
 
-// GPT.l3.Attn.Wq -> GPT.l*.Attn.Wq: a path component that is letters and then digits.
-static const char *without_numbers(Arena *arena, const char *name)
+const char *cli_without_numbers(Arena *arena, const char *name, bool is_layer)
 {
     Text out = text_make(arena);
     for (const char *c = name; *c;) {
@@ -21,7 +20,7 @@ static const char *without_numbers(Arena *arena, const char *name)
         size_t digits = letters;
         while (digits < n && isdigit((unsigned char)c[digits]))
             digits++;
-        bool last = c[n] == 0;
+        bool last = c[n] == 0 && !is_layer;
         if (!last && letters > 0 && letters < n && digits == n && islower((unsigned char)c[0]))
             text_printf(&out, "%.*s*", (int)letters, c);
         else
@@ -97,7 +96,7 @@ static void show_json(const Module *m, const Graph *g, int64_t total, Text *out)
 
 static size_t add_row(Cli *cli, ShowRow *row, size_t n, const Graph *g, const Param *p, int64_t count)
 {
-    const char *name = without_numbers(&cli->arena, p->name), *type = shape_text(&cli->arena, g, &p->type);
+    const char *name = cli_without_numbers(&cli->arena, p->name, false), *type = shape_text(&cli->arena, g, &p->type);
     for (size_t i = 0; i < n; i++)
         if (!strcmp(row[i].name, name) && !strcmp(row[i].type, type)) {
             row[i].copies++;

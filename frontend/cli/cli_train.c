@@ -1,4 +1,5 @@
 // mixc train.
+#include "cli_signal.h"
 #include "cli_trained.h"
 
 #include "replace_file.h"
@@ -6,34 +7,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
-
-// A signal handler can reach nothing but a global. It belongs to the program, not to the library.
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int number)
-{
-    (void)number;
-    if (interrupted)
-        _exit(status_exit_code(STATUS_INTERRUPTED));
-    interrupted = 1;
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);               // `mixc train | head` goes on training
-}
 
 static bool progress_kind(const Cli *cli, ProgressKind *out)
 {
@@ -218,8 +197,7 @@ static int train_ast(Cli *cli, const char *path, const Ast *ast, TrainJob *job)
     job->model_text = source->data;
     job->field = fields.field;
     job->n_fields = fields.n;
-    job->interrupted = &interrupted;
-    catch_signals();
+    job->interrupted = cli_catch_signals();
     StatusText why = {0};
     Status status = train_run(&cli->arena, &cli->diag, job, &config.memory, &why);
     engine_close(engine);

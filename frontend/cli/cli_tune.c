@@ -1,21 +1,13 @@
 // mixc tune: searches faster schedules for the kernels of a model and keeps what it measures.
 #include "cli_engine.h"
+#include "cli_signal.h"
 #include "proc.h"
 #include "tune.h"
 #include "tuned.h"
 
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-static volatile sig_atomic_t stop_asked;    // by Ctrl-C; only this verb's handler writes it
-
-static void ask_stop(int signal)
-{
-    (void)signal;
-    stop_asked = 1;
-}
 
 // "90", "90s", "5m", "2h" as seconds.
 static bool read_time(Cli *cli, double *out)
@@ -37,12 +29,13 @@ static bool read_time(Cli *cli, double *out)
 typedef struct Watch {
     Cli   *cli;
     double begin;
+    const volatile sig_atomic_t *interrupted;
 } Watch;
 
 static bool show_progress(void *user, const Tune *t, size_t i)
 {
     Watch *w = user;
-    if (stop_asked)
+    if (*w->interrupted)
         return false;
     const double spent = proc_now_s() - w->begin;
     const int width = 24, filled = (int)((double)width * (double)t->n_known / (double)(t->n_candidates ? t->n_candidates : 1));
@@ -166,21 +159,18 @@ static int tune_model(Cli *cli, CliModel *model)
         cli_note(cli, "%s", note.text);
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
-    struct sigaction old, act = {.sa_handler = ask_stop};
-    sigaction(SIGINT, &act, &old);
-    Watch watch = {cli, proc_now_s()};
+    Watch watch = {cli, proc_now_s(), cli_catch_signals()};
     bool finished;
     tune_begin(&tune);
     if (!tune.n && options.match)
         cli_note(cli, "no kernel that has a choice is described with `%s`; `mixc tune FILE -v` prints the descriptions", options.match);
     status = tune_run(&tune, show_progress, &watch, &finished, &why);
-    sigaction(SIGINT, &old, NULL);
     if (cli->tty_err && !cli_has(cli, OPT_QUIET))
         fprintf(stderr, "\r\033[K");
     if (status == STATUS_OK)
         print_result(cli, &tune, finished);
     tuning_close(tune.db);
-    return status != STATUS_OK ? cli_fail(cli, status, &why) : stop_asked ? status_exit_code(STATUS_INTERRUPTED) : 0;
+    return status != STATUS_OK ? cli_fail(cli, status, &why) : *watch.interrupted ? status_exit_code(STATUS_INTERRUPTED) : 0;
 }
 
 int cli_tune(Cli *cli)

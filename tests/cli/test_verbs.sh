@@ -17,6 +17,7 @@ expect 2 "$MIXC" check a.mix b.mix; says err "second one"
 expect 2 "$MIXC" show "$model" --mode traim; says err "train, eval or generate"
 expect 2 "$MIXC" show "$model" --threads x; says err "whole number"
 expect 2 "$MIXC" show "$model" DD=8; says err 'did you mean `D`?'
+expect 0 "$MIXC" show "$model" --json D=32 D=8; says out '"sizes": [28, 8]'       # the later one counts
 expect 2 "$MIXC" show "$model" batch=3; says err 'did you mean `train.batch`?'
 expect 2 "$MIXC" profile "$model" train.epochs=3; says err "section train has steps eval"
 expect 3 "$MIXC" plan "$model" --device gpu9; says err "no device"
@@ -50,6 +51,7 @@ expect 0 "$MIXC" show "$model" --json D=8; says out '"sizes": [28, 8]'
 # plan
 expect 0 "$MIXC" plan "$model" --json; says out '"peak_bytes"'; says out '"lower_bound_bytes"'; says out '"routes"'
 expect 0 "$MIXC" plan "$model" --mode eval
+grep -q ' temp .*launches .*Tiny\..*tiny.mix:[0-9]' out || complain "plan does not say which line makes what is kept"
 expect 4 "$MIXC" plan "$model" --max-mem 1K; says err "budget"
 
 # dump, opt
@@ -86,7 +88,7 @@ expect 0 "$MIXC" emit "$model" --mode eval --target cuda -o k.cu; says k.cu "__g
 expect 2 "$MIXC" emit "$model" --target rust -o k.rs; says err "c or cuda"
 
 # profile
-expect 0 "$MIXC" profile "$model" --steps 1 -o trace.json; says out "one step"; says trace.json '"traceEvents"'
+expect 0 "$MIXC" profile "$model" --steps 1 -o trace.json; says out "one step"; says out "tiny.mix:"; says out "  Tiny.l*"; says trace.json '"traceEvents"'
 expect 0 "$MIXC" profile "$model" --mode eval --steps 1 --json; says out '"kernels"'
 expect 2 "$MIXC" profile "$model" --device eval; says err "evaluator"
 
