@@ -26,6 +26,10 @@ struct Scope {
     uint64_t    mask;                       // the bit of `depth` when it has variables, else 0
     Ix          lane;                       // the lane variable in force; 0: none
     uint64_t    lane_bit;
+    Scope      *quad;                       // CUDA: this loop goes through four elements side by side; the loop around it
+    Ix          place;                      // quad: which of the four
+    const char *place_name;
+    const char **put; size_t n_puts, put_capacity;      // quad: stores of four elements at once, behind the loop
     Memo       *memo[MEMO_BUCKETS];
     const char **local; size_t n_locals, local_capacity;
 };
@@ -43,6 +47,11 @@ bool        emit_is_stored(const Emitter *E, ValueId v);
 
 // An integer as the C text of a long: suffixed where an int would not do.
 const char *render_long(Emitter *E, int64_t value);
+
+// CUDA, in a loop over four elements: where they lie from a multiple of four on, 16 bytes are moved at once. emit_quad gives the first
+// one's place, or NULL; emit_quad_put notes a line for behind the loop.
+const char *emit_quad(Emitter *E, Scope *at, Ix offset);
+void        emit_quad_put(Emitter *E, Scope *at, const char *line);
 
 // The environment of operand 0 of a view, for element `env` of the view. `take` gives the index for OP_TAKE.
 Env  view_operand(Emitter *E, ValueId view, const Env *env);

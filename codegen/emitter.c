@@ -174,8 +174,27 @@ Scope *scope_loop(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64
     return scope_loop_text(E, parent, hint, render_long(E, lo), render_long(E, hi), step, lo, most, out_var);
 }
 
+Scope *scope_quads(Emitter *E, Scope *parent, const char *hint, const char *first, const char *last, int64_t most, Ix *out_var)
+{
+    const char *name = emit_name(E, hint), *place = emit_name(E, "e");
+    Scope *outer = open_scope(E, parent, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += blockDim.x*4L) {", name, first, name, last,
+                                                      name), true);
+    outer->name = name;
+    outer->is_thread = true;
+    const Ix group = scope_var(E, outer, name, 0, most, 4);
+    Scope *s = open_scope(E, outer, arena_printf(E->arena, "_Pragma(\"unroll\") for (int %s = 0; %s < 4; %s++) {", place, place, place), true);
+    s->name = s->place_name = place;
+    s->quad = outer;
+    s->mask = (uint64_t)1 << s->depth;
+    s->place = ix_small(E->ix, place, 3, s->depth);
+    *out_var = ix_add(E->ix, group, s->place);
+    return s;
+}
+
 Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64_t hi, Ix *out_var)
 {
+    if (E->dialect == DIALECT_CUDA && lo == 0 && hi > 0 && hi % 4 == 0 && !E->one_by_one)
+        return scope_quads(E, parent, hint, "threadIdx.x*4L", render_long(E, hi), hi - 4, out_var);
     if (E->dialect == DIALECT_CUDA) {
         const char *name = emit_name(E, hint);
         const char *first = lo ? arena_printf(E->arena, "%s + threadIdx.x", render_long(E, lo)) : "threadIdx.x";
@@ -222,6 +241,10 @@ void scope_close(Emitter *E, Scope *s)
         forget_name(E, s->name);            // a later loop over the same axis may use the name again
     for (size_t i = 0; i < s->n_locals; i++)
         forget_name(E, s->local[i]);
+    for (size_t i = 0; i < s->n_puts; i++)
+        scope_line(s->parent, "%s", s->put[i]);
+    if (s->quad)
+        scope_close(E, s->quad);
 }
 
 void scope_line(Scope *s, const char *format, ...)

@@ -85,6 +85,7 @@ typedef struct Emitter {
     const ValueId *ready; size_t n_ready;   // except these, which an earlier launch has stored
     const Turned *turned; size_t n_turned;  // values that are loaded from there
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
+    bool          one_by_one;               // CUDA: a thread does not take four elements at once
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory
     struct { const char **name; size_t n, capacity; } names;
@@ -111,8 +112,10 @@ Scope *scope_loop(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64
 Scope *scope_loop_text(Emitter *E, Scope *parent, const char *hint, const char *lo, const char *hi, int64_t step,
                        int64_t least, int64_t most, Ix *out_var);
 // The same as the lane loop: steps of E->vl from a multiple of it while whole vectors fit; the rest [hi - hi%vl, hi) is
-// the caller's (a scope_loop with step 1). CUDA: threads stride over lo..hi and there is no rest.
+// the caller's (a scope_loop with step 1). CUDA: threads stride over lo..hi, by four elements where these divide it, and there is no
+// rest; scope_quads: the same between C texts that are multiples of four.
 Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64_t hi, Ix *out_var);
+Scope *scope_quads(Emitter *E, Scope *parent, const char *hint, const char *first, const char *last, int64_t most, Ix *out_var);
 // Any other block: `head` is a C line that opens it ("if (i < n) {" or "{").
 Scope *scope_block(Emitter *E, Scope *parent, const char *head);
 void   scope_close(Emitter *E, Scope *s);

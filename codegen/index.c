@@ -8,7 +8,7 @@ typedef enum AtomKind { ATOM_VAR, ATOM_VALUE, ATOM_DIV, ATOM_MOD } AtomKind;
 
 typedef struct Atom {
     AtomKind    kind;
-    bool        is_vector;
+    bool        is_vector, is_small;
     const char *name;                       // VAR, VALUE
     Ix          e;                          // DIV, MOD: of this expression
     int64_t     by;
@@ -127,6 +127,12 @@ Ix ix_var(IxTable *t, const char *name, int64_t lo, int64_t hi, int64_t multiple
     return multiple > 1 ? intern(t, &(Term){atom, 1}, 1, 0) : from_atom(t, atom);
 }
 
+Ix ix_small(IxTable *t, const char *name, int64_t most, int depth)
+{
+    return from_atom(t, add_atom(t, (Atom){.kind = ATOM_VAR, .is_small = true, .name = name, .hi = most, .deps = (uint64_t)1 << depth,
+                                           .multiple = 1}));
+}
+
 Ix ix_value(IxTable *t, const char *name, int64_t lo, int64_t hi, uint64_t deps, bool is_vector)
 {
     return from_atom(t, add_atom(t, (Atom){.kind = ATOM_VALUE, .name = name, .lo = lo, .hi = hi, .multiple = 1,
@@ -229,11 +235,29 @@ static void split(IxTable *t, Ix a, int64_t by, Ix *out_quotient, Ix *out_rest)
     *out_rest = intern(t, r, nr, rest);
 }
 
+// Takes a place in a group (ix_small) out of `rest`, where all else in it and `by` are multiples of the group. 0: there is none.
+static Ix take_small(IxTable *t, Ix *rest, int64_t by)
+{
+    for (uint32_t i = 0; i < t->expr[*rest].n; i++) {
+        const Term term = t->expr[*rest].term[i];
+        if (term.coef != 1 || !t->atom[term.atom].is_small)
+            continue;
+        const Ix small = from_atom(t, term.atom), others = ix_sub(t, *rest, small);
+        if (ix_hi(t, small) >= gcd(ix_multiple(t, others), by))
+            return 0;
+        *rest = others;
+        return small;
+    }
+    return 0;
+}
+
 Ix ix_div(IxTable *t, Ix a, int64_t by)
 {
     assert(by > 0);
     Ix quotient, rest;
     split(t, a, by, &quotient, &rest);
+    if (take_small(t, &rest, by))
+        return ix_add(t, quotient, ix_div(t, rest, by));
     int64_t lo = floor_div(ix_lo(t, rest), by), hi = floor_div(ix_hi(t, rest), by);
     if (lo == hi)
         return ix_offset(t, quotient, lo);
@@ -252,6 +276,9 @@ Ix ix_mod(IxTable *t, Ix a, int64_t by)
     assert(by > 0);
     Ix quotient, rest;
     split(t, a, by, &quotient, &rest);
+    const Ix small = take_small(t, &rest, by);
+    if (small)
+        return ix_add(t, ix_mod(t, rest, by), small);
     int64_t q = floor_div(ix_lo(t, rest), by);
     if (q == floor_div(ix_hi(t, rest), by))
         return ix_offset(t, rest, -q * by);

@@ -23,6 +23,8 @@ Ix ix_const(IxTable *t, int64_t value);
 // A C variable `name`, always a multiple of `multiple`, that belongs to loop depth `depth` (0..63), with lo <= value <= hi;
 // for a lane variable hi counts the last lane. Each call makes a new variable.
 Ix ix_var(IxTable *t, const char *name, int64_t lo, int64_t hi, int64_t multiple, int depth);
+// A variable for the places 0 <= value <= most of a group: a sum of it and of what most + 1 divides is divided as if it were not there.
+Ix ix_small(IxTable *t, const char *name, int64_t most, int depth);
 // The same for a computed index, which depends on the depths in `deps`. `is_vector`: one index per lane.
 Ix ix_value(IxTable *t, const char *name, int64_t lo, int64_t hi, uint64_t deps, bool is_vector);
 Ix ix_add(IxTable *t, Ix a, Ix b);

@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { ROWS_CUDA_CHUNKS = 256 };            // of rows, in CUDA: two for each multiprocessor of a large GPU
+
 // --- common pieces
 
 // The scope of one work item; *out_item is its number.
@@ -51,7 +53,9 @@ void loop_lanes(Emitter *E, Scope *parent, const LoopSpan *span, LoopStep *step,
     Scope *s;
     int64_t whole = span->size / E->vl * E->vl;
     if (E->dialect == DIALECT_CUDA) {
-        if (span->first) {
+        if (span->first && span->size % 4 == 0 && span->length % 4 == 0 && !E->one_by_one) {
+            s = scope_quads(E, parent, span->hint, arena_printf(E->arena, "%s + threadIdx.x*4L", span->first), span->last, span->size - 4, &at);
+        } else if (span->first) {
             s = scope_loop_text(E, parent, span->hint, arena_printf(E->arena, "%s + threadIdx.x", span->first), span->last, 1, 0,
                                 span->size - 1, &at);
             scope_share(E, s, "blockDim.x");
@@ -96,6 +100,7 @@ void loop_block(Emitter *E, Scope *s, Ix block, int64_t length, int64_t size, Lo
     span->first = scope_name(E, s, "first");
     span->last = scope_name(E, s, "last");
     span->size = size;
+    span->length = length;
     scope_line(s, "const long %s = %s;", span->first, text_str(&t));
     if (size % length == 0)
         scope_line(s, "const long %s = %s + %s;", span->last, span->first, render_long(E, length));
@@ -136,6 +141,31 @@ static bool is_flat(const Lower *L, ValueId v, const Type *type, size_t *budget)
         if (!is_flat(L, n->in[i], type, budget))
             return false;
     return true;
+}
+
+static int64_t chunk_of(int64_t rows, int64_t most_chunks)
+{
+    const int64_t chunk = (rows + most_chunks - 1) / most_chunks;
+    return chunk < 4 ? 4 : chunk;
+}
+
+int64_t loop_cut_for_cuda(const Lower *L, LoopGroup *group, int64_t n_work)
+{
+    enum { BLOCK = 1024, LARGE_BLOCK = 2048, LARGE = 1 << 18 };
+    if (group->wish.shape == LOOP_LANES && group->lane_size > 2 * BLOCK) {
+        const int64_t rows = n_work / group->n_blocks;
+        group->block = group->lane_size > LARGE ? LARGE_BLOCK : BLOCK;
+        group->n_blocks = (group->lane_size + group->block - 1) / group->block;
+        return rows * group->n_blocks;
+    }
+    if (group->wish.shape == LOOP_ROWS && group->has_columns) {
+        const int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
+        group->c_chunks = group->n_chunks;
+        group->chunk = chunk_of(rows, ROWS_CUDA_CHUNKS);
+        group->n_chunks = (rows + group->chunk - 1) / group->chunk;
+        return group->n_chunks;
+    }
+    return n_work;
 }
 
 int64_t lanes_plan(Lower *L, LoopGroup *group)
@@ -233,14 +263,14 @@ int64_t rows_plan(Lower *L, LoopGroup *group)
     int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
     if (!group->has_columns)
         return rows;
-    group->chunk = (rows + most_chunks - 1) / most_chunks;
-    if (group->chunk < 4)
-        group->chunk = 4;
+    group->chunk = chunk_of(rows, most_chunks);
     group->n_chunks = (rows + group->chunk - 1) / group->chunk;
+    const int64_t cuda_chunk = chunk_of(rows, ROWS_CUDA_CHUNKS), cuda_chunks = (rows + cuda_chunk - 1) / cuda_chunk;
+    const int64_t parts = cuda_chunks > group->n_chunks ? cuda_chunks : group->n_chunks;
     for (size_t i = 0; i < group->n; i++) {
         const Type *type = &L->g->node[group->member[i]].type;
         if (group->is_column[i])
-            group->part[i] = lower_workspace(L, "part", DTYPE_F32, group->n_chunks * loop_count(L->g, type->axis, type->n_axes));
+            group->part[i] = lower_workspace(L, "part", DTYPE_F32, parts * loop_count(L->g, type->axis, type->n_axes));
     }
     return group->n_chunks;
 }
@@ -269,15 +299,34 @@ static Env full_env(const RowsStep *step)
 }
 
 // part[chunk, element]
-static const char *part_place(Emitter *E, const RowsStep *step, size_t m, const Env *env)
+static Ix part_offset(Emitter *E, const RowsStep *step, size_t m, const Env *env)
 {
     ValueId v = step->group->member[m];
     const Type *type = &E->g->node[v].type;
-    Ix offset = emit_offset(E, v, env);
-    offset = ix_add(E->ix, offset, ix_scale(E->ix, step->chunk, loop_count(E->g, type->axis, type->n_axes)));
+    return ix_add(E->ix, emit_offset(E, v, env), ix_scale(E->ix, step->chunk, loop_count(E->g, type->axis, type->n_axes)));
+}
+
+static const char *part_place(Emitter *E, const RowsStep *step, size_t m, const Env *env)
+{
     Text t = text_make(E->arena);
-    ix_print(E->ix, offset, false, 0, NULL, &t);
+    ix_print(E->ix, part_offset(E, step, m, env), false, 0, NULL, &t);
     return text_str(&t);
+}
+
+// part[chunk, element] += value (or = 0): in CUDA four elements at once, where they lie so.
+static void add_to_part(Emitter *E, Scope *s, const RowsStep *step, size_t m, const Env *env, const char *value)
+{
+    const char *part = emit_workspace(E, step->group->part[m], "part", DTYPE_F32, true), *first = emit_quad(E, s, part_offset(E, step, m, env));
+    if (!first) {
+        scope_line(s, "%s[%s] %s %s;", part, part_place(E, step, m, env), step->zero ? "=" : "+=", value);
+        return;
+    }
+    const char *four = scope_name(E, s->quad, part);
+    scope_line(s->quad, "float %s[4];", four);
+    if (!step->zero)
+        scope_line(s->quad, "get4_s(%s + %s, %s);", part, first, four);
+    scope_line(s, "%s[%s] %s %s;", four, s->place_name, step->zero ? "=" : "+=", value);
+    emit_quad_put(E, s, arena_printf(E->arena, "put4_s(%s + %s, %s);", part, first, four));
 }
 
 static void rows_lane_step(Emitter *E, Scope *s, Ix at, void *user)
@@ -317,8 +366,9 @@ static void rows_lane_step(Emitter *E, Scope *s, Ix at, void *user)
             const char *name = step->zero ? "0.0f" : val_named(E, s, val_vector(E, val[m]), "x").text;
             scope_line(s, "for (int q = 0; q < %d; q++)", s->lanes);
             scope_line(s, step->zero ? "    %s[%s] = %s;" : "    %s[%s] += %s[q];", part, text_str(&t), name);
-        } else
-            scope_line(s, "%s[%s] %s %s;", part, place, step->zero ? "=" : "+=", value);
+        } else {
+            add_to_part(E, s, step, m, &env, value);
+        }
     }
 }
 
@@ -522,6 +572,8 @@ static void finish_step(Emitter *E, Scope *s, Ix at, void *user)
     const char *name = scope_name(E, s, n->hint ? n->hint : "total");
     scope_line(s, "%s %s = %s;", vector ? "vf" : "float", name, vector ? "set_v(0.0f)" : "0.0f");
     Ix chunk;
+    if (E->dialect == DIALECT_CUDA)         // so that many loads are under way
+        scope_line(s, "#pragma unroll 16");
     Scope *loop = scope_loop(E, s, "chunk", 0, step->group->n_chunks, 1, &chunk);
     Text t = text_make(E->arena);
     ix_print(E->ix, ix_add(E->ix, ix_scale(E->ix, chunk, step->count), at), false, 0, NULL, &t);
@@ -532,11 +584,16 @@ static void finish_step(Emitter *E, Scope *s, Ix at, void *user)
     emit_store(E, s, v, &env, val_name(name, VAL_FLOAT, vector));
 }
 
+// Columns of a work item.
+static int64_t finish_block(Dialect dialect)
+{
+    return dialect == DIALECT_C ? 256 : 32;
+}
+
 static void finish_body(const LoopGroup *group, size_t member, int64_t count, Emitter *E)
 {
-    enum { BLOCK = 256 };
     Ix item;
-    int64_t n_blocks = (count + BLOCK - 1) / BLOCK;
+    const int64_t block = finish_block(E->dialect), n_blocks = (count + block - 1) / block;
     FinishStep step = {group, member, count};
     Scope *s = loop_items(E, "block", n_blocks, &item);
     if (count == 1) {
@@ -546,7 +603,7 @@ static void finish_body(const LoopGroup *group, size_t member, int64_t count, Em
     } else {
         LoopSpan span = {.hint = "i", .size = count};
         if (n_blocks > 1)
-            loop_block(E, s, item, BLOCK, count, &span);
+            loop_block(E, s, item, block, count, &span);
         loop_lanes(E, s, &span, finish_step, &step);
     }
     loop_items_end(E, s);
@@ -559,16 +616,20 @@ void lower_finish(Lower *L, LoopGroup *group)
             continue;
         const Node *n = &L->g->node[group->member[m]];
         int64_t count = loop_count(L->g, n->type.axis, n->type.n_axes), n_blocks = (count + 255) / 256;
+        const int64_t cuda_block = finish_block(DIALECT_CUDA), cuda_blocks = (count + cuda_block - 1) / cuda_block;
         Text comment = text_make(L->arena);
         lower_describe(L->g, group->member[m], &comment);
         text_printf(&comment, ": adds up %lld chunks", (long long)group->n_chunks);
         LowerText t = {.hint = n->hint ? n->hint : "total", .comment = text_str(&comment), .n_work = n_blocks, .grain = 4,
-                       .cuda_blocks = n_blocks, .cuda_threads = 128, .flops = (double)(count * group->n_chunks),
+                       .cuda_blocks = cuda_blocks, .cuda_threads = cuda_block, .flops = (double)(count * group->n_chunks),
                        .bytes = 4.0 * (double)(count * group->n_chunks)};
+        LoopGroup c = *group, cuda = *group;
+        c.n_chunks = group->c_chunks ? group->c_chunks : group->n_chunks;
         t.c = lower_emitter(L, DIALECT_C, NULL);
-        finish_body(group, m, count, t.c);
+        finish_body(&c, m, count, t.c);
         t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-        finish_body(group, m, count, t.cuda);
+        t.cuda->one_by_one = true;          // many threads for few columns
+        finish_body(&cuda, m, count, t.cuda);
         lower_launch(L, &t);
     }
 }

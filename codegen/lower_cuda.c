@@ -63,7 +63,7 @@ static void write_loops(Lower *L, LowerLaunch *launch, LoopGroup *const *total, 
     Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
     Text comment = text_make(L->arena);
     int64_t blocks = 1;
-    E->grid_loop = true;
+    E->grid_loop = E->one_by_one = true;
     adopt_params(L, launch, kernel->writes, E);
     for (size_t m = 0; m < L->n_members; m++) {
         LoopGroup group = {.wish = {.shape = LOOP_LANES}};

@@ -189,27 +189,6 @@ static void turn_operands(Lower *L, const LoopGroup *group, LoopBody *body, Turn
     }
 }
 
-static void launch_group(Lower *L, const LoopGroup *group, int64_t n_work, int64_t grain, LoopBody *body)
-{
-    Turning turning = {.n = 0};
-    turn_operands(L, group, body, &turning);
-    LowerText t = {.hint = hint_of(L, group->member[group->n - 1]), .comment = comment_of(L, group), .n_work = n_work,
-                   .grain = grain, .cuda_blocks = n_work, .cuda_threads = 128};
-    t.c = lower_emitter(L, DIALECT_C, NULL);
-    for (size_t i = 0; i < group->n; i++)   // results first, so that they have their own names
-        if (!group->is_column[i])
-            emit_param(t.c, group->member[i], true);
-    for (size_t i = 0; i < turning.n; i++)  // CUDA reads them where they are
-        emit_param(t.c, turning.value[i].value, false);
-    t.c->turned = turning.value;
-    t.c->n_turned = turning.n;
-    body(L, group, t.c);
-    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-    body(L, group, t.cuda);
-    measure(L, group, t.c, &t);
-    lower_launch(L, &t);
-}
-
 // Work items worth a hand-out: about 16k elements.
 static int64_t grain_of(const Lower *L, int64_t n_work, int64_t elements)
 {
@@ -254,10 +233,53 @@ static GroupWork group_work(Lower *L, LoopGroup *group)
     return work;
 }
 
+// Threads of a block for loops over `along` elements: a thread takes some four times four of them, or as many one by one.
+static int64_t threads_for(int64_t along)
+{
+    int64_t threads = 32;
+    while (threads < 256 && threads * 16 <= along)
+        threads *= 2;
+    return threads;
+}
+
+// How many elements a block of the CUDA text goes through side by side.
+static int64_t along_of(const Lower *L, const LoopGroup *group, int64_t elements)
+{
+    if (group->wish.shape == LOOP_TOTAL)
+        return group->chunk;
+    if (group->wish.shape == LOOP_LANES)
+        return group->n_blocks > 1 ? group->block : group->lane_size;
+    const int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
+    return rows > 0 ? elements / rows : 1;
+}
+
+static void launch_group(Lower *L, LoopGroup *group, const GroupWork *work)
+{
+    Turning turning = {.n = 0};
+    turn_operands(L, group, work->body, &turning);
+    LowerText t = {.hint = hint_of(L, group->member[group->n - 1]), .comment = comment_of(L, group), .n_work = work->n_work,
+                   .grain = work->grain};
+    t.c = lower_emitter(L, DIALECT_C, NULL);
+    for (size_t i = 0; i < group->n; i++)   // results first, so that they have their own names
+        if (!group->is_column[i])
+            emit_param(t.c, group->member[i], true);
+    for (size_t i = 0; i < turning.n; i++)  // CUDA reads them where they are
+        emit_param(t.c, turning.value[i].value, false);
+    t.c->turned = turning.value;
+    t.c->n_turned = turning.n;
+    work->body(L, group, t.c);
+    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
+    t.cuda_blocks = loop_cut_for_cuda(L, group, work->n_work);
+    t.cuda_threads = threads_for(along_of(L, group, work->elements));
+    work->body(L, group, t.cuda);
+    measure(L, group, t.c, &t);
+    lower_launch(L, &t);
+}
+
 static void lower_group(Lower *L, LoopGroup *group)
 {
     const GroupWork work = group_work(L, group);
-    launch_group(L, group, work.n_work, work.grain, work.body);
+    launch_group(L, group, &work);
     if (group->has_columns)
         lower_finish(L, group);
 }

@@ -14,9 +14,13 @@ typedef struct LoopGroup {                  // one launch (and a second one for 
     bool      has_columns;
     uint32_t  part[LOOP_MAX_MEMBERS];       // columns: the workspace [chunks, columns]
     int64_t   n_chunks, chunk;              // of rows, or of elements
+    int64_t   c_chunks;                     // columns: n_chunks of the C text, where the CUDA text has others
     int       n_flat;                       // LANES: so many innermost axes are run through as one
     int64_t   lane_size, block, n_blocks;   // LANES: of the flattened axis; blocks of it are work items
 } LoopGroup;
+
+// Cuts a group anew for its CUDA text, whose blocks are smaller and more; returns their number. `n_work`: of the C text.
+int64_t loop_cut_for_cuda(const Lower *L, LoopGroup *group, int64_t n_work);
 
 typedef void LoopBody(const Lower *L, const LoopGroup *group, Emitter *E);
 
@@ -43,7 +47,7 @@ void    loop_set(Emitter *E, Env *env, const AxisId *axis, size_t n, Ix number);
 
 typedef struct LoopSpan {                   // of a lane loop: [0, size), or the block [first, last) of it
     const char *hint;
-    int64_t     size;
+    int64_t     size, length;               // length: of a block
     const char *first, *last;               // C variables; NULL: all
 } LoopSpan;
 

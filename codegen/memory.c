@@ -83,6 +83,37 @@ static const Turned *find_turned(const Emitter *E, ValueId v)
     return NULL;
 }
 
+const char *emit_quad(Emitter *E, Scope *at, Ix offset)
+{
+    int64_t moves;
+    if (!at->quad || !ix_affine(E->ix, offset, at->place, &moves) || moves != 1)
+        return NULL;
+    const Ix first = ix_sub(E->ix, offset, at->place);
+    if (ix_multiple(E->ix, first) % 4 != 0)
+        return NULL;
+    return index_text(E, first, false, at->quad, NULL);
+}
+
+void emit_quad_put(Emitter *E, Scope *at, const char *line)
+{
+    at->put = arena_grow(E->arena, at->put, at->n_puts, &at->put_capacity, sizeof *at->put);
+    at->put[at->n_puts++] = line;
+}
+
+static const char *quad_word(DType dtype)
+{
+    return dtype == DTYPE_I32 ? "i" : dtype == DTYPE_BF16 ? "h" : "";
+}
+
+// Four elements into registers, before the loop over them.
+static Val load_quad(Emitter *E, Scope *at, const char *array, DType dtype, const char *name, const char *first)
+{
+    const bool is_int = dtype == DTYPE_I32;
+    scope_line(at->quad, "%s %s[4];", is_int ? "int" : "float", name);
+    scope_line(at->quad, "get4%s_s(%s + %s, %s);", quad_word(dtype), array, first, name);
+    return val_name(arena_printf(E->arena, "%s[%s]", name, at->place_name), is_int ? VAL_INT : VAL_FLOAT, false);
+}
+
 Val emit_load(Emitter *E, Scope *at, ValueId v, const Env *env)
 {
     const Node *n = &E->g->node[v];
@@ -98,6 +129,9 @@ Val emit_load(Emitter *E, Scope *at, ValueId v, const Env *env)
     const char *name = scope_name(E, at, n->hint ? n->hint : array);
     const char *text = index_text(E, offset, false, at, NULL);
     const char *type = kind == VAL_INT ? "int" : "float", *vector = kind == VAL_INT ? "vi" : "vf";
+    const char *first = *guard ? NULL : emit_quad(E, at, offset);
+    if (first)
+        return load_quad(E, at, array, dtype, name, first);
     if (form == LANE_UNIFORM && uniform) {
         if (*guard)
             scope_line(at, "const %s %s = %s ? %s : %s;", type, name, guard, element(E, array, dtype, text), zero);
@@ -136,6 +170,14 @@ void emit_store(Emitter *E, Scope *at, ValueId v, const Env *env, Val val)
     const char *text = index_text(E, offset, false, at, NULL);
     if (dtype != DTYPE_I32)
         val = val_float(E, val);
+    const char *first = emit_quad(E, at, offset);
+    if (first) {
+        const char *four = scope_name(E, at->quad, array);
+        scope_line(at->quad, "%s %s[4];", dtype == DTYPE_I32 ? "int" : "float", four);
+        scope_line(at, "%s[%s] = %s;", four, at->place_name, val.text);
+        emit_quad_put(E, at, arena_printf(E->arena, "put4%s_s(%s + %s, %s);", quad_word(dtype), array, first, four));
+        return;
+    }
     if (form == LANE_UNIFORM) {
         scope_line(at, dtype == DTYPE_BF16 ? "%s[%s] = half_s(%s);" : "%s[%s] = %s;", array, text, val.text);
         return;

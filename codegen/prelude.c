@@ -19,14 +19,15 @@ static const struct { const char *signature, *body; } helper[HELPER_COUNT] = {
 };
 
 // CUDA: one number from each thread of the block, combined in a fixed order; every thread gets the result. The number of
-// threads is a power of two.
+// threads is a power of two. The lanes of a warp exchange theirs; a number for each warp goes through shared memory.
 #define BLOCK(name, combined)                                                                            \
     "static __device__ __forceinline__ float " name "_s(float x, float *shared)\n{\n"                   \
-    "    shared[threadIdx.x] = x;\n    __syncthreads();\n"                                               \
-    "    for (unsigned n = blockDim.x/2; n; n /= 2) {\n        if (threadIdx.x < n) {\n"                  \
-    "            const float a = shared[threadIdx.x], b = shared[threadIdx.x + n];\n"                     \
-    "            shared[threadIdx.x] = " combined ";\n        }\n        __syncthreads();\n    }\n"       \
-    "    const float r = shared[0];\n    __syncthreads();\n    return r;\n}\n"
+    "    for (unsigned n = blockDim.x < 32 ? blockDim.x/2 : 16; n; n /= 2) {\n"                          \
+    "        const float a = x, b = __shfl_xor_sync(0xffffffffu, x, n);\n        x = " combined ";\n    }\n" \
+    "    if (blockDim.x > 32) {\n        if (threadIdx.x % 32 == 0)\n            shared[threadIdx.x / 32] = x;\n" \
+    "        __syncthreads();\n        x = shared[0];\n"                                                 \
+    "        for (unsigned n = 1; n < blockDim.x / 32; n++) {\n            const float a = x, b = shared[n];\n" \
+    "            x = " combined ";\n        }\n        __syncthreads();\n    }\n    return x;\n}\n"
 
 static const char device_function[] = "__device__\n";      // before the scalar text, which is C in both dialects
 

@@ -152,6 +152,7 @@ static void put_together(const Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
             w->reg[i->reg[0]].u32[l] = a.u16[l] | (uint32_t)b.u16[l] << 16;
         else
             w->reg[i->reg[0]].u64[l] = a.u32[l] | (uint64_t)b.u32[l] << 32;
+    w->low_defined[i->reg[0]] = i->reg[1] < 0 ? UINT32_MAX : w->defined[i->reg[1]];
 }
 
 // The lanes that an instruction names as its members must be those that run it. Lanes that went another way and would

@@ -135,12 +135,14 @@ static uint32_t guarded(Sim *s, const Warp *w, const PtxInsn *i)
 
 // The lanes whose result follows from registers that have a value. A compiler computes ahead what it may not need, so "no value" is
 // carried along; it must not decide a jump or an address, and what it is stored to has no value either. A choice needs what it
-// chooses, and one side of a conjunction can be enough.
+// chooses, one side of a conjunction can be enough, and a register's low half has a value where the half put into it had one.
 static uint32_t defined_lanes(const Sim *s, const Warp *w, const PtxInsn *i)
 {
     uint32_t known[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     for (int k = 1; k < i->n_regs && k < 4; k++)
         known[k] = i->reg[k] < 0 ? UINT32_MAX : w->defined[i->reg[k]];
+    if (i->form == FORM_cvt_u32_u64 && i->reg[1] >= 0)
+        known[1] |= w->low_defined[i->reg[1]];
     const uint32_t all = known[1] & known[2] & known[3];
     if (all == UINT32_MAX)
         return all;
@@ -384,6 +386,7 @@ static void start_warp(Sim *s, Warp *w, uint32_t first)
 {
     const uint32_t *block = s->launch->block, *grid = s->launch->grid;
     memset(w->defined, 0, (size_t)s->kernel->n_slots * sizeof *w->defined);
+    memset(w->low_defined, 0, (size_t)s->kernel->n_slots * sizeof *w->low_defined);
     w->first_thread = first;
     w->index = first / WARP_LANES;
     w->clock = 1;
@@ -511,6 +514,7 @@ static void set_up(Sim *s)
     for (uint32_t w = 0; w < s->n_warps; w++) {
         s->warp[w].reg = arena_array(arena, Slot, (size_t)k->n_slots + 1);
         s->warp[w].defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
+        s->warp[w].low_defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
         s->warp[w].known = arena_array(arena, uint32_t, s->n_warps + 1);
     }
 }

@@ -20,6 +20,7 @@ typedef struct Warp {
     uint64_t  n_instructions;
     Slot     *reg;                          // [n_slots]
     uint32_t *defined;                      // [n_slots] of lanes
+    uint32_t *low_defined;                  // [n_slots] the same of the low half, where a mov put the register together
     // Happens-before: time moves on at barriers. What warp v did at a time below known[v] is over for this warp.
     uint32_t  clock;
     uint32_t *known;                        // [n_warps]

@@ -1,5 +1,5 @@
 // Runs generated CUDA text on host threads: enough of the language for our kernels, one block after another, one host
-// thread for each CUDA thread, __syncthreads as a barrier. The text is compiled as C behind this header, with
+// thread for each CUDA thread, __syncthreads as a barrier, exchanges by way of memory. The text is compiled as C behind this header, with
 // `extern "C" __global__` taken out.
 #include <math.h>
 #include <pthread.h>
@@ -22,6 +22,25 @@ static inline __attribute__((unused)) unsigned __float_as_uint(float x) { unsign
 static inline __attribute__((unused)) float __uint_as_float(unsigned i) { float x; memcpy(&x, &i, 4); return x; }
 static inline __attribute__((unused)) long long __double_as_longlong(double x) { long long i; memcpy(&i, &x, 8); return i; }
 static inline __attribute__((unused)) double __longlong_as_double(long long i) { double x; memcpy(&x, &i, 8); return x; }
+
+static float shim_lane[64];
+
+static inline __attribute__((unused)) float __shfl_xor_sync(unsigned mask, float x, unsigned n)
+{
+    (void)mask;
+    shim_lane[threadIdx.x] = x;
+    __syncthreads();
+    x = shim_lane[threadIdx.x ^ n];
+    __syncthreads();
+    return x;
+}
+
+typedef struct { float x, y, z, w; } __attribute__((aligned(16))) float4;
+typedef struct { int x, y, z, w; } __attribute__((aligned(16))) int4;
+typedef struct { unsigned x, y; } __attribute__((aligned(8))) uint2;
+#define make_float4(...) ((float4){__VA_ARGS__})
+#define make_int4(...) ((int4){__VA_ARGS__})
+#define make_uint2(...) ((uint2){__VA_ARGS__})
 
 typedef void ShimKernel(void *const *p);    // calls the kernel with the arguments of the array
 

@@ -33,7 +33,7 @@ static bool has_cuda(const Program *p)
 // Instructions of the GPU's own are for the simulator (test_sim_kernels, test_product_cuda).
 static bool is_small(const Program *p)
 {
-    if (strstr(p->cuda_prelude, "asm") || strstr(p->cuda_prelude, "_sync("))
+    if (strstr(p->cuda_prelude, "asm"))
         return false;
     for (size_t i = 0; i < p->n_launches; i++)
         if (p->launch[i].cuda_blocks > MOST_BLOCKS)
