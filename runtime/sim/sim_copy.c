@@ -38,6 +38,17 @@ static bool wait(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask, uint32_t most
     return true;
 }
 
+bool sim_check_landed(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask)
+{
+    for (size_t k = 0; k < s->n_flights; k++) {
+        const uint32_t lane = s->flight[k].thread - w->first_thread;
+        if (lane < WARP_LANES && (mask >> lane & 1))
+            return sim_fail(s, i, "thread %u ends while its copy to byte %u of shared memory is under way", s->flight[k].thread,
+                            s->flight[k].to);
+    }
+    return true;
+}
+
 static bool issue_one(Sim *s, const Warp *w, const PtxInsn *i, int lane, uint64_t to, uint64_t from)
 {
     const uint32_t bytes = i->number[0];

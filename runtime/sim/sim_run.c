@@ -191,6 +191,8 @@ static bool run_control(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
         branch(s, w, i, mask);
         return true;
     case FORM_ret: case FORM_exit:
+        if (!sim_check_landed(s, w, i, mask))
+            return false;
         leave(w, mask, true);
         return true;
     case FORM_bar_sync: case FORM_barrier_sync: case FORM_barrier_sync_aligned:

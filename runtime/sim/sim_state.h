@@ -137,6 +137,8 @@ bool sim_check_members(Sim *s, const Warp *w, const PtxInsn *i, int32_t reg, uin
 bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
 // cp.async: issue, commit, wait.
 bool sim_copy(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+// Threads that end have waited for what they copied: nobody can use it any more.
+bool sim_check_landed(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask);
 
 // Checks and records an access to the ground's bytes from `begin` on; false when another thread's access is not ordered with it. `at`:
 // its first byte in `what`, for the message.

@@ -175,7 +175,7 @@ static void check_program(Test *t, const Line *line, ModeName mode)
     Loaded got = {0}, want = {0};
     StatusText why = {0};
     const double begin = proc_now_s(), most = zoo_line_bound(line);
-    ZooRun run = {.mode = mode, .train = mode == MODE_TRAIN, .device = t->device, .on_device = {.threads = 1, .cache_dir = ""}};
+    ZooRun run = {.mode = mode, .train = mode == MODE_TRAIN, .bf16 = line->bf16, .device = t->device, .on_device = {.threads = 1, .cache_dir = ""}};
     const char *name = arena_printf(&t->arena, "%s %s", line->model, mode_name[mode]), *worst = "";
     double loaded = begin, compiled = begin, error = 0;
     Status status = zoo_load(&t->arena, line, &run, &got, &why);

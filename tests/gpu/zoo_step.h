@@ -24,7 +24,7 @@ typedef struct Line {
     size_t      n_bindings;
     bool        in_sample, is_whole;        // is_whole: leaves are small whole numbers, and nothing may differ
     bool        bf16;                       // products read that type
-    bool        is_main;                    // the graph `main`, not a training step
+    bool        is_main;                    // no training step
     double      bound;                      // of its own; 0: that of all
 } Line;
 
