@@ -258,17 +258,16 @@ static bool is_last(const char *text, size_t at, bool is_wait)
 // added first. `at`: in the loop's first line, or behind it.
 static bool goes_round(Test *t, Subject *s, const Candidate *c, const char *text)
 {
-    static const char threads[] = " += blockDim.x) {", grid[] = "*blockDim.x) {";
     size_t at = c->site.at;
     const bool is_inside = !strcmp(edit_rule[c->site.rule].name, "accumulation lost");
     for (int n = 0; at > 0 && (text[at - 1] != '\n' || (is_inside && n < 16 && !strstr(line_at(&s->arena, text, at), "for ("))); at--)
         n += text[at - 1] == '\n';
     const size_t length = strcspn(text + at, "\n");
-    const char *line = arena_strndup(&s->arena, text + at, length), *why = "", *name = strstr(line, threads);
-    const char *step = name ? name : strstr(line, " += gridDim.x");
-    if (!strstr(line, "for (") || !step || !(name || strstr(line, grid)))
+    const char *line = arena_strndup(&s->arena, text + at, length), *why = "", *step = strstr(line, " += ");
+    const char *open = strstr(line, ") {");
+    if (!strstr(line, "for (") || !step || !open || open < step)
         return true;
-    const char *probe = arena_printf(&s->arena, "%.*s%.*s += 0x20000000) {%s", (int)at, text, (int)(step - line), line, text + at + length);
+    const char *probe = arena_printf(&s->arena, "%.*s%.*s += 0x20000000%s%s", (int)at, text, (int)(step - line), line, open, text + at + length);
     const char *ptx = compile(t, s, probe);
     return !ptx || run_with(s, c->function, c->first, ptx, 1, &why) != FATE_SURVIVED;
 }
@@ -540,20 +539,23 @@ static bool is_named(const char *model, int argc, char **argv)
     return false;
 }
 
-static int conclude(Test *t)
+// A sample of some twenty edits may have several that change nothing; the aim is that of the full set.
+static int conclude(Test *t, bool is_full)
 {
+    const int least = is_full ? 95 : 75;
+
     int killed = 0;
     for (int f = 0; f < FATES_KILLED; f++)
         killed += t->all.n[f];
     const int n = killed + t->all.n[FATE_SURVIVED];
     printf("%d kernels, %d mutants, %d killed (%.1f %%), %d survived, %d are listed as equal, %d originals accused\n", t->n_kernels, n, killed,
            n ? 100.0 * killed / n : 0.0, t->all.n[FATE_SURVIVED], t->all.n[FATE_EQUIVALENT], t->n_failed);
-    return t->n_failed || n == 0 || 100 * killed < 95 * n;
+    return t->n_failed || n == 0 || 100 * killed < least * n;
 }
 
 static int run(int argc, char **argv)
 {
-    Test t = {.each = 1};
+    Test t = {.each = 2};
     CudaLibraries *libraries = cuda_libraries_open();
     StatusText why = {0};
     bool is_full = false, has_names = false;
@@ -587,7 +589,7 @@ static int run(int argc, char **argv)
         if (only >= 0 ? (int)i == only : has_names ? is_named(line[i].model, argc, argv) : is_full || line[i].in_sample)
             check_model(&t, &line[i]);
     print_table(&t);
-    const int code = conclude(&t);
+    const int code = conclude(&t, is_full);
     edit_rules_close(t.re);
     cuda_libraries_close(libraries);
     arena_free(&t.arena);
