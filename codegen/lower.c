@@ -123,12 +123,13 @@ const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment,
     return text_str(&out);
 }
 
-// A kernel of the program with the same C text; 0: there is none.
+// A kernel of the program with the same texts; 0: there is none.
 static uint32_t find_same(Lower *L, const LowerText *t)
 {
     const Program *p = L->program;
     for (uint32_t k = 1; k < p->n_kernels; k++)
-        if (p->kernel[k].n_params == t->c->n_params && strcmp(p->kernel[k].text, c_function(L, t, p->kernel[k].name)) == 0)
+        if (p->kernel[k].n_params == t->c->n_params && strcmp(p->kernel[k].text, c_function(L, t, p->kernel[k].name)) == 0
+            && (!t->cuda || (p->kernel[k].cuda && !strcmp(p->kernel[k].cuda, lower_cuda_function(L, t->cuda, t->comment, p->kernel[k].name, shared_floats(t))))))
             return k;
     return 0;
 }

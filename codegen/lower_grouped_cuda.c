@@ -150,10 +150,15 @@ void grouped_cuda_order(Lower *L, const GroupedText *of, LowerText *text)
 
 // --- the products
 
+static int tile_rows(const GroupedText *G)
+{
+    return G->of.is_sum ? 0 : (int)G->rows.cuda_block;
+}
+
 static ProductCuda make_text(Lower *L, const GroupedText *G, Emitter *E)
 {
     ProductCuda T = {.P = {.E = E, .p = G->of.p, .gather = "order", .gather_sum = G->of.is_sum}, .k_begin = "0"};
-    T.plan = cuda_plan(&T, &L->schedule, G->of.is_sum ? 0 : (int)G->rows.cuda_block);
+    cuda_plan(&T, &L->schedule, tile_rows(G));
     return T;
 }
 
@@ -240,6 +245,7 @@ void grouped_cuda(Lower *L, const GroupedText *G, const Space *space, LowerText 
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
     ProductCuda T = make_text(L, G, E);
     const int64_t blocks = grouped_cuda_blocks(L, G);
+    cuda_prepare(&T, L, tile_rows(G));
     T.P.gather = emit_workspace(E, G->order, "order", DTYPE_I32, false);
     Scope *top = scope_block(E, E->top, "{");
     if (G->of.is_sum)

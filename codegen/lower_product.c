@@ -468,7 +468,7 @@ bool lower_contract(Lower *L)
         LowerText text = launch_text(&P, arena_printf(L->arena, "%s_pack", hint), "packs the columns of the next product");
         text.n_work = plan_ahead_work(&P.plan);
         text.cuda = nothing(L, text.c);     // the CUDA text of the product reads its operands where they are
-        text.cuda_blocks = text.cuda_threads = 1;
+        text.cuda_threads = 32;             // and no blocks: it is not launched
         lower_launch(L, &text);
     }
     P.E = lower_emitter(L, DIALECT_C, NULL);

@@ -14,13 +14,20 @@
 
 #define N(x) ((long long)(x))
 
-enum { BAND = 8 };                          // rows of tiles that blocks go through side by side, so that they share columns
+enum {
+    BAND = 8,                               // rows of tiles that blocks go through side by side, so that they share columns
+    ADDERS = 256,                           // threads of a block that adds up parts
+};
 
 // The C text may read an operand from the workspace that the CUDA text reads in place: both take the same arguments.
 void product_share_params(Emitter *c, const Emitter *cuda)
 {
-    for (size_t i = c->n_params; i < cuda->n_params; i++)
-        scope_line(c->top, "(void)%s;           // CUDA only", emit_param(c, cuda->param[i].value, cuda->param[i].is_written));
+    for (size_t i = c->n_params; i < cuda->n_params; i++) {
+        const EmitParam *p = &cuda->param[i];
+        const char *name = p->workspace == EMIT_KEY ? emit_key(c, p->value)
+                         : p->workspace ? emit_workspace(c, p->workspace, p->name, p->dtype, p->is_written) : emit_param(c, p->value, p->is_written);
+        scope_line(c->top, "(void)%s;           // CUDA only", name);
+    }
 }
 
 static const char *stage_of(ProductCuda *T, const char *t)
@@ -136,28 +143,92 @@ void cuda_place_tile(ProductCuda *T, Scope *at, const char *b)
                plan->tile.cols);
 }
 
+// The kernel of all tiles; with parts, of all tiles of each part.
+static void emit_tiles(ProductCuda *T, Scope *top, const Space *space, const char *parts)
+{
+    Emitter *E = T->P.E;
+    const Product *p = &T->P.p;
+    const int64_t rows = p->group[CLASS_ROW].size, cols = p->group[CLASS_COL].size, sum = p->group[CLASS_SUM].size, batch = p->group[CLASS_BATCH].size;
+    const int64_t tiles = T->plan.across * T->plan.down, strips = (sum + T->plan.terms - 1) / T->plan.terms;
+    const char *g = emit_name(E, "g"), *b = emit_name(E, "b");
+    T->rows_end = rows % T->plan.tile.rows == 0 ? NULL : product_number(E, rows);
+    T->k_end = sum % T->plan.terms == 0 ? NULL : product_number(E, sum);
+    if (batch > 1)
+        scope_line(top, "const long %s = blockIdx.x / %lld %% %lld, %s = blockIdx.x %% %lld;", g, N(tiles), N(batch), b, N(tiles));
+    else
+        scope_line(top, "const long %s = blockIdx.x%s;", b, parts ? arena_printf(E->arena, " %% %lld", N(tiles)) : "");
+    T->P.batch = batch > 1 ? scope_var(E, top, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
+    if (parts) {
+        const int64_t each = (strips + T->plan.parts - 1) / T->plan.parts;
+        const char *part = emit_name(E, "part"), *first = emit_name(E, "first"), *to = emit_name(E, "to");
+        scope_line(top, "const long %s = blockIdx.x / %lld, %s = %s*%lld;", part, N(tiles * batch), first, part, N(each * T->plan.terms));
+        scope_line(top, "float *const %s = %s + (%s*%lld + %s)*%lld;", to, parts, part, N(batch), batch > 1 ? g : "0", N(rows * cols));
+        T->k_begin = first;
+        T->n_strips = arena_printf(E->arena, "%lld - %s*%lld < %lld ? (int)(%lld - %s*%lld) : %lld", N(strips), part, N(each), N(each), N(strips), part,
+                                   N(each), N(each));
+        T->part = to;
+    }
+    cuda_place_tile(T, top, b);
+    cuda_emit_block(T, top, space);
+}
+
+// The launch before: parts of the sum, each in a place of its own.
+static uint32_t launch_parts(ProductCuda *like, Lower *L, const Space *space, const char *hint)
+{
+    ProductCuda T = *like;
+    const AxisGroup *group = T.P.p.group;
+    const int64_t batch = group[CLASS_BATCH].size;
+    const uint32_t workspace = lower_workspace(L, "parts", DTYPE_F32, T.plan.parts * batch * group[CLASS_ROW].size * group[CLASS_COL].size);
+    Emitter *c = lower_emitter(L, DIALECT_C, NULL), *E = T.P.E = lower_emitter(L, DIALECT_CUDA, NULL);
+    Scope *top = scope_block(E, E->top, "{");
+    emit_tiles(&T, top, space, emit_workspace(E, workspace, "parts", DTYPE_F32, true));
+    scope_close(E, top);
+    product_share_params(c, E);
+    lower_launch(L, &(LowerText){.hint = arena_printf(L->arena, "%s_parts", hint), .comment = "parts of the next product's sums, on a GPU", .c = c,
+                                 .cuda = E, .n_work = 1, .grain = 1, .cuda_blocks = batch * T.plan.across * T.plan.down * T.plan.parts,
+                                 .cuda_threads = T.plan.threads, .cuda_dynamic_bytes = cuda_shared_bytes(&T.plan),
+                                 .flops = product_flops(&T.P.p)});
+    return workspace;
+}
+
+// Adds the parts up in order, element by element, and does what follows the product.
+static void emit_addition(ProductCuda *T, Scope *top, const Space *space, const char *parts)
+{
+    Emitter *E = T->P.E;
+    const AxisGroup *group = T->P.p.group;
+    const int64_t rows = group[CLASS_ROW].size, cols = group[CLASS_COL].size, batch = group[CLASS_BATCH].size, all = batch * rows * cols;
+    const char *e = emit_name(E, "e"), *g = emit_name(E, "g"), *i = emit_name(E, "i"), *j = emit_name(E, "j"), *y = emit_name(E, "y"), *k = emit_name(E, "part");
+    scope_line(top, "const long %s = blockIdx.x*%dL + threadIdx.x;", e, ADDERS);
+    Scope *some = scope_set_threads(scope_block(E, top, arena_printf(E->arena, "if (%s < %lld) {", e, N(all))));
+    scope_line(some, "const long %s = %s / %lld %% %lld, %s = %s %% %lld;", i, e, N(cols), N(rows), j, e, N(cols));
+    if (batch > 1)
+        scope_line(some, "const long %s = %s / %lld;", g, e, N(rows * cols));
+    scope_line(some, "float %s = 0.0f;", y);
+    scope_line(some, "for (int %s = 0; %s < %d; %s++)", k, k, T->plan.parts, k);
+    scope_line(some, "    %s += %s[%s*%lldL + %s];", y, parts, k, N(all), e);
+    T->P.batch = batch > 1 ? scope_var(E, some, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
+    product_epilogue_point(&T->P, some, space, scope_var(E, some, i, 0, product_top_index(rows), 1), scope_var(E, some, j, 0, product_top_index(cols), 1),
+                           val_name(y, VAL_FLOAT, false));
+    scope_close(E, some);
+}
+
 void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *text)
 {
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
-    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0"};
-    T.plan = cuda_plan(&T, &L->schedule, 0);
-    const int64_t rows = p->group[CLASS_ROW].size, sum = p->group[CLASS_SUM].size, batch = p->group[CLASS_BATCH].size;
-    T.rows_end = rows % T.plan.tile.rows == 0 ? NULL : product_number(E, rows);
-    T.k_end = sum % T.plan.terms == 0 ? NULL : product_number(E, sum);
+    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda};
+    cuda_prepare(&T, L, 0);
+    const int64_t batch = p->group[CLASS_BATCH].size, results = batch * p->group[CLASS_ROW].size * p->group[CLASS_COL].size;
+    const bool has_parts = T.plan.parts > 1;
+    const uint32_t workspace = has_parts ? launch_parts(&T, L, space, text->hint) : 0;
     Scope *top = scope_block(E, E->top, "{");
-    const char *g = emit_name(E, "g"), *b = emit_name(E, "b");
-    const int64_t tiles = T.plan.across * T.plan.down;
-    if (batch > 1)
-        scope_line(top, "const long %s = blockIdx.x / %lld, %s = blockIdx.x %% %lld;", g, N(tiles), b, N(tiles));
+    if (has_parts)
+        emit_addition(&T, top, space, emit_workspace(E, workspace, "parts", DTYPE_F32, false));
     else
-        scope_line(top, "const long %s = blockIdx.x;", b);
-    T.P.batch = batch > 1 ? scope_var(E, top, g, 0, batch - 1, 1) : ix_const(E->ix, 0);
-    cuda_place_tile(&T, top, b);
-    cuda_emit_block(&T, top, space);
+        emit_tiles(&T, top, space, NULL);
     scope_close(E, top);
     product_share_params(text->c, E);
     text->cuda = E;
-    text->cuda_blocks = batch * tiles;
-    text->cuda_threads = T.plan.threads;
-    text->cuda_dynamic_bytes = cuda_shared_bytes(&T.plan);
+    text->cuda_blocks = has_parts ? (results + ADDERS - 1) / ADDERS : batch * T.plan.across * T.plan.down;
+    text->cuda_threads = has_parts ? ADDERS : T.plan.threads;
+    text->cuda_dynamic_bytes = has_parts ? 0 : cuda_shared_bytes(&T.plan);
 }

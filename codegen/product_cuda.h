@@ -2,6 +2,7 @@
 #ifndef MIXC_PRODUCT_CUDA_H
 #define MIXC_PRODUCT_CUDA_H
 
+#include "lower.h"
 #include "lower_product.h"
 
 // How an operand comes into shared memory.
@@ -31,6 +32,7 @@ typedef struct CudaPlan {
     bool        is_bf16;                    // operands are rounded to bf16 and multiplied by tensor cores; else float32
     CudaTile    tile;
     int         terms, stages, threads;
+    int         parts;                      // of the sum; more than one: each goes to memory, and a second launch adds them up
     int64_t     across, down;               // tiles
     int64_t     stage_bytes;
     CudaOperand operand[2];
@@ -40,17 +42,28 @@ typedef struct CudaPlan {
 typedef struct ProductCuda {
     ProductText P;
     CudaPlan    plan;
+    bool        may_part;                   // the sum, where there are few tiles
+    uint32_t    ahead[2];                   // workspace that holds the operand ready to be copied; 0: none
     const char *i0, *j0;                    // the block's first row and column
     const char *rows_end, *k_begin, *k_end; // C texts: behind the last row, the first and behind the last term
     const char *n_strips;                   // of terms; NULL: as many as the product has
+    const char *part;                       // C text: where the part at hand lies, row 0, column 0; NULL: there are none
     const char *lane, *warp, *acc;
 } ProductCuda;
 
 // Fills in everything but the names. `schedule` may say how; `rows`: of the tile, where they are given, else 0.
-CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule, int rows);
+void     cuda_plan(ProductCuda *T, const Schedule *schedule, int rows);
 int      cuda_element_bytes(const CudaPlan *plan);
 // The swizzle of line `line` (C text) of an operand, as C text that binds tighter than ^; "0" where there is none.
 const char *cuda_swizzle(ProductCuda *T, int operand, const char *line);
+
+// Operands that a launch before the product makes: whether one is worth it, the launch, which returns the workspace, and where the
+// operand's elements lie there.
+bool     cuda_wants_ahead(const ProductCuda *T, int operand, const Lower *L);
+uint32_t cuda_launch_ahead(ProductCuda *T, int operand, Lower *L);
+Affine   cuda_ahead_affine(const ProductCuda *T, int operand);
+// The plan of a product, with such launches made.
+void     cuda_prepare(ProductCuda *T, Lower *L, int rows);
 
 // Loads. `stage`, `k0`: C texts, the stage to fill and its first term.
 bool cuda_is_copied(const ProductCuda *T, int operand);

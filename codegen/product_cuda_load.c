@@ -106,6 +106,17 @@ static const char *unit_inside(ProductCuda *T, int which, const Unit *u, int sca
     return line_end ? arena_printf(arena, "%s < %s ? %s : 0", line, line_end, left) : left;
 }
 
+static DType stored_type(const ProductCuda *T, int which)
+{
+    return !T->ahead[which] ? T->P.E->g->node[T->plan.operand[which].affine.root].type.dtype : T->plan.is_bf16 ? DTYPE_BF16 : DTYPE_F32;
+}
+
+static const char *buffer_of(ProductCuda *T, int which)
+{
+    return T->ahead[which] ? emit_workspace(T->P.E, T->ahead[which], "operand", stored_type(T, which), false)
+                           : emit_param(T->P.E, T->plan.operand[which].affine.root, false);
+}
+
 // The unit's address, as C text.
 static const char *unit_from(ProductCuda *T, int which, const Unit *u)
 {
@@ -121,7 +132,7 @@ static const char *unit_from(ProductCuda *T, int which, const Unit *u)
     const char *r = emit_name(E, "r");
     scope_line(u->loop, "const long %s = %s[%s < %s ? %s : %s];", r, T->P.gather, u->k, T->k_end, u->k, T->k_begin);
     const Ix at = scope_var(E, u->loop, r, 0, product_top_index(T->P.p.group[CLASS_SUM].size), 1);
-    return arena_printf(E->arena, "%s + %s", product_affine_at(&T->P, T->P.p.operand[which], &o->affine, emit_param(E, o->affine.root, false),
+    return arena_printf(E->arena, "%s + %s", product_affine_at(&T->P, T->P.p.operand[which], &o->affine, buffer_of(T, which),
                                                                &T->P.p.group[CLASS_SUM], at), u->x);
 }
 
@@ -136,7 +147,7 @@ static void declare_lines(ProductCuda *T, Scope *at, int which, const char *type
     scope_line(u.loop, "const long %s = %s[%s < %s ? %s : %s];", r, T->P.gather, u.x, T->rows_end, u.x, T->i0);
     const Ix row = scope_var(E, u.loop, r, 0, product_top_index(outer_of(T, which)->size), 1);
     scope_line(u.loop, "%s[%s] = %s;", name, u.e, product_affine_at(&T->P, T->P.p.operand[which], &o->affine,
-                                                                    emit_param(E, o->affine.root, false), outer_of(T, which), row));
+                                                                    buffer_of(T, which), outer_of(T, which), row));
     scope_close(E, u.loop);
     o->from = name;
 }
@@ -152,14 +163,14 @@ void cuda_declare_operand(ProductCuda *T, Scope *at, int which)
     }
     if (o->load == CUDA_EACH || (o->gathered && T->P.gather_sum))
         return;
-    const char *type = E->g->node[o->affine.root].type.dtype == DTYPE_F32 ? "float" : "unsigned short";
+    const char *type = stored_type(T, which) == DTYPE_F32 ? "float" : "unsigned short";
     if (o->gathered) {
         declare_lines(T, at, which, type);
         return;
     }
     o->from = emit_name(E, "from");
     scope_line(at, "const %s *const %s = %s;", type, o->from,
-               product_affine_at(&T->P, T->P.p.operand[which], &o->affine, emit_param(E, o->affine.root, false), NULL, 0));
+               product_affine_at(&T->P, T->P.p.operand[which], &o->affine, buffer_of(T, which), NULL, 0));
 }
 
 void cuda_emit_copy(ProductCuda *T, Scope *at, int which, const char *stage, const char *k0)

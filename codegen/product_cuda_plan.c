@@ -3,18 +3,12 @@
 
 enum { SHARED_BYTES = 96 << 10, PROCESSORS = 108 };
 
-// The tiles there are, and what part of its peak a processor reaches with each where there is enough of them: larger tiles read
-// less for each multiplication. `resident`: blocks that a processor holds.
-static const struct { CudaTile tile; int resident; double part; } tile_row[] = {
-    {{128, 128, 64, 32}, 1, 1.0},
-    {{128, 64, 64, 32}, 2, 0.85},
-    {{64, 128, 64, 32}, 2, 0.85},
-    {{64, 64, 32, 32}, 3, 0.7},
-    {{32, 64, 32, 32}, 6, 0.45},
-    {{64, 32, 32, 32}, 6, 0.45},
-    {{32, 32, 16, 32}, 8, 0.3},
+// The tiles there are, and what part of its peak a processor reaches with each: larger ones read less for each multiplication.
+static const struct { CudaTile tile; double part; } tile_row[] = {
+    {{128, 128, 64, 32}, 1.0}, {{128, 64, 64, 32}, 0.85}, {{64, 128, 64, 32}, 0.85}, {{64, 64, 32, 32}, 0.7},
+    {{32, 64, 32, 32}, 0.45},  {{64, 32, 32, 32}, 0.45},  {{32, 32, 16, 32}, 0.3},
 };
-enum { N_TILES = sizeof tile_row / sizeof *tile_row };
+enum { N_TILES = sizeof tile_row / sizeof *tile_row, MOST_PARTS = 16, LEAST_STRIPS = 4 };
 
 static int64_t tiles(int64_t n, int64_t side)
 {
@@ -26,28 +20,45 @@ int cuda_element_bytes(const CudaPlan *plan)
     return plan->is_bf16 ? 2 : 4;
 }
 
-static CudaTile choose_tile(const Product *p, const Schedule *schedule, int rows)
+// Cycles: multiplications of the busiest processor at its peak, an entry and an exit for each of its blocks, and the parts' way
+// through memory.
+static double cycles(const CudaPlan *plan, const Product *p, CudaTile tile, double share, int parts)
 {
-    const double batch = (double)p->group[CLASS_BATCH].size;
-    CudaTile best = tile_row[N_TILES - 1].tile;
+    const double rows = (double)p->group[CLASS_ROW].size, cols = (double)p->group[CLASS_COL].size, batch = (double)p->group[CLASS_BATCH].size;
+    const double blocks = batch * (double)(tiles((int64_t)rows, tile.rows) * tiles((int64_t)cols, tile.cols)) * parts;
+    const double terms = (double)(tiles(tiles(p->group[CLASS_SUM].size, plan->terms), parts) * plan->terms);
+    const double block = tile.rows * tile.cols * terms / ((plan->is_bf16 ? 1024 : 64) * share) + 1500;
+    return (double)(int64_t)((blocks + PROCESSORS - 1) / PROCESSORS) * block + (parts > 1 ? (2 * parts + 1) * batch * rows * cols / 250 + 4000 : 0);
+}
+
+static int most_parts(const ProductCuda *T, const Schedule *schedule)
+{
+    const int64_t strips = tiles(T->P.p.group[CLASS_SUM].size, T->plan.terms);
+    const int64_t wanted = schedule->knob[KNOB_GPU_PARTS] ? schedule->knob[KNOB_GPU_PARTS] : strips / LEAST_STRIPS;
+    const int64_t most = wanted < strips ? wanted : strips;
+    return !T->may_part || most < 1 ? 1 : most < MOST_PARTS ? (int)most : MOST_PARTS;
+}
+
+static void choose_tile(ProductCuda *T, const Schedule *schedule, int rows)
+{
+    CudaPlan *plan = &T->plan;
+    const int most = most_parts(T, schedule);
     double least = 0;
     for (int t = N_TILES - 1; t >= 0; t--) {
         const CudaTile tile = tile_row[t].tile;
+        const bool is_wanted = (rows || schedule->knob[KNOB_GPU_ROWS] == tile.rows) && schedule->knob[KNOB_GPU_COLS] == tile.cols;
         if (rows && tile.rows != rows)
             continue;
-        if ((rows || schedule->knob[KNOB_GPU_ROWS] == tile.rows) && schedule->knob[KNOB_GPU_COLS] == tile.cols)
-            return tile;
-        const double blocks = batch * (double)tiles(p->group[CLASS_ROW].size, tile.rows) * (double)tiles(p->group[CLASS_COL].size, tile.cols);
-        const double at_once = PROCESSORS * tile_row[t].resident;
-        const double waves = blocks < at_once ? blocks / at_once < 1.0 / tile_row[t].resident ? 1.0 / tile_row[t].resident : blocks / at_once
-                                              : (double)(int64_t)((blocks + at_once - 1) / at_once);
-        const double cost = waves * tile_row[t].resident * tile.rows * tile.cols / tile_row[t].part;
-        if (least == 0 || cost < least) {
-            least = cost;
-            best = tile;
+        for (int parts = schedule->knob[KNOB_GPU_PARTS] ? most : 1; parts <= most; parts++) {
+            const double cost = is_wanted ? -1 / cycles(plan, &T->P.p, tile, tile_row[t].part, parts)
+                                          : cycles(plan, &T->P.p, tile, tile_row[t].part, parts);
+            if (least == 0 || cost < least) {
+                least = cost;
+                plan->tile = tile;
+                plan->parts = parts;
+            }
         }
     }
-    return best;
 }
 
 // Whether every stride but those of `line` keeps `bytes` alignment, as does the beginning.
@@ -78,14 +89,17 @@ static void find_load(ProductCuda *T, int which)
     o->load = CUDA_EACH;
     o->over_sum = pack_over_sum(P, which);
     o->unit = T->plan.is_bf16 ? 2 : 1;
-    if (!(T->plan.is_bf16 ? value_affine_rounded(g, v, &o->affine) : value_affine(g, v, &o->affine))
-        || g->node[o->affine.root].kernel == P->E->kernel || (!by_row && !affine_collapse(g, v, &o->affine, outer, &o->outer))
-        || (!by_term && !affine_collapse(g, v, &o->affine, sum, &o->step)))
+    if (T->ahead[which])
+        o->affine = cuda_ahead_affine(T, which);
+    else if (!(T->plan.is_bf16 ? value_affine_rounded(g, v, &o->affine) : value_affine(g, v, &o->affine))
+             || g->node[o->affine.root].kernel == P->E->kernel)
+        return;
+    if ((!by_row && !affine_collapse(g, v, &o->affine, outer, &o->outer)) || (!by_term && !affine_collapse(g, v, &o->affine, sum, &o->step)))
         return;
     const bool over_sum = by_row || (!by_term && o->step == 1 && (o->outer != 1 || sum->size > 1));
     if ((over_sum ? o->step : o->outer) != 1)
         return;
-    const DType stored = g->node[o->affine.root].type.dtype;
+    const DType stored = !T->ahead[which] ? g->node[o->affine.root].type.dtype : T->plan.is_bf16 ? DTYPE_BF16 : DTYPE_F32;
     const int bytes = (int)dtype_row[stored].bytes;
     const AxisGroup *line = over_sum ? sum : outer;
     if (T->plan.is_bf16 && stored == DTYPE_F32 && is_aligned(g, v, &o->affine, line, bytes, 16)) {
@@ -118,25 +132,34 @@ static void place_stage(CudaPlan *plan)
     }
 }
 
-CudaPlan cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
+void cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
 {
     const Product *p = &T->P.p;
     const Graph *g = T->P.E->g;
     CudaPlan *plan = &T->plan;
     *plan = (CudaPlan){.is_bf16 = g->node[p->operand[0]].type.dtype == DTYPE_BF16 && g->node[p->operand[1]].type.dtype == DTYPE_BF16};
     T->P.plan.tile.pairs = plan->is_bf16;
-    plan->tile = choose_tile(p, schedule, rows);
     plan->terms = plan->is_bf16 ? 32 : 16;
+    choose_tile(T, schedule, rows);
     plan->threads = plan->tile.rows / plan->tile.warp_rows * (plan->tile.cols / plan->tile.warp_cols) * 32;
     plan->down = tiles(p->group[CLASS_ROW].size, plan->tile.rows);
     plan->across = tiles(p->group[CLASS_COL].size, plan->tile.cols);
     find_load(T, 0);
     find_load(T, 1);
     place_stage(plan);
-    plan->stages = schedule->knob[KNOB_GPU_STAGES] ? schedule->knob[KNOB_GPU_STAGES] : plan->is_bf16 ? 4 : 3;
+    plan->stages = schedule->knob[KNOB_GPU_STAGES] > 1 ? schedule->knob[KNOB_GPU_STAGES] : plan->is_bf16 ? 4 : 3;
     while (plan->stages > 2 && plan->stages * plan->stage_bytes > SHARED_BYTES)
         plan->stages--;
-    return *plan;
+}
+
+void cuda_prepare(ProductCuda *T, Lower *L, int rows)
+{
+    cuda_plan(T, &L->schedule, rows);
+    const bool wants[2] = {cuda_wants_ahead(T, 0, L), cuda_wants_ahead(T, 1, L)};
+    for (int which = 0; which < 2; which++)
+        if (wants[which])
+            T->ahead[which] = cuda_launch_ahead(T, which, L);
+    cuda_plan(T, &L->schedule, rows);
 }
 
 int64_t cuda_shared_bytes(const CudaPlan *plan)

@@ -265,6 +265,14 @@ void cuda_emit_results(ProductCuda *T, Scope *at, const Space *space)
     text_add(&head, end_i || end_j ? ") {" : "{");
     Scope *inside = scope_set_threads(scope_block(E, each, text_str(&head)));
     scope_line(inside, "const float %s = %s[%s / %d * %d + %s %% %d];", y, strip, e, cols, strip_line(plan), e, cols);
+    if (T->part) {
+        scope_line(inside, "%s[%s*%lld + %s] = %s;", T->part, i, N(group[CLASS_COL].size), j, y);
+        scope_close(E, inside);
+        scope_close(E, each);
+        scope_line(strips, "__syncwarp();");
+        scope_close(E, strips);
+        return;
+    }
     const char *row = i;
     if (T->P.gather && !T->P.gather_sum) {
         row = emit_name(E, "row");
