@@ -168,8 +168,8 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
             if (!L.launch[i].workspace[a] || L.launch[i].workspace[a] == EMIT_KEY)
                 L.launch[i].value[a] = c->cones.local[L.launch[i].value[a]];
     for (size_t i = 1; i < L.n_workspaces; i++)     // one more than the place in the cone: 0 stays "none"
-        if (L.workspace[i].order_of)
-            L.workspace[i].order_of = c->cones.local[L.workspace[i].order_of] + 1;
+        if (L.workspace[i].made_of)
+            L.workspace[i].made_of = c->cones.local[L.workspace[i].made_of] + 1;
     c->known = arena_grow(&c->scratch, c->known, c->n_known, &c->known_capacity, sizeof *c->known);
     c->known[c->n_known] = (Known){key.data, key.n, hash, L.launch, L.n_launches, L.workspace, L.n_workspaces};
     c->slot[s] = (uint32_t)++c->n_known;
@@ -189,23 +189,23 @@ static double touched_bytes(const Program *p, const Launch *launch, uint32_t n)
     return bytes;
 }
 
-// The buffer of an order of rows that an earlier launch has written; 0: there is none.
-static uint32_t find_order(const Codegen *c, ValueId index, uint64_t key)
+// The buffer of what an earlier launch has made of a value, such as an order of rows; 0: there is none.
+static uint32_t find_made(const Codegen *c, ValueId of, uint64_t key)
 {
     for (size_t i = c->n_made; i-- > 0;)
-        if (c->made[i].index == index && c->made[i].key == key)
+        if (c->made[i].of == of && c->made[i].key == key)
             return c->made[i].buffer;
     return 0;
 }
 
-// Parameters and states may be overwritten before the next kernel asks, so an order by them is not kept.
-static void note_order(Codegen *c, ValueId index, uint64_t key, uint32_t buffer)
+// Parameters and states may be overwritten before the next kernel asks, so what is made of them is not kept.
+static void note_made(Codegen *c, ValueId of, uint64_t key, uint32_t buffer)
 {
-    const BufferKind kind = c->program->buffer[c->buffer_of[index]].kind;
+    const BufferKind kind = c->program->buffer[c->buffer_of[of]].kind;
     if (kind == BUFFER_PARAM || kind == BUFFER_STATE)
         return;
     c->made = arena_grow(&c->scratch, c->made, c->n_made, &c->made_capacity, sizeof *c->made);
-    c->made[c->n_made++] = (MadeOrder){index, key, buffer};
+    c->made[c->n_made++] = (Made){of, key, buffer};
 }
 
 // Which products by an index are grouped: its maker may write the order of their rows.
@@ -278,24 +278,27 @@ static bool add_launches(Codegen *c, uint32_t kernel)
         return false;
     copy_put_into(c, kernel);
     uint32_t *workspace = arena_array(&c->scratch, uint32_t, known->n_workspaces + 1);
-    bool order_is_there = false;
+    bool *is_there = arena_array(&c->scratch, bool, known->n_workspaces + 1);
     for (size_t i = 1; i < known->n_workspaces; i++) {
         const LowerWorkspace *w = &known->workspace[i];
-        const ValueId index = w->order_of ? c->cone.value[w->order_of - 1] : 0;
-        workspace[i] = index ? find_order(c, index, w->order_key) : 0;
-        order_is_there |= workspace[i] != 0;
+        const ValueId of = w->made_of ? c->cone.value[w->made_of - 1] : 0;
+        workspace[i] = of ? find_made(c, of, w->made_key) : 0;
+        is_there[i] = workspace[i] != 0;
         size_t bytes = (size_t)w->count * dtype_row[w->dtype].bytes;
         if (!workspace[i])
             workspace[i] = program_add_buffer(c->program, (Buffer){.name = w->hint, .kind = BUFFER_TEMP, .dtype = w->dtype,
                                                                    .bytes = bytes, .n_axes = 1, .axis = {"n"}, .size = {w->count}});
-        if (index && !order_is_there)
-            note_order(c, index, w->order_key, workspace[i]);
+        if (of && !is_there[i])
+            note_made(c, of, w->made_key, workspace[i]);
     }
     // What a kernel is for its last value says; a choice is for its first, the scores.
     const Node *n = &c->g->node[c->member[c->g->kernel[kernel] == FAMILY_ROUTE ? c->first[kernel] : c->first[kernel + 1] - 1]];
     for (size_t i = 0; i < known->n_launches; i++) {
         const LowerLaunch *l = &known->launch[i];
-        if (l->is_shared && order_is_there)
+        bool is_made = false;
+        for (uint32_t a = 0; a < l->n_args && l->is_shared; a++)
+            is_made |= l->workspace[a] != EMIT_KEY && is_there[l->workspace[a]];
+        if (is_made)
             continue;
         Launch launch = {.kernel = l->kernel, .n_work = l->n_work, .grain = l->grain, .cuda_blocks = l->cuda_blocks,
                          .flops = l->flops, .bytes = l->bytes, .at = n->at, .layer = n->layer};

@@ -13,11 +13,11 @@ typedef struct Known {                      // a lowered structure
     LowerWorkspace *workspace; size_t n_workspaces;
 } Known;
 
-typedef struct MadeOrder {                  // an order of rows that some launch has written
-    ValueId  index;
+typedef struct Made {                       // what some launch has made of a value: LowerWorkspace
+    ValueId  of;
     uint64_t key;
     uint32_t buffer;
-} MadeOrder;
+} Made;
 
 typedef struct NamedLeaf {
     const char *name;
@@ -42,7 +42,7 @@ typedef struct Codegen {
     NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
     bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
     ValueId      *order_for;                // [n_nodes] see Lower
-    MadeOrder    *made; size_t n_made, made_capacity;
+    Made         *made; size_t n_made, made_capacity;
     Known        *known; size_t n_known, known_capacity;
     uint32_t     *slot; size_t n_slots;     // open addressing by hash; index into known + 1
 } Codegen;

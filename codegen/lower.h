@@ -18,15 +18,15 @@ typedef struct LowerLaunch {
     uint32_t  *workspace;                   // [n_args]; EMIT_KEY: the key of the value's random stream
     int64_t    n_work, grain, cuda_blocks;
     double     flops, bytes;
-    bool       is_shared;                   // writes an order of rows and nothing else: left out where the order is there already
+    bool       is_shared;                   // writes a workspace that is made of a value and nothing else: left out where it is there already
 } LowerLaunch;
 
 typedef struct LowerWorkspace {
     const char *hint;
     DType       dtype;
     int64_t     count;
-    ValueId     order_of;                   // the order of rows by this index (lower_order.h): kernels share it; 0: a plain one
-    uint64_t    order_key;
+    ValueId     made_of;                    // holds what follows from this value alone, and kernels share it: the order of rows by an
+    uint64_t    made_key;                   // index (lower_order.h), an operand rounded. 0: it is the kernel's own. made_key says what it is
 } LowerWorkspace;
 
 typedef struct Lower {

@@ -63,8 +63,8 @@ uint64_t order_key(const Graph *g, const Grouped *of)
 uint32_t order_workspace(Lower *L, const RowOrder *order)
 {
     const uint32_t workspace = lower_workspace(L, "order", DTYPE_I32, order->n_ints);
-    L->workspace[workspace].order_of = order->of->index;
-    L->workspace[workspace].order_key = order_key(L->g, order->of);
+    L->workspace[workspace].made_of = order->of->index;
+    L->workspace[workspace].made_key = order_key(L->g, order->of);
     return workspace;
 }
 

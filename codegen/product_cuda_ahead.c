@@ -71,19 +71,25 @@ bool cuda_wants_ahead(const ProductCuda *T, int which, const Lower *L)
     return product_flops(&T->P.p) >= least_flops && reuse(T, which) >= (o->load == CUDA_WIDE ? PLAIN_REUSE : COMPUTED_REUSE);
 }
 
+// Whether the operand is stored floats in their own order, of which four at a time may be read.
+static bool is_plain(const ProductCuda *T, int which, const AxisGroup *all, Affine *affine)
+{
+    const Graph *g = T->P.E->g;
+    const ValueId operand = T->P.p.operand[which];
+    int64_t stride;
+    return (T->plan.is_bf16 ? value_affine_rounded(g, operand, affine) : value_affine(g, operand, affine))
+        && g->node[affine->root].type.dtype == DTYPE_F32 && g->node[affine->root].kernel != T->P.E->kernel
+        && affine_collapse(g, operand, affine, all, &stride) && stride == 1 && affine->offset % EACH == 0
+        && graph_size(g, all->axis[all->n - 1]) % EACH == 0;
+}
+
 // Four elements from number `linear` on, of which `inside` (C text) are there, into v.
 static void emit_four(ProductCuda *T, Scope *at, int which, const AxisGroup *all, const char *linear, const char *inside, const char *v)
 {
     Emitter *E = T->P.E;
-    const Graph *g = E->g;
-    const ValueId operand = T->P.p.operand[which], value = pack_value(&T->P, which);
+    const ValueId value = pack_value(&T->P, which);
     Affine affine;
-    int64_t stride;
-    const bool is_plain = (T->plan.is_bf16 ? value_affine_rounded(g, operand, &affine) : value_affine(g, operand, &affine))
-        && g->node[affine.root].type.dtype == DTYPE_F32 && g->node[affine.root].kernel != E->kernel
-        && affine_collapse(g, operand, &affine, all, &stride) && stride == 1 && affine.offset % EACH == 0
-        && graph_size(g, all->axis[all->n - 1]) % EACH == 0;
-    if (is_plain) {
+    if (is_plain(T, which, all, &affine)) {
         const char *from = emit_param(E, affine.root, false);
         scope_line(at, "wide_s(%s + %s%s, %s, %s);", from, affine.offset ? arena_printf(E->arena, "%lld + ", N(affine.offset)) : "", linear, inside, v);
         return;
@@ -111,6 +117,12 @@ uint32_t cuda_launch_ahead(ProductCuda *like, int which, Lower *L)
     const int64_t inner = graph_size(g, n->type.axis[n->type.n_axes - 1]), pitch = line_pitch(&T, &n->type);
     const int64_t count = all.size / inner * pitch, room = (count + EACH - 1) / EACH * EACH;
     const uint32_t workspace = lower_workspace(L, T.plan.is_bf16 ? "rounded" : "computed", T.plan.is_bf16 ? DTYPE_BF16 : DTYPE_F32, room);
+    Affine affine;
+    const bool is_shared = is_plain(&T, which, &all, &affine);
+    if (is_shared) {                        // who rounds the same stretch of the same value into the same lines shares it
+        L->workspace[workspace].made_of = affine.root;
+        L->workspace[workspace].made_key = ((uint64_t)count * 31 + (uint64_t)inner) * 31 + (uint64_t)affine.offset * 2 + T.plan.is_bf16;
+    }
     Emitter *c = lower_emitter(L, DIALECT_C, NULL), *E = T.P.E = lower_emitter(L, DIALECT_CUDA, NULL);
     c->n_uses = E->n_uses = NULL;           // what else this kernel reads must not show in a text that others share
     const char *to = emit_workspace(E, workspace, T.plan.is_bf16 ? "rounded" : "computed", T.plan.is_bf16 ? DTYPE_BF16 : DTYPE_F32, true);
@@ -138,6 +150,6 @@ uint32_t cuda_launch_ahead(ProductCuda *like, int which, Lower *L)
     lower_describe(g, T.P.p.operand[which], &comment);
     text_add(&comment, T.plan.is_bf16 ? " for a GPU: rounded once, before products read it" : " for a GPU: computed once, before products read it");
     lower_launch(L, &(LowerText){.hint = n->hint ? n->hint : "operand", .comment = text_str(&comment), .c = c, .cuda = E, .n_work = 1, .grain = 1,
-                                 .cuda_blocks = (room / EACH + THREADS - 1) / THREADS, .cuda_threads = THREADS, .is_shared = true});
+                                 .cuda_blocks = (room / EACH + THREADS - 1) / THREADS, .cuda_threads = THREADS, .is_shared = is_shared});
     return workspace;
 }

@@ -170,6 +170,22 @@ static void rows_choose_their_matrix(void **state)
     device_sim.close(d);
 }
 
+// Two products of one operand round it once.
+static void an_operand_is_rounded_once(void **state)
+{
+    (void)state;
+    Ran r;
+    compile_scheduled(&r, "graph @main\naxis M = 40, N = 40, K = 40\n{\n  %1.x = arg \"x\" : f32[M,K]\n  %2.v = arg \"v\" : f32[K,N]\n"
+                      "  %3.w = arg \"w\" : f32[K,N]\n  %4 = cast %1 {to = bf16}\n  %5 = cast %2 {to = bf16}\n  %6 = cast %3 {to = bf16}\n"
+                      "  %7 = contract %4, %5 {over = [K]}\n  %8.y = cast %7 {to = f32}\n  %9 = contract %4, %6 {over = [K]}\n"
+                      "  %10.z = cast %9 {to = f32}\n  result \"y\" = %8\n  result \"z\" = %10\n}\n", "gpu_ahead=2");
+    int n_rounded = 0;
+    for (size_t i = 0; i < r.program->n_launches; i++)
+        n_rounded += strstr(r.program->kernel[r.program->launch[i].kernel].cuda, "round4_s(") != NULL;
+    assert_int_equal(n_rounded, 3);
+    arena_free(&r.arena);
+}
+
 // --- at full size
 
 typedef struct Assembler {
@@ -230,6 +246,7 @@ static int run_here(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_sums_exactly),
         cmocka_unit_test(rows_choose_their_matrix),
+        cmocka_unit_test(an_operand_is_rounded_once),
         cmocka_unit_test(nothing_spills_at_full_size),
     };
     Device *d = NULL;
