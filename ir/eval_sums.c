@@ -148,26 +148,31 @@ Status eval_put_add(Eval *e, const Node *n, double *out, size_t n_out)
     return STATUS_OK;
 }
 
-// x, then r[.., i, ..] = y in row-major order of y; a negative index is none
+// x, then r[.., i, ..] = y in row-major order of i; a negative index is none
 Status eval_put(Eval *e, const Node *n, double *out, size_t n_out)
 {
     AxisId axis = n->attr[0].axis;
     const double *index = e->value[n->in[1]], *y = e->value[n->in[2]];
+    Type order = *type_of(e, n, 1);         // the index's axes outside, what else y has inside
     const Type *type = type_of(e, n, 2);
     int64_t stride = type_stride(e->g, &n->type, axis), count = 0;
+    for (size_t i = 0; i < type->n_axes; i++)
+        if (!type_has(&order, type->axis[i]))
+            order.axis[order.n_axes++] = type->axis[i];
     if (n_out)
         memcpy(out, e->value[n->in[0]], n_out * sizeof *out);
     type_count(e->g, type, &count);
-    Walk w = walk_over(e->g, type);
+    Walk w = walk_over(e->g, &order);
     walk_follow(&w, 0, e->g, &n->type);
     walk_follow(&w, 1, e->g, type_of(e, n, 1));
+    walk_follow(&w, 2, e->g, type);
     for (int64_t i = 0; i < count; i++, walk_next(&w)) {
         double at = index[w.at[1]];
         Status status = check_index(e, n, at, axis);
         if (status != STATUS_OK)
             return status;
         if (at >= 0)
-            out[w.at[0] + (int64_t)at * stride] = y[i];
+            out[w.at[0] + (int64_t)at * stride] = y[w.at[2]];
     }
     return STATUS_OK;
 }

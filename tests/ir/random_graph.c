@@ -135,7 +135,8 @@ static ValueId in_range(Draw *d, ValueId index, AxisId axis)
     Graph *g = d->g;
     if (g->node[index].type.dtype != DTYPE_I32 || graph_size(g, axis) == 0)
         return index;
-    return graph_binary(g, OP_MOD, index, graph_const(g, DTYPE_I32, (double)graph_size(g, axis)));
+    const ValueId size = graph_const(g, DTYPE_I32, (double)graph_size(g, axis)), inside = graph_binary(g, OP_MOD, index, size);
+    return graph_select(g, graph_binary(g, OP_LT, inside, size), inside, graph_const(g, DTYPE_I32, 0));     // what was no number is 0
 }
 
 static bool is_wanted(const Draw *d, Op op)
@@ -154,7 +155,7 @@ static void draw_operands(Draw *d, Op op, ValueId *in, size_t n)
     if (op == OP_RANDOM)
         for (size_t i = 0; i < n; i++)
             in[i] = graph_const(d->g, DTYPE_I32, (double)draw(d, 1000));
-    if (op == OP_TAKE || op == OP_PUT_ADD)
+    if (op == OP_TAKE || op == OP_PUT_ADD || op == OP_PUT)
         in[1] = draw_value_of(d, DTYPE_I32);
     if (op == OP_SELECT)
         in[0] = draw_value_of(d, DTYPE_F32);
@@ -174,6 +175,13 @@ static bool try_op(Draw *d, Op op)
         attr[0].f = (double)draw(d, 5);
     if (op == OP_CAST && g->node[in[0]].type.dtype == DTYPE_F32 && !d->options->with_bf16)
         attr[0].dtype = DTYPE_I32;
+    if (op == OP_PUT) {                     // what is put has the axes of what could be taken
+        ShapeCall take = {g, NULL, (Span){0}, OP_TAKE, in, 2, attr, n_attr, NULL};
+        if (!shape_infer(&take, &type) || type.n_axes > MAX_RESULT_AXES)
+            return false;
+        in[1] = in_range(d, in[1], attr[0].axis);
+        in[2] = graph_take(g, in[0], in[1], attr[0].axis);
+    }
     ShapeCall call = {g, NULL, (Span){0}, op, in, n, attr, n_attr, &declared};
     int64_t count;
     if (!shape_infer(&call, &type) || type.n_axes > MAX_RESULT_AXES || !type_count(g, &type, &count) || count > MAX_ELEMENTS)
