@@ -104,13 +104,25 @@ static AxisId last_in_memory(const Graph *g, uint32_t kernel, ValueId v)
     }
 }
 
+// The operand that most numbers are read from: of a vector times a matrix the matrix, which is read once, while the vector
+// stays near.
+static ValueId largest_operand(const Graph *g, const Node *n)
+{
+    int64_t count[2] = {0, 0};
+    if (n->op != OP_CONTRACT || !type_count(g, &g->node[n->in[0]].type, &count[0]) || !type_count(g, &g->node[n->in[1]].type, &count[1]))
+        return n->in[0];
+    return n->in[count[1] > count[0]];
+}
+
 static LoopWish ask_reduction(const Graph *g, ValueId v, const Look *look)
 {
     const Node *n = &g->node[v];
     const Type *x = &g->node[n->in[0]].type, *inner = look->inner ? &g->node[look->inner].type : NULL;
     const Attr *over = loop_reduced_axes(n);
     LoopWish wish = {.shape = LOOP_LANES};
-    AxisId last = last_in_memory(g, look->kernel, n->in[0]);
+    AxisId last = last_in_memory(g, look->kernel, largest_operand(g, n));
+    if (n->op == OP_CONTRACT && (!n->type.n_axes || n->type.axis[n->type.n_axes - 1] != last))
+        last = last_in_memory(g, look->kernel, n->in[0]);
     int64_t rows = count_of(g, n->type.axis, n->type.n_axes), length = count_of(g, over->axes.id, over->axes.n);
     int64_t work = rows * length > look->inner_count ? rows * length : look->inner_count;
     bool along = listed(last, over->axes.id, over->axes.n);

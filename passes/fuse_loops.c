@@ -24,6 +24,7 @@
 enum {
     CHEAP = 4, CHEAP_LOADS = 2,             // operations and operands up to which several readers compute a value again
     CHEAP_FOR_PRODUCT = 6,                  // operations a product may repeat for each element of an operand
+    MANY_TIMES = 16,                        // a factor of a product in a loop that is read so often is computed once
     FREE_OF_MEMORY = 40,                    // the same for what reads no memory
     MOST_READS = 40,                        // operands of a value that is computed in place
     LONGEST_CHAIN = 200,                    // of values computed in place, one inside the other
@@ -47,7 +48,7 @@ typedef struct Fuse {
     uint32_t   *asked; bool *answer;        // of reaches() and find_anchor(): the kernel last asked for, and whether
 } Fuse;
 
-enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8, PUT_INTO = 16, REPEATED = 32 };    // REPEATED: wanted at several places
+enum { MANY = 1, BY_PRODUCT = 2, INSIDE = 4, VIEWED = 8, PUT_INTO = 16, REPEATED = 32, REUSED = 64 };   // REPEATED: wanted at several places
 
 static bool is_leaf(const Node *n)
 {
@@ -222,6 +223,8 @@ static bool is_stored(Fuse *f, ValueId v)
         return !fits_inside(f, v) && !adds_few(f, v);
     if (f->loads[v] == 0 && f->ops[v] <= FREE_OF_MEMORY)
         return false;
+    if (f->flags[v] & REUSED && f->ops[v] > 1)
+        return true;
     if (f->flags[v] & BY_PRODUCT)
         return f->ops[v] > CHEAP_FOR_PRODUCT || ((f->flags[v] & MANY) && f->ops[v] > 1);
     return (f->flags[v] & MANY) && (f->ops[v] > CHEAP || f->loads[v] > CHEAP_LOADS);
@@ -324,6 +327,14 @@ static bool holds_twins(const Graph *g, ValueId v)
     return false;
 }
 
+// The vector of a product of a vector and a matrix, which each of many results needs.
+static bool is_reused(const Graph *g, const Node *product, ValueId in)
+{
+    const ValueId other = product->in[product->in[0] == in];
+    int64_t own = 0, all = 0;
+    return type_count(g, &g->node[in].type, &own) && type_count(g, &g->node[other].type, &all) && all / MANY_TIMES >= own;
+}
+
 // `root` needs operand `in`, through `via`.
 static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
 {
@@ -334,6 +345,8 @@ static void add_reader(Fuse *f, ValueId via, ValueId in, ValueId root)
     f->reader[in] = root;
     if (n->op == OP_PUT && in == n->in[0])
         f->flags[in] |= PUT_INTO;
+    if (via == root && n->op == OP_CONTRACT && !n->kernel && is_reused(g, n, in))
+        f->flags[in] |= REUSED;
     if (loop_moves_index(n) || (via != root && (f->flags[via] & VIEWED)))
         f->flags[in] |= VIEWED;
     if ((loop_moves_index(n) && n->op != OP_RENAME && n->op != OP_SPLIT && n->op != OP_MERGE) || (via != root && (f->flags[via] & REPEATED)))

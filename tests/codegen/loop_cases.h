@@ -84,6 +84,10 @@ static const LoopCase loop_case[] = {
      "graph @main\naxis @\n{\n"
      "  %1.x = arg \"x\" : f32[B,D]\n  %2.w = param \"w\" : f32[D,F]\n  %3.b = param \"b\" : f32[F]\n"
      "  %4 = contract %1, %2 {over = [D]}\n  %5 = add %4, %3\n  %6.h = map %5 {f = gelu}\n  result \"h\" = %6\n}\n"},
+    {"vector_times_matrix", 3e-6, {"D = 33, F = 35", "D = 64, F = 64", "D = 16, F = 300", "D = 1, F = 1"},
+     "graph @main\naxis R = 1, @\n{\n  %1.x = arg \"x\" : f32[R,D]\n  %2.w = param \"w\" : f32[D,F]\n"
+     "  %3.v = param \"v\" : f32[F,D]\n  %4 = map %1 {f = gelu_tanh}\n  %5.y = contract %4, %2 {over = [D]} : f32[R,F]\n"
+     "  %6.z = contract %4, %3 {over = [D]} : f32[R,F]\n  %7 = add %5, %6\n  result \"y\" = %5\n  result \"sum\" = %7\n}\n"},
     {"attention", 3e-6, {"B = 2, H = 2, T = 17, K = 8, U = 17", "B = 1, H = 3, T = 32, K = 16, U = 32"},
      "graph @main\naxis @\n{\n"
      "  %1.q = arg \"q\" : f32[B,H,T,K]\n  %2.k = arg \"k\" : f32[B,H,U,K]\n  %3.v = arg \"v\" : f32[B,H,U,K]\n"
