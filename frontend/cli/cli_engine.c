@@ -39,7 +39,7 @@ void cli_model_close(CliModel *model)
 Program *cli_model_program(Cli *cli, CliModel *model, const PassHooks *hooks, const Target *target, int *out_exit)
 {
     Program *p = engine_program(model->engine, &cli->arena, &cli->diag, model->module,
-                                &(LoadOptions){.train = model->train, .generate = model->generate, .hooks = hooks, .target = target});
+                                &(LoadOptions){.train = model->train, .generate = model->generate, .graph = model->graph, .hooks = hooks, .target = target});
     *out_exit = cli_diagnostics(cli);
     if (!p && *out_exit == 0)
         *out_exit = cli_failf(cli, STATUS_INTERNAL, "the model was refused without a reason");
@@ -51,7 +51,7 @@ Net *cli_model_load(Cli *cli, CliModel *model, int *out_exit)
     Net *net = NULL;
     StatusText why = {0};
     Status status = engine_load(model->engine, &cli->arena, &cli->diag, model->module,
-                                &(LoadOptions){.train = model->train, .generate = model->generate}, &net, &why);
+                                &(LoadOptions){.train = model->train, .generate = model->generate, .graph = model->graph}, &net, &why);
     *out_exit = cli_diagnostics(cli);
     if (status != STATUS_OK && *out_exit == 0)
         *out_exit = cli_fail(cli, status, &why);

@@ -11,7 +11,8 @@ typedef struct CliModel {
     Engine     *engine;
     BuildOptions options;
     bool        train;                      // the training step is meant
-    bool        generate;                   // generation position by position is meant: main with caches, and next
+    bool        generate;                   // generation position by position is meant: main with caches, and
+    const char *graph;                      // which graph of it (LoadOptions.graph); NULL: main
 } CliModel;
 
 bool cli_has_section(const Ast *ast, SectionKind kind);

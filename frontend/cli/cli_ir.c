@@ -76,7 +76,6 @@ int cli_dump(Cli *cli)
     code = cli_model_open(cli, path, &model);
     if (code)
         return code;
-    model.generate = model.options.mode == MODE_GENERATE && !model.options.entry;
     dump.wants = (ModuleWants){.step = model.train, .next = model.generate, .bf16 = cli_wants_bf16(cli)};
     Program *p = cli_model_program(cli, &model, &hooks, NULL, &code);
     if (p && (dump.all || !strcmp(dump.after, "codegen"))) {

@@ -16,9 +16,13 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
     if (!model.ast)
         return code;
     bool has_train = cli_has_section(model.ast, SECTION_TRAIN);
-    if (!cli_build_options(cli, has_train ? MODE_TRAIN : MODE_EVAL, &model.options))
+    model.generate = cli_has(cli, OPT_GRAPH);
+    model.graph = cli->value[OPT_GRAPH];
+    if (!cli_build_options(cli, model.generate ? MODE_GENERATE : has_train ? MODE_TRAIN : MODE_EVAL, &model.options))
         return status_exit_code(STATUS_BAD_USAGE);
     ModeName mode = model.options.mode;
+    if (model.generate && mode != MODE_GENERATE)
+        return cli_usage(cli, "--graph names a graph of generation; the mode is another");
     model.train = has_train && mode == MODE_TRAIN && !model.options.entry;
     model.module = cli_build_mode(cli, model.ast, mode,
                                   mode == MODE_GENERATE && cli_has_section(model.ast, SECTION_GENERATE), &code);
