@@ -76,7 +76,7 @@ static int view_model(Cli *cli, CliModel *model)
     if (!cli_int(cli, OPT_STEPS, 0, 1000000, &steps))
         return status_exit_code(STATUS_BAD_USAGE);
     ViewPage page = {.sources = &cli->sources, .stage = watch.stage, .n_stages = watch.n, .program = p, .module = model->module, .file = watch.file,
-                     .title = arena_printf(&cli->arena, "%s%s%s", path, size ? ", size " : "", size ? size : ""),
+                     .title = arena_printf(&cli->arena, "%s%s%s", strrchr(path, '/') ? strrchr(path, '/') + 1 : path, size ? ", size " : "", size ? size : ""),
                      .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], engine_target(model->engine)->name,
                                            engine_target(model->engine)->threads)};
     page.seconds = measure(cli, model, p, steps, &code);

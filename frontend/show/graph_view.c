@@ -260,14 +260,25 @@ static bool is_read_in(const GraphView *view, uint32_t b, const char *group)
     return false;
 }
 
+// One instance that is used in several places: the shared layer of a universal transformer.
+static bool is_shared(const GraphView *view, const ViewBox *box)
+{
+    size_t uses = 0;
+    for (uint32_t c = 0; c < view->n_boxes; c++)
+        uses += !view->box[c].is_end && !strcmp(view->box[c].key, box->key);
+    return uses > 1;
+}
+
 // A model's own operations in the body of a repeat (residual sums) carry the model's path alone. They belong to the
-// iteration that they read from, when the repeat reads them too; in the last iteration, when they look like those.
+// iteration that they read from, when the repeat reads them too; in the last iteration, when they look like those. Nor does the path of
+// a layer that all iterations share name one of them: each use belongs to the iteration that it reads from.
 static void group_own_boxes(GraphView *view)
 {
     for (uint32_t b = 0; b < view->n_boxes; b++) {
         ViewBox *box = &view->box[b];
-        const char *group = box->is_end || box->group || strchr(box->key, '.') ? NULL : group_before(view, b);
-        bool belongs = group && is_read_in(view, b, group);
+        const bool shared = strchr(box->key, '.') && is_shared(view, box);
+        const char *group = box->is_end || box->group || (strchr(box->key, '.') && !shared) ? NULL : group_before(view, b);
+        bool belongs = group && (shared || is_read_in(view, b, group));
         for (uint32_t c = 0; group && !belongs && c < b; c++) {
             const ViewBox *other = &view->box[c];
             belongs = other->group && same_repeat(other->group, group) && !strcmp(other->key, box->key)

@@ -181,7 +181,7 @@ static void put_kernels(const ViewPage *page, const KernelSum *sum, Text *out)
 
 static void put_memory(const ViewPage *page, Arena *arena, Text *out)
 {
-    static const char *const kind_text[BUFFER_KIND_COUNT] = {"input", "param", "state", "output", "temp"};
+    static const char *const kind_text[BUFFER_KIND_COUNT] = {"input", "param", "state", "output", "temp", "kept"};
     const Program *p = page->program;
     uint32_t *first, *last;
     plan_lifetimes(p, arena, &first, &last);
@@ -201,7 +201,10 @@ static void put_memory(const ViewPage *page, Arena *arena, Text *out)
                     dtype_row[buffer->dtype].text);
         for (int i = 0; i < buffer->n_axes; i++)
             text_printf(out, "%s%s %lld", i ? ", " : "", buffer->axis[i] ? buffer->axis[i] : "", (long long)buffer->size[i]);
-        text_add(out, "]\"]");
+        text_add(out, "]\",");
+        const char *layer = buffer->kind == BUFFER_TEMP && p->n_launches ? p->launch[first[b]].layer : NULL;
+        text_json(out, layer ? layer : "");         // who makes it
+        text_add(out, "]");
         any = true;
     }
     text_add(out, "]}");

@@ -94,6 +94,8 @@ expect 2 "$MIXC" profile "$model" --device eval; says err "evaluator"
 
 # graph
 expect 0 "$MIXC" graph "$model" -o g.svg; says g.svg "<svg"; says g.svg "Mlp"; says g.svg "&#215;2"
+expect 0 "$MIXC" graph "$MIXC_TESTS/../models/widenet.mix" -o wide.svg; says wide.svg "&#215;4"       # one block, four times
+[ "$(grep -o '>moe<' wide.svg | wc -l)" = 1 ] || complain "the shared block is drawn $(grep -o '>moe<' wide.svg | wc -l) times"
 expect 0 "$MIXC" graph "$model" -o g.dot; says g.dot "digraph"
 expect 0 "$MIXC" graph "$model" -v -o all.dot; says all.dot "Tiny.l1"
 expect 2 "$MIXC" graph "$model" -o g.png; says err ".svg or .dot"

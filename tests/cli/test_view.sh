@@ -9,7 +9,7 @@ expect 0 "$MIXC" view "$models/gpt.mix" --mode eval --steps 0 -o eval.html
 expect 0 "$MIXC" dump "$models/gpt.mix" --mode eval --after all -o ir
 time -p "$MIXC" view "$models/gpt.mix" --size gpt2 -o gpt2.html 2>err || complain "no view of GPT-2"
 [ "$(stat -c %s gpt2.html)" -lt 5000000 ] || complain "the page of GPT-2 small has $(stat -c %s gpt2.html) bytes"
-expect 0 "$MIXC" view "$models/switch.mix" --size tiny --steps 0 -o switch.html
+expect 0 "$MIXC" view "$models/switch.mix" --size tiny --steps 1 -o switch.html
 for page in tiny eval gpt2 switch; do
     grep -qE '(src|href)=|https?://|@import|url\(' $page.html && complain "$page.html refers to something outside"
 done
@@ -33,7 +33,8 @@ t = data("tiny.html")
 assert t["measured"] and sum(l[2] for l in t["memory"]["launches"]) > 0
 assert any(any(s["at"]) for s in t["stages"])
 n = len(t["memory"]["launches"])
-for name, kind, offset, size, first, last, shape in t["memory"]["buffers"]:
+for name, kind, offset, size, first, last, shape, layer in t["memory"]["buffers"]:
+    assert kind in ("input", "param", "state", "output", "temp", "kept"), kind
     assert offset + size <= t["memory"]["arena"] and first <= last < n, name
 assert all(k["c"].count("void ") >= 1 for k in t["kernels"])
 PY
@@ -46,5 +47,22 @@ if [ -n "$browser" ]; then
         says dom 'data-ready="yes"'
         grep -q CONSOLE log && complain "$page.html: $(grep CONSOLE log | head -3)"
     done
+    # nothing is wider than a telephone, in any view, nor in the report of a run: pages that tell their width, in frames 400 wide
+    yes "the sea saw the sailor" | head -400 >text.txt
+    expect 0 "$MIXC" train "$here/tiny.mix" --data text.txt --steps 3 --out run
+    tell='<script>addEventListener("load",()=>setTimeout(()=>parent.postMessage(location.href.replace(/.*\//,"")+" is "+document.documentElement.scrollWidth,"*"),1500))</script>'
+    { cat switch.html; echo "$tell"; } >view400.html
+    { cat run/report.html; echo "$tell"; } >report400.html
+    {
+        echo '<!doctype html><pre id=p></pre><script>onmessage=(e)=>{document.getElementById("p").textContent+=e.data+"\n"}</script>'
+        for view in view400.html#ir view400.html#kernels view400.html#memory view400.html#routing view400.html#time report400.html; do
+            echo "<iframe src=\"file://$tmp/$view\" style=\"width:400px;height:900px;border:0\"></iframe>"
+        done
+    } >frames.html
+    timeout 120 "$browser" --headless=new --no-sandbox --disable-gpu --virtual-time-budget=20000 --enable-logging=stderr --window-size=1400,1000 \
+        --user-data-dir="$tmp/browser" --dump-dom "file://$tmp/frames.html" >dom 2>log
+    grep -q CONSOLE log && complain "frames: $(grep CONSOLE log | head -3)"
+    [ "$(grep -c '.html.* is [0-9]' dom)" = 6 ] || complain "not every page told its width: $(grep -o '[a-z0-9]*.html[^<]* is [0-9]*' dom | tr '\n' ',')"
+    grep -oE '[a-z0-9]+\.html[#a-z]* is [0-9]+' dom | awk '$3 > 400 { print; bad = 1 } END { exit !bad }' && complain "wider than the page"
 fi
 finish

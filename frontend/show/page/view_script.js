@@ -209,14 +209,16 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 
 function memoryView(data) {
   const m = data.memory, n = m.launches.length || 1;
-  const blocks = m.buffers.map(([name, kind, offset, bytes, first, last, type]) => {
-    const whole = kind === "param" || kind === "state" || kind === "input";
-    return {name, kind, offset, bytes, first: whole ? 0 : first, last: whole ? n - 1 : last, type};
+  const blocks = m.buffers.map(([name, kind, offset, bytes, first, last, type, layer]) => {
+    const whole = kind === "param" || kind === "state" || kind === "input" || kind === "kept";
+    const line = kind === "temp" && m.launches[first] ? m.launches[first][1] : 0;
+    const by = layer + (line ? (layer ? ":" : "line ") + line : "");
+    return {name, kind, offset, bytes, first: whole ? 0 : first, last: whole ? n - 1 : last, type, by};
   });
   let chosen = -1;
   const box = (b, w, h) => [b.first/n*w, h - (b.offset + b.bytes)/m.arena*h, Math.max((b.last - b.first + 1)/n*w, 1), Math.max(b.bytes/m.arena*h, .5)];
   const view = canvas("gantt", (g, w, h) => {
-    const shade = {param: colour("param"), state: colour("param"), input: colour("input"), output: colour("output"), temp: colour("temp")};
+    const shade = {param: colour("param"), state: colour("param"), input: colour("input"), output: colour("output"), temp: colour("temp"), kept: colour("param")};
     blocks.forEach((b, i) => {
       const [x, y, bw, bh] = box(b, w, h);
       g.fillStyle = shade[b.kind];
@@ -238,7 +240,7 @@ function memoryView(data) {
     chosen = i;
     const b = blocks[i];
     $("gantt-tip").textContent = b ? b.name + " : " + b.type + ", " + b.kind + ", " + mib(b.bytes) + " at " + b.offset
-      + ", launches " + b.first + " to " + b.last : "Point at a block, or choose a row.";
+      + ", launches " + b.first + " to " + b.last + (b.by ? ", " + b.by : "") : "Point at a block, or choose a row.";
     view.redraw();
   };
   view.c.onmousemove = (e) => {
@@ -249,9 +251,9 @@ function memoryView(data) {
   $("memory-facts").textContent = mib(m.arena) + " in all; the largest live set is " + mib(m.live) + " ("
     + (100*m.live/(m.arena || 1)).toFixed(1) + " % of it). " + n + " launches from left to right.";
   const order = blocks.map((b, i) => i).sort((a, b) => blocks[b].bytes - blocks[a].bytes).slice(0, 200);
-  table($("buffers"), ["buffer", "type", "kind", "size", "offset", "from", "to"], order.map((i) => {
+  table($("buffers"), ["buffer", "type", "kind", "size", "offset", "from", "to", "made by"], order.map((i) => {
     const b = blocks[i];
-    return [b.name, b.type, b.kind, mib(b.bytes), b.offset, b.first, b.last];
+    return [b.name, b.type, b.kind, mib(b.bytes), b.offset, b.first, b.last, b.by];
   }), {num: [3, 4, 5, 6], onRow: (i) => tell(order[i])});
 }
 
@@ -323,7 +325,8 @@ function traceView(data) {
 // #memory opens a view; #ir:fuse_loops:12 a stage of the IR, with what line 12 of the source became.
 function follow(choose, goTo) {
   const [view, pass, line] = decodeURIComponent(location.hash.slice(1)).split(":");
-  if ($("tab-" + view) && !$("tab-" + view).hidden) choose(view);
+  const tab = [...document.querySelectorAll("[role=tab]")].find((t) => !t.hidden && (t.id === "tab-" + view || t.textContent.toLowerCase() === view));
+  if (tab) choose(tab.id.slice(4));
   if (view === "ir" && pass) goTo(pass, +line);
 }
 
