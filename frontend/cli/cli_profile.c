@@ -61,9 +61,9 @@ static void print_rows(Cli *cli, const Profile *f)
             rest += r->seconds;
             continue;
         }
-        double s = r->seconds > 0 ? r->seconds : 1e-12;
+        const double per_second = r->seconds > 0 ? 1 / r->seconds : 0;     // 0: run once, before the steps
         printf("%9.3f  %4.1f%%  %6zu  %8.2f  %7.2f  %4.0f%%  %-28s %s\n", r->seconds * 1e3, 100 * r->seconds / f->total,
-               r->launches, r->flops / s * 1e-9, r->bytes / s * 1e-9, 100 * r->floor / s, r->kernel, r->what);
+               r->launches, r->flops * per_second * 1e-9, r->bytes * per_second * 1e-9, 100 * r->floor * per_second, r->kernel, r->what);
     }
     if (shown < f->n)
         printf("%9.3f  %4.1f%%  the other %zu kernels (-v lists them)\n", rest * 1e3, 100 * rest / f->total, f->n - shown);

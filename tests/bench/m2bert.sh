@@ -1,35 +1,45 @@
 #!/usr/bin/env bash
-# A forward of M2-BERT-base (80M) at 512 to 8192 tokens, one text, beside BERT-base here and BERT-base in eager PyTorch; then how
-# the forward's time and the planned memory of M2-BERT grow from 1k to 64k tokens (exponents of a straight line through
-# the logarithms). Twenty places are guessed at every length. A benchmark, not a test: some minutes.
+# A forward of M2-BERT-base (80M) at 512 to 8192 tokens, one text, beside BERT-base here and BERT-base in eager PyTorch, and the
+# M2-BERT once more with products of bf16 numbers; then how the time and the planned memory of one M2 mixer (width 768) grow from
+# 1k to 64k tokens: exponents of a straight line through the logarithms. Twenty places are guessed at every length. A benchmark,
+# not a test: about four minutes on two idle cores, half of them PyTorch at 8192 tokens.
 #
-#   tests/bench/m2bert.sh [LONGEST [LONGEST_ALONE]]     8192 65536    PYTHON=python3 with torch; MIXC=build/mixc
+#   tests/bench/m2bert.sh [LONGEST [LONGEST_MIXER [SHORTEST]]]     8192 65536 512; 0: leaves that part out
+#   PYTHON=python3 with torch; without one its columns are empty.  MIXC=build/mixc
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 longest=${1:-8192}
-alone=${2:-65536}
+mixer=${2:-65536}
+shortest=${3:-512}
 mixc=${MIXC:-build/mixc}
 python=${PYTHON:-python3}
 threads=$(nproc)
 blas=""
 grep -qw avx512f /proc/cpuinfo && blas=SKYLAKEX
 
-step() { "$mixc" profile "$@" --mode eval B=1 --threads "$threads" --steps 2 | awk '/one step/ {print $1}'; }
-m2bert() { step models/m2bert.mix --size base_80m N="$1" T="$1"; }
-bert() { step models/bert.mix --size base N="$1" T="$1" A=20; }
+step() { "$mixc" profile "$@" --mode eval B=1 --threads "$threads" | awk '/one step/ {print $1}'; }
+m2bert() { step models/m2bert.mix --size base_80m N="$1" T="$1" --steps 3; }
+m2bert_bf16() { step models/m2bert.mix --size base_80m N="$1" T="$1" --dtype bf16 --steps 3; }
+bert() { step models/bert.mix --size base N="$1" T="$1" A=20 --steps 2; }
 torch_bert() {
     OPENBLAS_CORETYPE=$blas OMP_NUM_THREADS=$threads MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
-        "$python" tests/bench/m2bert_torch.py "$1" --threads "$threads"
+        "$python" tests/bench/m2bert_torch.py "$1" --threads "$threads" 2>/dev/null || echo 0
 }
-memory() { "$mixc" plan models/m2bert.mix --size base_80m --mode eval B=1 N="$1" T="$1" --json | "$python" -c 'import json, sys; print(json.load(sys.stdin)["peak_bytes"])'; }
+mixer_time() { step models/m2bert.mix --size base_80m --entry Mixer N="$1" T="$1" --steps 4; }
+mixer_memory() {
+    "$mixc" plan models/m2bert.mix --size base_80m --entry Mixer --mode eval B=1 N="$1" T="$1" --json |
+        sed -n 's/.*"peak_bytes": \([0-9]*\).*/\1/p' | head -n 1
+}
 
-printf '%-8s %12s %12s %7s %12s %7s\n' tokens M2-BERT BERT ratio "BERT, torch" ratio
-for ((length = 512; length <= longest; length *= 2)); do
-    echo "$length $(m2bert "$length") $(bert "$length") $(torch_bert "$length")" |
-        awk '{printf "%-8s %9.0f ms %9.0f ms %6.2fx %9.0f ms %6.2fx\n", $1, $2, $3, $3/$2, $4, $4/$2}'
+printf '%-7s %10s | %10s %6s | %11s %6s | %12s %11s\n' tokens M2-BERT BERT ratio "BERT, torch" ratio "M2-BERT bf16" "torch ratio"
+for ((length = shortest; length <= longest; length *= 2)); do
+    echo "$length $(m2bert "$length") $(bert "$length") $(torch_bert "$length") $(m2bert_bf16 "$length")" |
+        awk '{printf "%-7s %7.0f ms | %7.0f ms %5.2fx | %8.0f ms %5.2fx | %9.0f ms %10.2fx\n", $1, $2, $3, $3/$2, $4, $4/$2, $5, $4/$5}'
 done
-for ((length = 1024; length <= alone; length *= 4)); do
-    echo "$length $(m2bert "$length") $(memory "$length")"
-done | awk '{printf "%-8s %9.0f ms %9.0f MiB\n", $1, $2, $3/1048576
+((mixer)) || exit 0
+printf '%-7s %10s %12s\n' tokens mixer memory
+for ((length = 1024; length <= mixer; length *= 4)); do
+    echo "$length $(mixer_time "$length") $(mixer_memory "$length")"
+done | awk '{printf "%-7s %7.1f ms %8.0f MiB\n", $1, $2, $3/1048576
              x = log($1); n++; sx += x; sxx += x*x; t += log($2); xt += x*log($2); m += log($3); xm += x*log($3)}
-        END {d = n*sxx - sx*sx; printf "exponent of the time %.3f, of the memory %.3f\n", (n*xt - sx*t)/d, (n*xm - sx*m)/d}'
+        END {d = n*sxx - sx*sx; if (n > 1) printf "exponent of the time %.3f, of the memory %.3f\n", (n*xt - sx*t)/d, (n*xm - sx*m)/d}'
