@@ -44,6 +44,7 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/build"
+export MIXC_CACHE_DIR=$work/cache
 ln -s "$PWD/models" "$work/models"
 ln -s "$(realpath "$mixc")" "$work/build/mixc"
 n=0
