@@ -1,4 +1,4 @@
-// Every model of models/, evaluated and trained, at its smallest size: after every pass each graph is legal and its text
+// Every model of models/, evaluated, trained and, where it generates, generating, at its smallest size: after every pass each graph is legal and its text
 // reads back to the same bytes; so does the text of the program at the end.
 #include "build.h"
 #include "engine.h"
@@ -31,15 +31,27 @@ static void check_program(const char *path, Arena *arena, Diag *diag, const Prog
         fail_msg("%s: the program's text reads back as another one", path);
 }
 
-static void check_model(const char *path, bool train)
+static bool has_generate(const Ast *ast)
 {
+    for (const Item *item = ast->items; item; item = item->next)
+        if (item->section && item->section->kind == SECTION_GENERATE)
+            return true;
+    return false;
+}
+
+// False: the model has no such mode.
+static bool check_model(const char *path, ModeName mode)
+{
+    const bool train = mode == MODE_TRAIN;
     Arena arena = {0};
     Sources sources = sources_make(&arena);
     Diag diag = diag_make(&arena, &sources);
     uint32_t file = sources_read(&sources, path);
     assert_true(file != 0);
     Ast *ast = ast_parse(&arena, &diag, &sources, file);
-    BuildOptions build = {.mode = train ? MODE_TRAIN : MODE_EVAL, .with_loss = true};
+    if (ast && mode == MODE_GENERATE && !has_generate(ast))
+        return arena_free(&arena), false;
+    BuildOptions build = {.mode = mode, .with_loss = mode != MODE_GENERATE};
     Module *module = ast ? build_module(&arena, &diag, &sources, ast, &build) : NULL;
     if (!module)
         fail_with(path, "is not built", &diag);
@@ -52,17 +64,21 @@ static void check_model(const char *path, bool train)
     check_program(path, &arena, &diag, p);
     engine_close(engine);
     arena_free(&arena);
+    return true;
 }
 
 static void texts_read_back_at_every_stage(void **state)
 {
     (void)state;
     glob_t found;
+    int n_generate = 0;
     assert_int_equal(glob(MIXC_TESTS "/../models/*.mix", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        check_model(found.gl_pathv[i], false);
-        check_model(found.gl_pathv[i], true);
+        check_model(found.gl_pathv[i], MODE_EVAL);
+        check_model(found.gl_pathv[i], MODE_TRAIN);
+        n_generate += check_model(found.gl_pathv[i], MODE_GENERATE);
     }
+    assert_true(n_generate >= 10);
     globfree(&found);
 }
 
