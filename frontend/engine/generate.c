@@ -64,6 +64,32 @@ static void find_slots(const Net *net, const Slot **tokens, const Slot **scores)
             *scores = &slots[i];
 }
 
+// What a run takes, roughly, in floating-point operations: reading a byte takes as long as a few of them.
+static double cost(const Program *p)
+{
+    enum { FLOPS_A_BYTE = 5 };
+    double sum = 0;
+    for (size_t i = 0; i < p->n_launches; i++)
+        sum += fmax(p->launch[i].flops, FLOPS_A_BYTE * p->launch[i].bytes);
+    return sum;
+}
+
+// Whether a program writes all caches that it reads: then a text can begin with it, and what they hold is of no matter.
+static bool writes_caches(const Program *p)
+{
+    bool all = true;
+    for (uint32_t b = 1; b < p->n_buffers; b++) {
+        bool written = p->buffer[b].kind != BUFFER_STATE || strncmp(p->buffer[b].name, CACHE_PREFIX, sizeof CACHE_PREFIX - 1) != 0;
+        for (size_t i = 0; i < p->n_launches && !written; i++) {
+            const Launch *l = &p->launch[i];
+            for (uint32_t a = 0; a < p->kernel[l->kernel].n_params && a < 64; a++)
+                written |= l->buffer[a] == b && p->kernel[l->kernel].writes >> a & 1;
+        }
+        all &= written;
+    }
+    return all;
+}
+
 static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *m, Generator *g, StatusText *why)
 {
     const LoadOptions options = {.generate = true, .graph = "next", .no_steps = &g->no_steps, .beside = g->net};
@@ -73,6 +99,8 @@ static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *
     if (status != STATUS_OK)
         return status;
     find_slots(g->next, &g->next_tokens, &g->next_logits);
+    if (writes_caches(net_program(g->next)))
+        g->most_steps = (int64_t)(cost(net_program(g->net)) / fmax(cost(net_program(g->next)), 1));
     if (!net_slot(g->net, BUFFER_INPUT, POSITION_NAME))
         return STATUS_OK;                   // only where convolutions go by blocks, main asks how many tokens there are
     const LoadOptions of_block = {.generate = true, .graph = "block", .beside = g->net};
@@ -207,6 +235,17 @@ static Status score_next(Generator *g, int64_t have, StatusText *why)
     return status == STATUS_OK ? end_block(g, have, why) : status;
 }
 
+// The scores after tokens that are not in the caches yet: a few of them come in one by one, more of them as a window.
+static Status score_new(Generator *g, int64_t have, StatusText *why)
+{
+    if (!g->next || have > g->most_steps)
+        return score_window(g, have, why);
+    Status status = STATUS_OK;
+    for (int64_t i = 1; i <= have && status == STATUS_OK; i++)
+        status = score_next(g, i, why);
+    return status;
+}
+
 // Takes a token in. In a full window only the newer half stays. Returns how many tokens there are now; *out_moved: they stand
 // elsewhere than before.
 static int64_t take_in(Generator *g, int64_t have, int32_t token, bool *out_moved)
@@ -232,7 +271,7 @@ Status generator_run(Generator *g, const int32_t *prompt, size_t n_prompt, const
     uint32_t key = rng_key(options->seed, 0, 0x9e4e7a7eu);
     bool is_new = true;
     for (int64_t i = 0; i < options->n_tokens; i++) {
-        Status status = g->next && !is_new ? score_next(g, have, why) : score_window(g, have, why);
+        Status status = g->next && !is_new ? score_next(g, have, why) : score_new(g, have, why);
         if (status != STATUS_OK)
             return status;
         for (int64_t v = 0; v < g->n_vocab; v++)

@@ -19,6 +19,7 @@ SampleOptions sample_options(const Field *field, size_t n_fields);
 typedef struct Generator {
     Net         *net;                       // main; borrowed
     Net         *next;                      // one position, beside net; owned; NULL: each token costs a run of net
+    int64_t      most_steps;                // up to so many tokens a prompt comes in by steps, with more of them by a run of net
     Net         *block;                     // beside net, to be run after each `n_block` positions; owned; NULL: nothing to do
     const Slot  *block_positions;           // int[n_block]
     int64_t      n_block;
