@@ -456,6 +456,7 @@ bool lower_contract(Lower *L)
     product_find_band(g, &P, &space);
     P.E = lower_emitter(L, DIALECT_C, NULL);
     product_find_across(&P, &space, L->target, &L->schedule);
+    P.plan.ahead = P.plan.ahead && !L->target->is_cuda;     // what only the C text would read
     const Node *anchor = &g->node[members.anchor];
     const char *hint = anchor->hint ? anchor->hint : "product";
     Text comment = text_make(L->arena);
@@ -476,7 +477,7 @@ bool lower_contract(Lower *L)
     LowerText text = launch_text(&P, hint, text_str(&comment));
     text.n_work = plan_work(&P.plan);
     text.flops = 2 * band_share(&P.p, &P.band) * product_flops(&P.p);
-    product_cuda(L, &P.p, &space, &text);
+    product_cuda(L, &P.p, &P.band, &space, &text);
     lower_launch(L, &text);
     return true;
 }
@@ -488,6 +489,8 @@ size_t candidates_contract(Lower *L, size_t most, Candidate **out)
     const Space space = space_of(L->arena, L->g, &members);
     ProductText P = {.p = p, .plan = plan_product(&p, L->target, reads_pairs(L, &p), &L->schedule), .E = lower_emitter(L, DIALECT_C, NULL)}, trial;
     product_find_band(L->g, &P, &space);
+    if (L->target->is_cuda)
+        return product_cuda_candidates(L, &p, &P.band, most, out);
     trial = P;
     return product_find_across(&trial, &space, L->target, &L->schedule) ? product_across_candidates(&P, &space, L->target, most, out)
                                                                        : plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);

@@ -176,9 +176,10 @@ void   product_across_item(ProductText *P, Scope *at, const Space *space, const 
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,
                             const char *acc);
 
-// The same product for CUDA: fills in the CUDA half of `text`, whose C half is finished. One block of threads for each
-// 32 x 32 tile of c; operands go through shared memory, prologues and epilogues are those of the C text.
-void   product_cuda(Lower *L, const Product *p, const Space *space, LowerText *text);
+// The same product for CUDA: fills in the CUDA half of `text`, whose C half is finished; launches that come before are made.
+void   product_cuda(Lower *L, const Product *p, const ProductBand *band, const Space *space, LowerText *text);
+// The schedules of the CUDA text.
+size_t product_cuda_candidates(Lower *L, const Product *p, const ProductBand *band, size_t most, Candidate **out);
 // Parameters that only the CUDA emitter met join the C emitter.
 void   product_share_params(Emitter *c, const Emitter *cuda);
 // Stores everything that the kernel keeps at one element (or vector) of the anchor, whose value is `acc`.

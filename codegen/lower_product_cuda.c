@@ -143,8 +143,43 @@ void cuda_place_tile(ProductCuda *T, Scope *at, const char *b)
                plan->tile.cols);
 }
 
+static const char *plus(Emitter *E, const char *a, int64_t b)
+{
+    return b == 0 ? a : arena_printf(E->arena, b > 0 ? "%s + %lld" : "%s - %lld", a, N(b > 0 ? b : -b));
+}
+
+// Strips that a tile needs not: their terms do not count for any of its rows (or columns), or nobody wants its results.
+static void emit_band(ProductCuda *T, Scope *at, const ProductBand *band, int64_t strips)
+{
+    Emitter *E = T->P.E;
+    const CudaPlan *plan = &T->plan;
+    if (band->kind == BAND_COLS_OF_ROW) {
+        Text outside = text_make(E->arena);
+        if (band->most != BAND_FAR)
+            text_printf(&outside, "%s > %s", T->j0, plus(E, T->i0, plan->tile.rows - 1 + band->most));
+        if (band->least != -BAND_FAR)
+            text_printf(&outside, "%s%s < %s", outside.n ? " || " : "", plus(E, T->j0, plan->tile.cols - 1), plus(E, T->i0, band->least));
+        if (outside.n)
+            T->n_strips = arena_printf(E->arena, "%s ? 0 : %lld", text_str(&outside), N(strips));
+        return;
+    }
+    const bool of_row = band->kind == BAND_TERMS_OF_ROW;
+    const char *x0 = of_row ? T->i0 : T->j0, *first = emit_name(E, "first"), *last = emit_name(E, "last"), *top = emit_name(E, "top");
+    const int side = of_row ? plan->tile.rows : plan->tile.cols;
+    scope_line(at, "long %s = 0, %s = %lld;", first, last, N(strips));
+    if (band->least != -BAND_FAR)
+        scope_line(at, "%s = %s > 0 ? (%s) / %d : 0;", first, plus(E, x0, band->least), plus(E, x0, band->least), plan->terms);
+    if (band->most != BAND_FAR) {
+        scope_line(at, "const long %s = %s;", top, plus(E, x0, side - 1 + band->most));
+        scope_line(at, "%s = %s < 0 ? 0 : %s / %d + 1 < %lld ? %s / %d + 1 : %lld;", last, top, top, plan->terms, N(strips), top, plan->terms, N(strips));
+    }
+    scope_line(at, "%s *= %d;", first, plan->terms);
+    T->k_begin = first;
+    T->n_strips = arena_printf(E->arena, "(int)(%s - %s / %d)", last, first, plan->terms);
+}
+
 // The kernel of all tiles; with parts, of all tiles of each part.
-static void emit_tiles(ProductCuda *T, Scope *top, const Space *space, const char *parts)
+static void emit_tiles(ProductCuda *T, Scope *top, const ProductBand *band, const Space *space, const char *parts)
 {
     Emitter *E = T->P.E;
     const Product *p = &T->P.p;
@@ -169,6 +204,8 @@ static void emit_tiles(ProductCuda *T, Scope *top, const Space *space, const cha
         T->part = to;
     }
     cuda_place_tile(T, top, b);
+    if (band && band->kind != BAND_NONE)
+        emit_band(T, top, band, strips);
     cuda_emit_block(T, top, space);
 }
 
@@ -181,7 +218,7 @@ static uint32_t launch_parts(ProductCuda *like, Lower *L, const Space *space, co
     const uint32_t workspace = lower_workspace(L, "parts", DTYPE_F32, T.plan.parts * batch * group[CLASS_ROW].size * group[CLASS_COL].size);
     Emitter *c = lower_emitter(L, DIALECT_C, NULL), *E = T.P.E = lower_emitter(L, DIALECT_CUDA, NULL);
     Scope *top = scope_block(E, E->top, "{");
-    emit_tiles(&T, top, space, emit_workspace(E, workspace, "parts", DTYPE_F32, true));
+    emit_tiles(&T, top, NULL, space, emit_workspace(E, workspace, "parts", DTYPE_F32, true));
     scope_close(E, top);
     product_share_params(c, E);
     lower_launch(L, &(LowerText){.hint = arena_printf(L->arena, "%s_parts", hint), .comment = "parts of the next product's sums, on a GPU", .c = c,
@@ -212,10 +249,10 @@ static void emit_addition(ProductCuda *T, Scope *top, const Space *space, const 
     scope_close(E, some);
 }
 
-void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *text)
+void product_cuda(Lower *L, const Product *p, const ProductBand *band, const Space *space, LowerText *text)
 {
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
-    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda};
+    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda && band->kind == BAND_NONE};
     cuda_prepare(&T, L, 0);
     const int64_t batch = p->group[CLASS_BATCH].size, results = batch * p->group[CLASS_ROW].size * p->group[CLASS_COL].size;
     const bool has_parts = T.plan.parts > 1;
@@ -224,7 +261,7 @@ void product_cuda(Lower *L, const Product *p, const Space *space, LowerText *tex
     if (has_parts)
         emit_addition(&T, top, space, emit_workspace(E, workspace, "parts", DTYPE_F32, false));
     else
-        emit_tiles(&T, top, space, NULL);
+        emit_tiles(&T, top, band, space, NULL);
     scope_close(E, top);
     product_share_params(text->c, E);
     text->cuda = E;

@@ -31,6 +31,14 @@ static double cycles(const CudaPlan *plan, const Product *p, CudaTile tile, doub
     return (double)(int64_t)((blocks + PROCESSORS - 1) / PROCESSORS) * block + (parts > 1 ? (2 * parts + 1) * batch * rows * cols / 250 + 4000 : 0);
 }
 
+static double share_of(CudaTile tile)
+{
+    for (int t = 0; t < N_TILES; t++)
+        if (tile_row[t].tile.rows == tile.rows && tile_row[t].tile.cols == tile.cols)
+            return tile_row[t].part;
+    return 1;
+}
+
 static int most_parts(const ProductCuda *T, const Schedule *schedule)
 {
     const int64_t strips = tiles(T->P.p.group[CLASS_SUM].size, T->plan.terms);
@@ -150,6 +158,33 @@ void cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
     plan->stages = schedule->knob[KNOB_GPU_STAGES] > 1 ? schedule->knob[KNOB_GPU_STAGES] : plan->is_bf16 ? 4 : 3;
     while (plan->stages > 2 && plan->stages * plan->stage_bytes > SHARED_BYTES)
         plan->stages--;
+}
+
+// Every tile with two to four stages, with operands made ready or not, and with the sum in parts.
+size_t product_cuda_candidates(Lower *L, const Product *p, const ProductBand *band, size_t most, Candidate **out)
+{
+    CandidateList list = {.arena = L->arena};
+    Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
+    for (int t = -1; t < N_TILES; t++)
+        for (int i = 0; i < (t < 0 ? 1 : 3 * 2 * 4); i++) {
+            ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda && band->kind == BAND_NONE};
+            Lower with = *L;
+            Schedule s = with.schedule = (Schedule){0};
+            if (t >= 0) {
+                s.knob[KNOB_GPU_ROWS] = tile_row[t].tile.rows;
+                s.knob[KNOB_GPU_COLS] = tile_row[t].tile.cols;
+                s.knob[KNOB_GPU_STAGES] = 2 + i % 3;
+                s.knob[KNOB_GPU_AHEAD] = 1 + i / 3 % 2;
+                s.knob[KNOB_GPU_PARTS] = 1 << i / 6;
+            }
+            with.schedule = s;
+            cuda_plan(&T, &s, 0);
+            const bool ahead = cuda_wants_ahead(&T, 0, &with) || cuda_wants_ahead(&T, 1, &with);
+            const uint64_t tile = schedule_sign((uint64_t)T.plan.tile.rows, T.plan.tile.cols);
+            candidates_add(&list, s, cycles(&T.plan, p, T.plan.tile, share_of(T.plan.tile), T.plan.parts),
+                           schedule_sign(schedule_sign(schedule_sign(tile, T.plan.stages), T.plan.parts), ahead));
+        }
+    return candidates_ranked(&list, most, out);
 }
 
 void cuda_prepare(ProductCuda *T, Lower *L, int rows)

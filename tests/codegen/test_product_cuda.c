@@ -170,6 +170,54 @@ static void rows_choose_their_matrix(void **state)
     device_sim.close(d);
 }
 
+// A masked operand on either side, and a masked result: only strips and tiles with something in the band are multiplied.
+static void what_is_masked_is_not_multiplied(void **state)
+{
+    (void)state;
+    static const char *const mask[][3] = {
+        {"le %3, %2", "select %4, %1, %5", "select %4, %15, %5"}, {"lt %2, %3", "select %4, %5, %1", "select %4, %5, %15"},
+        {"le %2, %3", "select %4, %1, %5", "select %4, %15, %5"}};
+    Device *d = open_sim();
+    Arena arena = {0};
+    for (size_t i = getenv("MIXC_FULL") ? 0 : 1; i < sizeof mask / sizeof *mask; i++) {
+        const char *text = arena_printf(&arena,
+            "graph @main\naxis B : batch = 2, T : time = 130, T' : time = 130 twin T, C = 36\n{\n %%1 = arg \"whole_w\" : f32[T,T']\n"
+            " %%2 = index {axis = T}\n %%3 = index {axis = T'}\n %%4 = %s\n %%5 = const {value = 0} : f32[]\n %%6 = %s : f32[T,T']\n"
+            " %%7 = arg \"whole_x\" : f32[B,T',C]\n %%8 = arg \"whole_z\" : f32[B,T,C]\n %%9 = arg \"whole_v\" : f32[B,C,T']\n"
+            " %%10 = contract %%6, %%7 {over = [T']}\n %%11 = cast %%6 {to = bf16}\n %%12 = cast %%8 {to = bf16}\n"
+            " %%13 = contract %%11, %%12 {over = [T]}\n %%14 = contract %%9, %%6 {over = [T']} : f32[B,C,T]\n"
+            " %%15 = contract %%8, %%7 {over = [B,C]} : f32[T,T']\n %%16 = %s\n %%17 = cast %%13 {to = f32}\n"
+            " result \"a\" = %%10\n result \"b\" = %%17\n result \"c\" = %%14\n result \"d\" = %%16\n}\n", mask[i][0], mask[i][1], mask[i][2]);
+        const SimCounters c = run_in_sim(d, text, i == 1 ? "gpu_rows=64 gpu_cols=64" : "gpu_rows=32 gpu_cols=32", mask[i][0], 0);
+        const uint64_t whole_flops = 2 * (uint64_t)(2 * 160 * 64 * 144 * 2 + 160 * 160 * 80), whole_tensor = 2 * 2 * 160 * 64 * 160;
+        if (i != 1)
+            assert_true(10 * c.flops < 8 * whole_flops && 10 * c.tensor_flops < 8 * whole_tensor);
+    }
+    arena_free(&arena);
+    device_sim.close(d);
+}
+
+// What a search may try on a GPU: the default first, tiles and parts that differ, each of which computes the same.
+static void there_are_schedules_to_choose_from(void **state)
+{
+    (void)state;
+    const Shape shape = {96, 100, 160, false, false, ROUNDED};
+    Device *d = open_sim();
+    Arena arena = {0};
+    Candidate *list = NULL;
+    Ran r;
+    const char *text = product_text(&arena, &shape);
+    compile_scheduled(&r, text, "default");
+    const Target target = {.name = "cuda", .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .threads = 1};
+    const size_t n = codegen_candidates(&arena, r.fused, 1, &target, 40, &list);
+    assert_true(n == 40 && schedule_is_default(&list[0].schedule));
+    for (size_t i = 0; i < n; i += 13)
+        run_in_sim(d, text, schedule_text(&arena, &list[i].schedule), "candidate", 0);
+    arena_free(&r.arena);
+    arena_free(&arena);
+    device_sim.close(d);
+}
+
 // Two products of one operand round it once.
 static void an_operand_is_rounded_once(void **state)
 {
@@ -246,6 +294,8 @@ static int run_here(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_sums_exactly),
         cmocka_unit_test(rows_choose_their_matrix),
+        cmocka_unit_test(what_is_masked_is_not_multiplied),
+        cmocka_unit_test(there_are_schedules_to_choose_from),
         cmocka_unit_test(an_operand_is_rounded_once),
         cmocka_unit_test(nothing_spills_at_full_size),
     };
