@@ -259,7 +259,7 @@ static size_t inner_axes(const Graph *g, const LoopGroup *group, ValueId v, Axis
 
 int64_t rows_plan(Lower *L, LoopGroup *group)
 {
-    const int64_t most_chunks = L->schedule.knob[KNOB_PARTS] > 0 ? L->schedule.knob[KNOB_PARTS] : 64;
+    const int64_t most_chunks = L->schedule.knob[KNOB_PARTS] > 0 ? L->schedule.knob[KNOB_PARTS] : 32;
     int64_t rows = loop_count(L->g, group->wish.row, group->wish.n_rows);
     if (!group->has_columns)
         return rows;

@@ -189,10 +189,12 @@ static void turn_operands(Lower *L, const LoopGroup *group, LoopBody *body, Turn
     }
 }
 
-// Work items worth a hand-out: about 16k elements.
+// Work items worth a hand-out: about 16k elements; fewer where threads would get an uneven share, but 2k at least.
 static int64_t grain_of(const Lower *L, int64_t n_work, int64_t elements)
 {
-    const int64_t wanted = L->schedule.knob[KNOB_GRAIN] > 0 ? L->schedule.knob[KNOB_GRAIN] : 16384;
+    const int64_t share = elements / (4 * (L->target->threads > 0 ? L->target->threads : 1));
+    const int64_t usual = share > 16384 ? 16384 : share > 2048 ? share : 2048;
+    const int64_t wanted = L->schedule.knob[KNOB_GRAIN] > 0 ? L->schedule.knob[KNOB_GRAIN] : usual;
     int64_t each = n_work ? elements / n_work : 0;
     int64_t grain = wanted / (each > 0 ? each : 1);
     return grain > 1 ? grain : 1;
@@ -326,7 +328,7 @@ static void try_loop(Lower *L, LoopGroup *group, size_t n, Schedule schedule, Ca
 
 size_t candidates_loop(Lower *L, size_t most, Candidate **out)
 {
-    static const int32_t grain[] = {0, 4096, 8192, 32768, 65536, 262144}, block[] = {0, 1024, 2048, 8192, 16384, 65536},
+    static const int32_t grain[] = {0, 2048, 4096, 8192, 16384, 65536}, block[] = {0, 1024, 2048, 8192, 16384, 65536},
                          parts[] = {0, 8, 16, 32, 128, 256};
     enum { N = sizeof grain / sizeof *grain };
     CandidateList list = {.arena = L->arena};

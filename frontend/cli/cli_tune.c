@@ -105,11 +105,32 @@ static void print_table(Cli *cli, const Tune *t, const Best *best)
            t->n_structures, all * 1e3, gained * 1e3, all > 0 ? 100 * gained / all : 0);
 }
 
+typedef struct JsonRows {
+    const Tune *tune;
+    Text       *out;
+} JsonRows;
+
+// Kernels of this model say their family, and which candidate the schedule is: 0 is the default, 1 the cost model's next.
+static void print_json_place(const Tune *t, const TuningRow *row, Text *out)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const TuneKernel *k = &t->kernel[i];
+        if (k->key != row->kernel)
+            continue;
+        text_printf(out, ", \"family\": \"%s\"", kernel_family_text[t->g->kernel[k->kernel]]);
+        for (size_t c = 0; c < k->n; c++)
+            if (!strcmp(schedule_text(t->arena, &k->candidate[c].schedule), row->schedule))
+                text_printf(out, ", \"candidate\": %zu, \"cycles\": %.9g", c, k->candidate[c].cycles);
+        return;
+    }
+}
+
 static void print_json_row(void *user, const TuningRow *row)
 {
-    Text *out = user;
+    Text *out = ((JsonRows *)user)->out;
     text_printf(out, "%s{\"kernel\": \"%016llx\", \"schedule\": ", out->n > 16 ? ",\n  " : "\n  ", (unsigned long long)row->kernel);
     text_json(out, row->schedule);
+    print_json_place(((JsonRows *)user)->tune, row, out);
     text_printf(out, ", \"outcome\": \"%s\", \"seconds\": %.9g, \"default_seconds\": %.9g, \"about\": ",
                 tuning_outcome_text[row->outcome], row->seconds, row->beside);
     text_json(out, row->about);
@@ -121,7 +142,7 @@ static void print_result(Cli *cli, Tune *t, bool finished)
     if (cli_has(cli, OPT_JSON)) {
         Text text = text_make(&cli->arena);
         text_add(&text, "{\"timings\": [");
-        tuning_list(t->db, print_json_row, &text);
+        tuning_list(t->db, print_json_row, &(JsonRows){t, &text});
         text_printf(&text, "\n], \"finished\": %s}\n", finished ? "true" : "false");
         fputs(text_str(&text), stdout);
         return;
@@ -136,11 +157,13 @@ static void print_result(Cli *cli, Tune *t, bool finished)
 static int tune_model(Cli *cli, CliModel *model)
 {
     StatusText why = {0}, note = {0};
-    int64_t candidates = 8;
+    int64_t candidates = 8, kernels = 0;
     TuneOptions options = {.seconds = 0.02, .match = cli->value[OPT_KERNEL], .on_device.threads = cli->threads};
-    if (!read_time(cli, &options.budget_s) || !cli_int(cli, OPT_CANDIDATES, 2, 100000, &candidates))
+    if (!read_time(cli, &options.budget_s) || !cli_int(cli, OPT_CANDIDATES, 2, 100000, &candidates)
+        || !cli_int(cli, OPT_KERNELS, 1, 100000, &kernels))
         return status_exit_code(STATUS_BAD_USAGE);
     options.candidates = (size_t)candidates;
+    options.kernels = (size_t)kernels;
     Device *device;
     const DeviceOps *ops = engine_device(model->engine, &device);
     const char *place = NULL;

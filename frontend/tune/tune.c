@@ -37,7 +37,8 @@ static void add_kernel(Tune *t, const KernelClass *class, const Target *target)
     const Graph *g = codegen_kernel_graph(t->arena, &diag, t->g, class->kernel);
     const Program *p = g ? codegen_program(t->arena, &diag, g, target) : NULL;
     const char *about = p ? describe(t->arena, p) : "";
-    if (!p || (t->options.match && !strstr(about, t->options.match)))
+    const char *family = kernel_family_text[t->g->kernel[class->kernel]], *match = t->options.match;
+    if (!p || (match && strcmp(match, family) != 0 && !strstr(about, match)))
         return;
     TuneKernel *k = &t->kernel[t->n++];
     *k = (TuneKernel){.key = class->key, .kernel = class->kernel, .instances = class->instances, .about = about,
@@ -69,6 +70,10 @@ void tune_begin(Tune *t)
     for (size_t i = 0; i < n; i++)
         add_kernel(t, &class[i], &target);
     qsort(t->kernel, t->n, sizeof *t->kernel, by_weight);
+    for (; t->options.kernels && t->n > t->options.kernels; t->n--) {
+        t->n_candidates -= t->kernel[t->n - 1].n;
+        t->n_known -= t->kernel[t->n - 1].n_known;
+    }
 }
 
 // --- a child and what it says

@@ -8,10 +8,11 @@
 #include "tuning.h"
 
 typedef struct TuneOptions {
+    size_t      kernels;                    // those that take most of a step, at most so many; 0: all
     size_t      candidates;                 // of each kernel, at most, the default included
     double      budget_s;                   // 0: no limit
     double      seconds;                    // of timing, for each candidate
-    const char *match;                      // only kernels whose description holds this; NULL: all
+    const char *match;                      // only kernels of this family, or whose description holds this; NULL: all
     DeviceOptions on_device;                // as the engine's
 } TuneOptions;
 

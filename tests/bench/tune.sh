@@ -1,21 +1,24 @@
 #!/bin/bash
-# How good schedules are without a search, and after timing eight candidates, against the best of a wide search: 30 shapes of
-# products. About ten minutes on two idle cores; WIDE=20 SHAPES=10 for a shorter look.
+# How good schedules are without a search, and after timing eight candidates, against the best of a wide search: 30 kernels of all
+# families that have a choice. Two searches from nothing: one of eight candidates, whose winner is then looked up among the
+# times of the wide one, so that no time is both chosen and judged by. Prints a table, and the means of each family and in all.
+#
+#   tests/bench/tune.sh          MIXC=build/mixc  WIDE=24 candidates  FAMILIES="contract rows ..": only these  THREADS=2
+#                                OUT=FOLDER keeps the times
 set -eu
+here=$(cd "$(dirname "$0")" && pwd)
 mixc=$(realpath "${MIXC:-build/mixc}")
-wide=${WIDE:-60} shapes=${SHAPES:-30}
+wide=${WIDE:-24} families=${FAMILIES:-contract batch rows grouped loop} begin=$(date +%s)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export MIXC_CACHE_DIR=$work/cache
+out=${OUT:-$work} && mkdir -p "$out" && out=$(realpath "$out")
+models=$here/../../models
 cd "$work"
-python3 - "$shapes" <<'PY' >shapes.mix
-import sys
+python3 - <<'PY' >shapes.mix
 # rows, columns, terms: layers of language and picture models, decoding, gradients of weights, odd sizes
-shapes = [(2048, 384, 384), (2048, 1536, 384), (2048, 384, 1536), (384, 1536, 2048), (384, 384, 2048), (2048, 64, 384),
-          (1024, 512, 512), (1024, 2048, 512), (1024, 512, 2048), (512, 2048, 1024), (128, 512, 512), (64, 2048, 512),
-          (16, 1024, 1024), (4, 1024, 1024), (1, 1024, 1024), (333, 77, 1001), (1000, 1000, 100), (100, 100, 5000),
-          (4096, 128, 128), (4096, 32, 128), (4096, 128, 32), (256, 256, 256), (512, 512, 512), (768, 768, 768),
-          (1024, 1024, 64), (64, 64, 4096), (196, 768, 768), (50, 3072, 768), (3000, 200, 200), (17, 513, 257)][:int(sys.argv[1])]
+shapes = [(2048, 384, 384), (2048, 1536, 384), (2048, 384, 1536), (384, 1536, 2048), (1024, 512, 512), (128, 512, 512),
+          (64, 2048, 512), (16, 1024, 1024), (4, 1024, 1024), (1, 1024, 1024), (333, 77, 1001), (100, 100, 5000),
+          (4096, 32, 128), (512, 512, 512)]
 print("mix 1")
 for i, (m, n, k) in enumerate(shapes):
     print(f"axis M{i} = {m}, N{i} = {n}, K{i} = {k}")
@@ -25,28 +28,63 @@ for i in range(len(shapes)):
     print(f"  param w{i}[K{i},N{i}]\n  y{i} = relu(x{i} @[K{i}] w{i})")
 print("}")
 PY
-"$mixc" tune shapes.mix --candidates 8 --json >eight.json
-"$mixc" tune shapes.mix --candidates "$wide" --json >wide.json
-python3 - <<'PY'
-import json, math
+cat >batch.mix <<'MIX'
+mix 1
+axis B = 1024, R = 32, L = 32, S = 32, A = R*L, M = S*L, P = 512, Q = 40, K = 16, Z = 24, U = Q*K, V = Z*K
+model Batches(x: [B,A], y: [P,U]) -> u: [B,M], v: [P,V] {
+  param w[L,S,R], z[K,Z,Q]
+  u = relu((x.split(A -> R*L) @[R] w).merge(S*L -> M))
+  v = relu((y.split(U -> Q*K) @[Q] z).merge(Z*K -> V))
+}
+MIX
+
+search() {                                  # search FOLDER CANDIDATES: all kernels, into FOLDER/FAMILY.json
+    local folder=$1 n=$2 family
+    mkdir -p "$out/$folder" && mkdir -m 700 "cache.$folder"
+    for family in $families; do
+        case $family in
+            contract) set -- shapes.mix ;;
+            batch)    set -- batch.mix --kernel contract ;;
+            rows)     set -- "$models/gpt.mix" --size medium train.batch=4 --kernel rows ;;
+            grouped)  set -- "$here/moe.mix" --size medium --kernel grouped --kernels 6 ;;
+            loop)     set -- "$models/gpt.mix" --size medium train.batch=4 --kernel loop --kernels 6 ;;
+        esac
+        MIXC_CACHE_DIR=$work/cache.$folder "$mixc" tune "$@" -j "${THREADS:-2}" --candidates "$n" --json --quiet >"$out/$folder/$family.json"
+    done
+}
+search eight 8
+search wide "$wide"
+python3 - "$out" $families <<'PY'
+import json, math, sys
 def rows(name):
-    out = {}
+    found = {}
     for t in json.load(open(name))["timings"]:
+        if "candidate" not in t:
+            continue                                     # of another model
         if t["outcome"] == "ok" and t["default_seconds"] > 0:
-            out.setdefault((t["kernel"], t["about"]), {})[t["schedule"]] = t["seconds"]/t["default_seconds"]
+            found.setdefault((t["kernel"], t["about"]), {})[t["schedule"]] = t["seconds"]/t["default_seconds"]
         elif t["outcome"] != "ok":
             print("FAILED:", t["outcome"], t["schedule"], t["about"])
-    return out
-eight, wide = rows("eight.json"), rows("wide.json")
-print("| product | schedules | without a search | of eight |\n|---|--:|--:|--:|")
-zero, some = [], []
-for key, all_ in sorted(wide.items(), key=lambda item: item[0][1]):
-    best = min(all_.values())
-    few = min(eight[key].values())
-    few = 1 if few > .985 else few                       # what a search of eight would choose
-    zero.append(1/best)
-    some.append(few/best)
-    print(f"| {key[1][:70]} | {len(all_)} | {100*(1/best - 1):.1f} % | {100*(few/best - 1):.1f} % |")
-mean = lambda v: 100*(math.exp(sum(map(math.log, v))/len(v)) - 1)
-print(f"\ngeometric mean over the best known, {len(zero)} shapes: {mean(zero):.1f} % without a search, {mean(some):.1f} % of eight")
+    return found
+mean = lambda v: 100*(math.exp(sum(map(math.log, v))/len(v)) - 1) if v else 0
+out, families = sys.argv[1], sys.argv[2:]
+print("| family | kernel | schedules | without a search | of eight | best schedule |\n|---|---|--:|--:|--:|---|")
+means, zero, some = [], [], []
+for family in families:
+    eight, wide, z, s = rows(f"{out}/eight/{family}.json"), rows(f"{out}/wide/{family}.json"), [], []
+    for key, times in sorted(wide.items(), key=lambda item: item[0][1]):
+        best = min(times, key=times.get)
+        chosen = min(eight.get(key, {"default": 1}).items(), key=lambda item: item[1])
+        chosen = chosen[0] if chosen[1] < .985 and chosen[0] in times else "default"      # what a search of eight would choose
+        z.append(1/times[best])
+        s.append(times[chosen]/times[best])
+        print(f"| {family} | {key[1][:60]} | {len(times)} | {100*(z[-1] - 1):.1f} % | {100*(s[-1] - 1):.1f} % | {best} |")
+    means.append((family, len(z), mean(z), mean(s)))
+    zero += z
+    some += s
+print("\n| family | kernels | without a search | of eight |\n|---|--:|--:|--:|")
+for family, n, z, s in means + [("all", len(zero), mean(zero), mean(some))]:
+    print(f"| {family} | {n} | {z:.1f} % | {s:.1f} % |")
 PY
+echo
+echo "geometric means over the best known schedule; $(($(date +%s) - begin)) s"
