@@ -95,9 +95,11 @@ static uint16_t clamp16(unsigned v)
 // A sum of a few numbers for each element, like that of a token's experts: whoever reads it adds them up itself.
 static int64_t few_terms(const Graph *g, const Node *n)
 {
-    const Type *type = &g->node[n->in[0]].type;
     int64_t terms = 1;
-    if (n->op != OP_REDUCE || n->attr[0].red != RED_SUM || n->type.n_axes == 0 || n->type.axis[n->type.n_axes - 1] != type->axis[type->n_axes - 1])
+    if (n->op != OP_REDUCE || n->attr[0].red != RED_SUM || n->type.n_axes == 0)
+        return 0;
+    const Type *type = &g->node[n->in[0]].type;
+    if (n->type.axis[n->type.n_axes - 1] != type->axis[type->n_axes - 1])
         return 0;
     for (size_t i = 0; i < n->attr[1].axes.n; i++)
         terms *= graph_size(g, n->attr[1].axes.id[i]);

@@ -24,7 +24,7 @@ void plan_lifetimes(const Program *p, Arena *arena, uint32_t **out_first, uint32
 
 // For `mixc plan`: totals, and the largest buffers alive at the peak.
 void plan_print(const Program *p, const Sources *sources, Text *out);
-// {"peak_bytes", "lower_bound_bytes", "launches", "buffers", "param_bytes", .., "at_peak": [{..}], "routes": []}
+// {"peak_bytes", "lower_bound_bytes", "launches", "kernels", "buffers", "param_bytes", .., "at_peak": [{..}], "routes": []}
 void plan_print_json(const Program *p, const Sources *sources, const char *routes, Text *out);
 
 #endif

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MANY = 10000 };                      // pieces
+enum { MANY = 5000, VERY_MANY = 50000 };    // pieces: greedy by size is tried little; few ideas of "long" are tried
 static const double FIRST_BUDGET = 1e7, WHOLE_BUDGET = 1e8;     // pairs looked at in all tries together
 
 // Free blocks, ordered by address, each node with the largest block below it: a treap.
@@ -436,14 +436,14 @@ static void try_stacks(Packing *P)
            end = group(P->scratch, P->piece, P->order, P->n, P->n_times, true);
     static const double factor[] = {1, 1.002, 1.004, 1.006, 1.008, 1.01, 1.015, 1.02, 1.03, 1.04, 1.06, 1.1, 1.15, 1.25, 1.5,
                                     2, 4, 16};
-    uint32_t next = P->n < MANY ? 2 : 4;                   // how far apart the tried ideas of "long" are
     for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
         size_t bytes = (size_t)((double)P->bound * factor[k]) & ~(size_t)63;
         if (bytes < P->bound)
             bytes = P->bound;
         if (bytes >= P->best || P->best <= P->enough)
             return;
-        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * P->n_times; long_time *= next)
+        for (uint32_t long_time = 1, fits = 0; !fits && long_time < 2 * P->n_times;
+             long_time += 1 + (P->n < VERY_MANY ? long_time / 4 : 3 * long_time))
             if (stacks(&f, P->piece, &start, &end, P->n_times, bytes, long_time)) {
                 keep(P, bytes);
                 fits = 1;

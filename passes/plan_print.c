@@ -168,8 +168,8 @@ void plan_print_json(const Program *p, const Sources *sources, const char *route
 {
     Arena scratch = scratch_arena(out->arena);
     Peak peak = find_peak(p, &scratch);
-    text_printf(out, "{\"peak_bytes\": %zu, \"lower_bound_bytes\": %zu, \"launches\": %zu, \"buffers\": %zu", p->arena_bytes,
-                p->live_peak_bytes, p->n_launches, p->n_buffers - 1);
+    text_printf(out, "{\"peak_bytes\": %zu, \"lower_bound_bytes\": %zu, \"launches\": %zu, \"kernels\": %zu, \"buffers\": %zu", p->arena_bytes,
+                p->live_peak_bytes, p->n_launches, p->n_kernels - 1, p->n_buffers - 1);
     for (BufferKind kind = 0; kind < BUFFER_KIND_COUNT; kind++)
         text_printf(out, ", \"%s_bytes\": %zu", kind_text[kind], peak.bytes[kind]);
     text_printf(out, ", \"thread_scratch_bytes\": %zu", thread_scratch(p));
