@@ -50,7 +50,8 @@ void     candidates_add(CandidateList *list, Schedule schedule, double cycles, u
 size_t   candidates_ranked(CandidateList *list, size_t most, Candidate **out);
 uint64_t schedule_sign(uint64_t sign, int64_t number);      // sign, and a number more
 
-// The schedules of kernel `kernel` of a fused graph, the cheapest first; [0] is the default. At most `most`; at least one.
+// The schedules of kernel `kernel` of a fused graph, those most worth measuring first; [0] is the default. The first n of them
+// are the same for any larger `most`. At most `most`; at least one.
 size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const Target *target, size_t most, Candidate **out);
 
 // The distinct structures among the kernels of a fused graph, in order of first appearance.

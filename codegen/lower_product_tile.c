@@ -230,7 +230,7 @@ static void helper_text(Arena *arena, HelperKind kind, Tile tile, Text *out)
 
 void product_prelude(const Program *p, const Target *target, Text *out)
 {
-    enum { MOST = 64 };
+    enum { MOST = 512 };
     char known[MOST][HELPER_NAME];
     size_t n_known = 0;
     bool pairs = false;
