@@ -40,8 +40,9 @@ typedef enum PtxForm {
 } PtxForm;
 
 typedef enum PtxKind { KIND_ALU, KIND_LD, KIND_ST, KIND_ATOM, KIND_RED, KIND_OTHER } PtxKind;
-// Which file executes a row of OTHER: sim_run.c, sim_exchange.c, sim_tensor.c, sim_copy.c.
-typedef enum PtxUnit { UNIT_NONE, UNIT_CONTROL, UNIT_EXCHANGE, UNIT_TENSOR, UNIT_COPY } PtxUnit;
+// Which file executes a row of OTHER: sim_run.c, sim_exchange.c, sim_tensor.c, sim_copy.c,
+// sim_mbarrier.c.
+typedef enum PtxUnit { UNIT_NONE, UNIT_CONTROL, UNIT_EXCHANGE, UNIT_TENSOR, UNIT_COPY, UNIT_MBARRIER } PtxUnit;
 typedef enum PtxSpace { SPACE_NONE, SPACE_GLOBAL, SPACE_SHARED, SPACE_LOCAL, SPACE_GENERIC, SPACE_PARAM } PtxSpace;
 typedef enum PtxType { TYPE_pred, TYPE_u8, TYPE_s8, TYPE_u16, TYPE_s16, TYPE_u32, TYPE_s32, TYPE_f32, TYPE_u64, TYPE_s64, TYPE_f64 } PtxType;
 
@@ -73,7 +74,7 @@ typedef struct PtxInsn {
     uint8_t    n_results, n_regs, n_numbers;
     int32_t    guard;                       // NO_REG: always
     int32_t    reg[INSN_REGS];
-    PtxAddress address[2];
+    PtxAddress address[3];
     uint32_t   number[3];                   // literal operands
     uint32_t   target;                      // branches: index of the instruction
     uint32_t   line;                        // in the PTX

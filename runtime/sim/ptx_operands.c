@@ -239,6 +239,14 @@ static const char *parse_word(Parser *p, PtxInsn *i, const char *word, const cha
     const bool is_result = *word == '=';
     word += is_result;
     int n = 1;
+    if (*word == '_') {                     // a result that nobody may want
+        word++;
+        if (parser_take(p, "_")) {
+            i->reg[i->n_regs++] = NO_REG;
+            i->n_results++;
+            return word + 1;
+        }
+    }
     if (*word >= '0' && *word <= '9')
         n = *word++ - '0';
     if (*word == '[') {
@@ -294,7 +302,7 @@ void ptx_parse_instruction(Parser *p)
 {
     PtxKernel *k = p->kernel;
     PtxInsn i = {.guard = NO_REG, .line = p->line, .source_file = p->file, .source_line = p->source_line,
-                 .address = {{.reg = NO_REG}, {.reg = NO_REG}}};
+                 .address = {{.reg = NO_REG}, {.reg = NO_REG}, {.reg = NO_REG}}};
     if (parser_take(p, "@")) {
         i.guard_not = parser_take(p, "!");
         const char *name = parser_name(p);

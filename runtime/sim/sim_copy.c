@@ -30,7 +30,7 @@ static bool wait(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask, uint32_t most
             continue;
         const Flight *f = &s->flight[k];
         const uint32_t lane = f->thread - w->first_thread;
-        if (lane >= WARP_LANES || !(mask >> lane & 1))
+        if (lane >= WARP_LANES || !(mask >> lane & 1) || f->mbarrier)
             continue;
         if ((all || f->group + most < w->n_groups[lane]) && !land(s, w, i, k))
             return false;
@@ -42,7 +42,7 @@ bool sim_check_landed(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask)
 {
     for (size_t k = 0; k < s->n_flights; k++) {
         const uint32_t lane = s->flight[k].thread - w->first_thread;
-        if (lane < WARP_LANES && (mask >> lane & 1))
+        if (lane < WARP_LANES && (mask >> lane & 1) && !s->flight[k].mbarrier)
             return sim_fail(s, i, "thread %u ends while its copy to byte %u of shared memory is under way", s->flight[k].thread,
                             s->flight[k].to);
     }

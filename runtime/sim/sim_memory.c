@@ -80,6 +80,8 @@ static bool find_shared(Sim *s, const Access *a, Place *out)
                         (unsigned long long)a->address, s->shared_bytes);
     size_t at = (size_t)a->address;
     *out = (Place){s->shared + at, s->shared_defined + at};
+    if (s->n_mbarriers && !a->is_mbarrier && sim_mbarrier_at(s, at, a->bytes))
+        return sim_fail(s, a->insn, "thread %u %s %zu bytes at %zu of shared memory, where a barrier is", a->thread, verb(a), a->bytes, at);
     for (size_t b = 0; b < a->bytes; b++) {
         if (s->shared_flight[at + b])
             return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory while a copy to it is under way", a->thread, verb(a), at + b);

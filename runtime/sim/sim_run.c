@@ -228,6 +228,7 @@ static bool run_other(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
     case UNIT_EXCHANGE: good = !mask || sim_exchange(s, w, i, mask); break;
     case UNIT_TENSOR:   good = !mask || sim_tensor(s, w, i, mask); break;
     case UNIT_COPY:     good = !mask || sim_copy(s, w, i, mask); break;
+    case UNIT_MBARRIER: good = !mask || sim_mbarrier(s, w, i, mask); break;
     case UNIT_NONE:     break;
     }
     w->at++;
@@ -266,6 +267,7 @@ static bool run_warp(Sim *s, Warp *w)
 {
     const uint64_t most = s->launch->max_instructions ? s->launch->max_instructions : UINT64_C(1) << 36;
     const int length = s->random ? 1 + (int)(sim_random(s) % (sim_random(s) & 1 ? TURN : 16)) : TURN;
+    const uint32_t n_idle_waits = s->n_idle_waits;
     for (int turn = 0; turn < length && w->mask; turn++) {
         if (!step(s, w))
             return false;
@@ -275,6 +277,8 @@ static bool run_warp(Sim *s, Warp *w)
             return sim_fail(s, &s->kernel->insn[w->at], "the warp of thread %u ran %llu instructions and does not end",
                             w->first_thread, (unsigned long long)most);
     }
+    if (s->n_idle_waits == n_idle_waits)
+        s->n_idle_waits = 0;
     return true;
 }
 
@@ -443,7 +447,7 @@ static bool run_block(Sim *s)
     if (s->ground.byte)
         memset(s->ground.byte, 0, s->ground.n_bytes * sizeof *s->ground.byte);
     memset(s->local_defined, 0, s->n_threads * s->kernel->local_bytes);
-    s->n_flights = 0;
+    s->n_flights = s->n_mbarriers = s->n_idle_waits = 0;
     for (uint32_t k = 0; k < s->n_warps; k++)
         start_warp(s, &s->warp[k], k * WARP_LANES);
     for (;;) {
@@ -462,7 +466,8 @@ static bool run_block(Sim *s)
             return false;
     }
     s->counters->blocks++;
-    return true;
+    return s->n_flights == 0 || sim_fail(s, &s->kernel->insn[s->kernel->n_insns - 1], "the block ends while thread %u's copy to byte %u of shared "
+                                         "memory is under way", s->flight[0].thread, s->flight[0].to);
 }
 
 // --- the launch

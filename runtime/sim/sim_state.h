@@ -60,7 +60,15 @@ typedef struct Flight {                     // a copy that was issued and not ye
     uint32_t             to, bytes;         // in shared memory
     const unsigned char *from;              // NULL: zeros
     uint32_t             from_bytes;        // the rest is zeros
+    uint32_t             mbarrier;          // where it ends, its byte plus 1; 0: its thread waits for its group
 } Flight;
+
+typedef struct Mbarrier {                   // in shared memory
+    uint32_t  at, count, pending;           // its first byte; arrivals of a phase, those that are missing
+    int64_t   bytes;                        // announced and not yet there
+    uint32_t  parity;                       // of the phase that is not over
+    uint32_t *known, *done;                 // [n_warps] what those know who arrived, in this phase and in the last one
+} Mbarrier;
 
 typedef struct Sim {
     const SimLaunch *launch;
@@ -86,6 +94,8 @@ typedef struct Sim {
     Page            *page; size_t n_pages, page_capacity;      // a hash table
     Page            *last_page;
     Flight          *flight; size_t n_flights, flight_capacity;
+    Mbarrier        *mbarrier; size_t n_mbarriers, mbarrier_capacity;
+    uint32_t         n_idle_waits;          // at mbarriers, since a warp did anything else
     uint64_t         random;                // state; 0: plain order
 } Sim;
 
@@ -97,6 +107,7 @@ typedef struct Access {
     uint64_t       address;
     size_t         bytes;
     bool           reads, writes, is_strong;
+    bool           is_mbarrier;             // made for one
 } Access;
 
 typedef struct Place {
@@ -139,6 +150,11 @@ bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
 bool sim_copy(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
 // Threads that end have waited for what they copied: nobody can use it any more.
 bool sim_check_landed(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask);
+
+// mbarrier instructions and bulk copies.
+bool sim_mbarrier(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+// The barrier that has one of these bytes of shared memory; NULL: none.
+const Mbarrier *sim_mbarrier_at(const Sim *s, uint64_t at, size_t bytes);
 
 // Checks and records an access to the ground's bytes from `begin` on; false when another thread's access is not ordered with it. `at`:
 // its first byte in `what`, for the message.
