@@ -84,6 +84,7 @@ typedef struct Emitter {
     uint32_t      kernel;                   // the kernel being written: its stored values are not loaded but computed,
     const ValueId *ready; size_t n_ready;   // except these, which an earlier launch has stored
     const Turned *turned; size_t n_turned;  // values that are loaded from there
+    ValueId       stream;                   // C: a value larger than the caches, whose vectors go past them; 0: none
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
     bool          one_by_one;               // CUDA: a thread does not take four elements at once
     size_t        scratch_floats;           // used so far, of the thread's scratch

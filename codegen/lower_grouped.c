@@ -21,6 +21,7 @@
 
 enum {
     MOST_FLOATS = 1 << 16,                  // of a block of c
+    STREAMED = 8,                           // times the second-level cache: results that large go past the caches
     FEW_ROWS = 64,                          // in all (a few tokens of a text that grows): narrow blocks, so that threads share a matrix
 };
 
@@ -146,8 +147,21 @@ static void emit_epilogue(GroupedText *G, Scope *at, const Space *space, Product
     scope_close(E, rows);
 }
 
+// A result that no cache could keep until it is read: its lines need not be read before they are written. 0: there is none.
+static ValueId find_stream(const GroupedText *G, const Space *space, const Target *target)
+{
+    const Graph *g = G->P.E->g;
+    for (size_t m = 0; m < space->n_maps; m++) {
+        const ValueId v = space->map[m].value;
+        size_t bytes;
+        if (g->node[v].kernel == G->P.E->kernel && type_bytes(g, &g->node[v].type, &bytes) && bytes > STREAMED*target->l2_bytes)
+            return v;
+    }
+    return 0;
+}
+
 // Product of the block's rows; rows of the last group, which chose nothing, are 0.
-static void emit_rows(GroupedText *G, const Space *space)
+static void emit_rows(GroupedText *G, const Space *space, const Target *target)
 {
     ProductText *P = &G->P;
     Emitter *E = P->E;
@@ -182,8 +196,11 @@ static void emit_rows(GroupedText *G, const Space *space)
     Scope *none = scope_block(E, work, "else {");
     scope_line(none, "__builtin_memset(%s, 0, (unsigned long)(%s - %s)*%lld);", use.c, block.i1, block.i0, N(4 * use.c_line));
     scope_close(E, none);
+    E->stream = find_stream(G, space, target);
     emit_epilogue(G, work, space, block, use.c, true);
     scope_close(E, work);
+    if (E->stream)
+        scope_line(E->top, "fence_s();");
 }
 
 // Sums of all elements among what the kernel stores. Their parts are one for each work item, or block of a GPU.
@@ -345,7 +362,7 @@ bool lower_grouped(Lower *L)
     if (G.of.is_sum)
         emit_sums(&G, &space);
     else
-        emit_rows(&G, &space);
+        emit_rows(&G, &space, L->target);
     text = launch_text(&G, hint, describe(L, &G.of));
     const Plan *plan = &G.P.plan;
     text.n_work = G.of.is_sum ? plan_work(plan) : G.rows.most_blocks * plan->n_col_blocks;

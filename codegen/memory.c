@@ -185,6 +185,10 @@ void emit_store(Emitter *E, Scope *at, ValueId v, const Env *env, Val val)
     val = val_vector(E, val);
     if (form == LANE_UNIT) {
         const char *type = dtype == DTYPE_I32 ? "vi" : dtype == DTYPE_BF16 ? "vh" : "vf";
+        if (v == E->stream && dtype == DTYPE_F32 && ix_multiple(E->ix, offset) % at->lanes == 0) {
+            scope_line(at, "stream_v(%s + %s, %s);", array, text, val.text);
+            return;
+        }
         scope_line(at, dtype == DTYPE_BF16 ? "*(%s *)(%s + %s) = half_v(%s);" : "*(%s *)(%s + %s) = %s;", type, array, text,
                    val.text);
         return;

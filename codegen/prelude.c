@@ -81,6 +81,15 @@ static const struct { const char *name, *vector, *scalar, *cuda; } builtin[] = {
     {"half", "#define half_v(x) __builtin_convertvector(ubits_v(bf16_v(x)) >> 16, vh)\n",
      "#define half_s(x) ((unsigned short)(ubits_s(bf16_s(x)) >> 16))\n",
      "#define half_s(x) ((unsigned short)(ubits_s(bf16_s(x)) >> 16))\n"},
+    // A vector past the caches to an aligned place; fence_s() once behind them all.
+    {"stream",
+     "static inline __attribute__((always_inline)) void stream_v_(float *p, const vf *x)\n{\n"
+     "#if defined(__AVX512F__) && !defined(__clang__)\n"
+     "    typedef float wide_v0 __attribute__((vector_size(64), may_alias));\n"
+     "    if (LANES == 16) {\n        __builtin_ia32_movntps512(p, *(const wide_v0 *)x);\n        return;\n    }\n"
+     "#endif\n    *(vf *)p = *x;\n}\n#define stream_v(p, x) ({ const vf x_ = (x); stream_v_((p), &x_); })\n", NULL, NULL},
+    {"fence", NULL,
+     "#if defined(__SSE__)\n#define fence_s() __builtin_ia32_sfence()\n#else\n#define fence_s() ((void)0)\n#endif\n", NULL},
     {"sum",
      "static inline __attribute__((always_inline)) float sum_v_(const vf *x)\n{\n    vf a = *x;\n"
      "#define STEP(n) a += TURN_##n(a);\n    FOLD(STEP)\n#undef STEP\n"

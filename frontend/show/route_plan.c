@@ -39,37 +39,54 @@ static bool is_of_choices(const Buffer *b, const RouteInfo *info, Span made_at)
     return info->choice_axis ? holds(b, info->choice_axis) : is_inside(info, made_at) && b->n_axes > 0 && !holds(b, info->experts);
 }
 
-// The launch that first names each buffer: the one that makes it.
-static uint32_t *makers(Arena *arena, const Program *p)
+// The first and the last launch that name each buffer, from 1: the one that makes it and its last reader.
+typedef struct Lives {
+    uint32_t *maker, *last;
+    uint32_t  loss;                         // of a training step: behind it the backward pass begins; 0: there is none
+} Lives;
+
+static Lives lives_of(Arena *arena, const Program *p)
 {
-    uint32_t *maker = arena_array(arena, uint32_t, p->n_buffers);
-    for (size_t i = p->n_launches; i-- > 0;) {
+    Lives lives = {.maker = arena_array(arena, uint32_t, p->n_buffers), .last = arena_array(arena, uint32_t, p->n_buffers)};
+    for (size_t i = 0; i < p->n_launches; i++) {
         const Launch *l = &p->launch[i];
-        for (size_t k = 0; k < p->kernel[l->kernel].n_params; k++)
-            maker[l->buffer[k]] = (uint32_t)i + 1;
+        const Kernel *kernel = &p->kernel[l->kernel];
+        for (size_t k = 0; k < kernel->n_params; k++) {
+            const uint32_t b = l->buffer[k];
+            if (!lives.maker[b])
+                lives.maker[b] = (uint32_t)i + 1;
+            lives.last[b] = (uint32_t)i + 1;
+            if (k < 64 && (kernel->writes >> k & 1) && p->buffer[b].kind == BUFFER_OUTPUT && strncmp(p->buffer[b].name, "loss.", 5) == 0)
+                lives.loss = (uint32_t)i + 1;
+        }
     }
-    return maker;
+    return lives;
 }
 
-// A stored value belongs to the route in whose text it is made, or else to one of the layer it is made in.
-static size_t bytes_of(const Module *m, const Program *p, const uint32_t *maker, const RouteInfo *info)
+// A stored value belongs to the route in whose text it is made, or else to one of the layer it is made in. *out_kept: of these and
+// of the scores, what the backward pass reads again.
+static size_t bytes_of(const Module *m, const Program *p, const Lives *lives, const RouteInfo *info, size_t *out_kept)
 {
-    size_t bytes = 0, uses = 0;
+    size_t bytes = 0, kept = 0, uses = 0;
     for (size_t i = 0; i < m->n_routes; i++)
         uses += same_use(&m->route[i], info);
     for (uint32_t b = 1; b < p->n_buffers; b++) {
         const Buffer *buffer = &p->buffer[b];
-        if (buffer->kind != BUFFER_TEMP || buffer->same_as || !maker[b])
+        if (buffer->kind != BUFFER_TEMP || buffer->same_as || !lives->maker[b])
             continue;
-        const Launch *l = &p->launch[maker[b] - 1];
-        if (!is_of_choices(buffer, info, l->at))
+        const Launch *l = &p->launch[lives->maker[b] - 1];
+        const bool of_choices = is_of_choices(buffer, info, l->at), of_route = p->kernel[l->kernel].family == FAMILY_ROUTE;
+        if (!of_choices && !of_route)
             continue;
         bool others = false;
         for (size_t i = 0; i < m->n_routes; i++)
             others |= !same_use(&m->route[i], info) && is_inside(&m->route[i], l->at);
-        if (is_below(l->layer, info->layer) && (is_inside(info, l->at) || !others))
-            bytes += buffer->bytes;
+        if (!is_below(l->layer, info->layer) || (!is_inside(info, l->at) && others))
+            continue;
+        bytes += of_choices ? buffer->bytes : 0;
+        kept += lives->loss && lives->maker[b] <= lives->loss && lives->last[b] > lives->loss ? buffer->bytes : 0;
     }
+    *out_kept = uses ? kept / uses : 0;
     return uses ? bytes / uses : 0;
 }
 
@@ -95,12 +112,12 @@ static int64_t total_of(const RouteInfo *info, int64_t rows)
 RoutePlan *route_plans(Arena *arena, const Module *m, const Program *p)
 {
     RoutePlan *plan = arena_array(arena, RoutePlan, m->n_routes + 1);
-    const uint32_t *maker = makers(arena, p);
+    const Lives lives = lives_of(arena, p);
     for (size_t i = 0; i < m->n_routes; i++) {
         const RouteInfo *info = &m->route[i];
         const int64_t rows = info->rows < 0 ? info->pool_tokens : info->rows;
-        plan[i] = (RoutePlan){.info = info, .rows = rows, .total_rows = total_of(info, rows), .bytes = bytes_of(m, p, maker, info),
-                              .expected_drop = drop_of(info, info->rows)};
+        plan[i] = (RoutePlan){.info = info, .rows = rows, .total_rows = total_of(info, rows), .expected_drop = drop_of(info, info->rows)};
+        plan[i].bytes = bytes_of(m, p, &lives, info, &plan[i].kept);
     }
     return plan;
 }
@@ -165,18 +182,19 @@ void route_plan_print(const Module *m, const Program *p, Text *out)
         place_width = wider(place_width, plan[i].info->place);
     }
     if (m->n_routes)
-        text_printf(out, "\nroutes: %zu\n%-*s  %-*s  %7s %4s %-18s %-12s %9s %10s %10s %9s\n", m->n_routes, layer_width, "layer", place_width, "line", "experts", "top",
-                    "pool", "capacity", "rows each", "rows", "memory", "drops");
+        text_printf(out, "\nroutes: %zu\n%-*s  %-*s  %7s %4s %-18s %-12s %9s %10s %10s %10s %9s\n", m->n_routes, layer_width, "layer", place_width, "line",
+                    "experts", "top", "pool", "capacity", "rows each", "rows", "memory", "kept", "drops");
     for (size_t i = 0; i < m->n_routes; i++) {
         const RouteInfo *info = plan[i].info;
         const char *pool = arena_printf(&scratch, "%s = %lld%s", info->pool, (long long)info->pool_tokens,
                                         info->n_pools == 1 ? "" : arena_printf(&scratch, " x %lld", (long long)info->n_pools));
-        text_printf(out, "%-*s  %-*s  %7lld %4lld %-18s %-12s %9lld %10lld %10s %9s\n", layer_width, info->layer, place_width, info->place, (long long)info->n_experts,
+        text_printf(out, "%-*s  %-*s  %7lld %4lld %-18s %-12s %9lld %10lld %10s %10s %9s\n", layer_width, info->layer, place_width, info->place, (long long)info->n_experts,
                     (long long)info->n_choices, pool, capacity_text(&scratch, info), (long long)plan[i].rows, (long long)plan[i].total_rows,
-                    bytes_text(&scratch, plan[i].bytes), drop_text(&scratch, info, plan[i].expected_drop));
+                    bytes_text(&scratch, plan[i].bytes), plan[i].kept ? bytes_text(&scratch, plan[i].kept) : "-", drop_text(&scratch, info, plan[i].expected_drop));
     }
     if (m->n_routes)
-        text_add(out, "drops: of the choices, if all experts were chosen equally often; an uneven router drops more\n");
+        text_add(out, "kept: for the backward pass, besides the layer's input: the hidden rows, the choices, their weights and scores\n"
+                      "drops: of the choices, if all experts were chosen equally often; an uneven router drops more\n");
     for (size_t i = 0; i < m->n_routes; i++) {
         bool known = m->route[i].by_expert;
         for (size_t k = 0; k < i; k++)
@@ -208,7 +226,7 @@ void route_plan_json(const Module *m, const Program *p, Text *out)
         const RouteInfo *info = plan[i].info;
         text_printf(out, "%s\n  {\"layer\": ", i ? "," : "");
         text_json(out, info->layer);
-        text_printf(out, ", \"rows\": %lld, \"bytes\": %zu, \"place\": ", (long long)plan[i].rows, plan[i].bytes);
+        text_printf(out, ", \"rows\": %lld, \"bytes\": %zu, \"backward_bytes\": %zu, \"place\": ", (long long)plan[i].rows, plan[i].bytes, plan[i].kept);
         text_json(out, info->place);
         text_printf(out, ", \"experts\": %lld, \"choices\": %lld, \"pool\": ", (long long)info->n_experts, (long long)info->n_choices);
         text_json(out, info->pool);

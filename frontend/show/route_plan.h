@@ -11,6 +11,7 @@ typedef struct RoutePlan {
     int64_t rows;                           // places of each expert in a pool; dropless: as many as the pool has tokens
     int64_t total_rows;                     // rows that experts can be given in all pools: the most that are ever computed
     size_t  bytes;                          // what the program stores for its choices: all values that hold them
+    size_t  kept;                           // of these and of the scores, what a training step's backward pass reads again
     double  expected_drop;                  // share of the choices, when all experts are chosen alike
 } RoutePlan;
 

@@ -40,6 +40,12 @@ kernels widenet_text WideNetText.Encoder.moe L=1
 kernels vmoe VMoE.l1.MoE
 kernels vit_moe ViTMoE.l2.MoE
 
+# The plan says so too: hidden rows, scores, choices and weights of 4 x 64 tokens, 16 experts of 32, 4 choices.
+expect 0 "$MIXC" plan "$models/sigma_moe.mix" --json train.batch=4
+told=$(grep -o '"backward_bytes": [0-9]*' out | head -1 | grep -o '[0-9]*')
+sum=$((256*4*32*4 + 256*16*4 + 2*256*4*4))
+[ "$told" -ge $sum ] && [ $((told * 100)) -le $((sum * 102)) ] || complain "plan: $told bytes kept, not $sum"
+
 # The update of a matrix is made where the matrix lies: no value of its shape but gradients of a clipped norm would need, and here
 # nothing is clipped. (Kernels that would have to wait for each other in a circle cost one copy, of the smallest value.)
 expect 0 "$MIXC" dump "$MIXC_TESTS/bench/moe.mix" --size medium --mode train --after codegen -o dump

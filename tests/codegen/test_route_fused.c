@@ -50,18 +50,24 @@ static const RouteCase cases[] = {
      " %7 = param \"w1\" : f32[E,D,F]\n %8 = take %7, %4 {axis = E}\n %9 = contract %1, %8 {over = [D]}\n %10 = map %9 {f = relu}\n"
      " %11 = param \"w2\" : f32[E,F,D]\n %12 = take %11, %4 {axis = E}\n %13 = contract %10, %12 {over = [F]}\n %14 = mul %13, %6\n"
      " %15 = reduce %14 {f = sum, over = [K]}\n result \"y\" = %15\n}\n"},
+    // a result larger than the caches, which goes past them
+    {1, 1, "graph @main\naxis T : time = 4100, E : expert = 3, K = 1, D = 8, F = 528\n{\n %1 = arg \"x\" : f32[T,D]\n %2 = param \"w\" : f32[D,E]\n"
+     " %3 = contract %1, %2 {over = [D]}\n %4 = topk %3 {axis = E, to = K}\n %5 = param \"w1\" : f32[E,D,F]\n %6 = take %5, %4 {axis = E}\n"
+     " %7 = contract %1, %6 {over = [D]}\n %8 = map %7 {f = relu}\n result \"y\" = %8\n}\n"},
 };
 
 static void check_counts(const RouteCase *c)
 {
     Ran r;
-    int n_route = 0, n_orders = 0;
+    int n_route = 0, n_orders = 0, n_streams = 0;
     compile_only(&r, c->text, 16);
     for (size_t i = 0; i < r.program->n_launches; i++) {
         const Kernel *k = &r.program->kernel[r.program->launch[i].kernel];
         n_route += k->family == FAMILY_ROUTE;
         n_orders += strstr(k->name, "order") != NULL;
+        n_streams += strstr(k->text, "stream_v(") != NULL;
     }
+    assert_int_equal(n_streams, c == &cases[sizeof cases / sizeof *cases - 1]);
     assert_int_equal(n_route, c->n_route);
     assert_int_equal(n_orders, c->n_orders);
     arena_free(&r.arena);
