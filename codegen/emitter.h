@@ -86,6 +86,7 @@ typedef struct Emitter {
     const Turned *turned; size_t n_turned;  // values that are loaded from there
     ValueId       stream;                   // C: a value larger than the caches, whose vectors go past them; 0: none
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
+    int           launch_threads;           // CUDA: the assembler is told so many; 0: it is not
     bool          one_by_one;               // CUDA: a thread does not take four elements at once
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory

@@ -109,7 +109,10 @@ const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment,
 {
     Text out = text_make(L->program->arena);
     add_comment(comment, &out);
-    text_printf(&out, "extern \"C\" __global__ void %s(", name);
+    text_add(&out, "extern \"C\" __global__ void ");
+    if (E->launch_threads)
+        text_printf(&out, "__launch_bounds__(%d) ", E->launch_threads);
+    text_printf(&out, "%s(", name);
     for (size_t i = 0; i < E->n_params; i++)
         text_printf(&out, "%s%s%s *%s", i ? ", " : "", E->param[i].is_written ? "" : "const ", c_type[E->param[i].dtype],
                     E->param[i].name);

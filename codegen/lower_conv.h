@@ -13,13 +13,33 @@ typedef struct ConvText {
     int64_t     n_work;                     // of the direct sum: rows of the result
 } ConvText;
 
+typedef struct ConvFft {                    // a convolution by transforms
+    ValueId  v;
+    Conv     c;
+    AxisId   lane[MAX_AXES]; size_t n_lane;         // together the axis that runs in lanes
+    AxisId   other[MAX_AXES]; size_t n_other;       // of the result, beside to and lane
+    AxisId   filter[MAX_AXES]; size_t n_filter;     // of the filter, beside taps and lane
+    int64_t  lanes, groups, rows, q;                // q: numbers of a block under the root
+    bool     both, lane_in_filter;
+    ValueId  skip, sum;                             // sum = v + skip x is what comes out; 0: v is
+    uint32_t twiddles, spectra;                     // workspaces
+} ConvFft;
+
 // The body of a direct sum, in either dialect.
 void conv_direct(const ConvText *text, Emitter *E);
 
 // Stores everything that the kernel keeps at one element (or vector) of the convolution, where `v` (0: the convolution) is `y`.
 void conv_store(Emitter *E, Scope *at, const Space *space, ValueId v, const Env *env, Val y);
 
-// Lowers by transforms where that pays; the CUDA text is the direct one. False: nothing was done.
+// CUDA texts of the three launches. conv_cuda_n: numbers of a transform, a power of two; 0: these texts do not reach so far, and what
+// follows must not be called. Each fills in blocks, threads and shared memory of `text`.
+int64_t conv_cuda_n(const ConvFft *f);
+int64_t conv_cuda_spectra_floats(const Graph *g, const ConvFft *f);     // of the workspace
+void    conv_cuda_roots(const ConvFft *f, const char *name, Emitter *E, LowerText *text);
+void    conv_cuda_spectra(const ConvFft *f, Emitter *E, LowerText *text);
+void    conv_cuda(const ConvFft *f, const Space *space, Emitter *E, LowerText *text);
+
+// Lowers by transforms where that pays. False: nothing was done.
 bool lower_conv_fft(Lower *L, const ConvText *text);
 
 #endif

@@ -6,26 +6,18 @@
 //
 // The first pass reads the operand as it goes, so a gate on the way in costs no memory; the last one hands its results to
 // what follows, so a gate on the way out does not either. A skip, y + s x where s has the filter's axes, is s more in the
-// filter at lag 0: it joins the spectra, and x is read once. CUDA texts sum directly, in the last launch.
+// filter at lag 0: it joins the spectra, and x is read once. CUDA texts of the same launches: lower_conv_cuda.c, or
+// direct sums where that does not reach.
 #include "lower_conv.h"
 
 #include "emit_parts.h"
+#include "lower_product.h"
 
 #include <string.h>
 
 enum { MOST_SPECTRA = 1 << 30, TWIDDLES_EACH = 1024, TWIDDLES_HEAD = 16 };
 
-typedef struct Fft {
-    ValueId  v;
-    Conv     c;
-    AxisId   lane[MAX_AXES]; size_t n_lane;         // together the axis that runs in lanes
-    AxisId   other[MAX_AXES]; size_t n_other;       // of the result, beside to and lane
-    AxisId   filter[MAX_AXES]; size_t n_filter;     // of the filter, beside taps and lane
-    int64_t  lanes, groups, rows, q;                // q: numbers of a block under the root
-    bool     both, lane_in_filter;
-    ValueId  skip, sum;                             // sum = v + skip x is what comes out; 0: v is
-    uint32_t twiddles, spectra;                     // workspaces
-} Fft;
+typedef ConvFft Fft;
 
 static bool among(const AxisId *axis, size_t n, AxisId a)
 {
@@ -373,16 +365,28 @@ static void up_around(const Item *item, Scope *s, bool whole, const void *user)
 
 // --- the launches
 
-static void launch(Lower *L, const char *hint, const char *comment, Emitter *c, int64_t n_work, double flops)
+// `t` holds the CUDA half; without one there is nothing to launch.
+static void launch(Lower *L, LowerText t, const char *hint, const char *comment, Emitter *c, int64_t n_work, double flops)
 {
-    LowerText t = {.hint = hint, .comment = comment, .c = c, .cuda = lower_emitter(L, DIALECT_CUDA, c), .n_work = n_work, .grain = 1,
-                   .cuda_blocks = 1, .cuda_threads = 32, .flops = flops, .bytes = flops / 8};
+    t.hint = hint;
+    t.comment = comment;
+    t.c = c;
+    t.n_work = n_work;
+    t.grain = 1;
+    t.flops = flops;
+    t.bytes = flops / 8;
+    t.cuda_threads = t.cuda_threads > 0 ? t.cuda_threads : 32;
     lower_launch(L, &t);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }
 
 static void launch_twiddles(Lower *L, Fft *f)
 {
-    f->twiddles = lower_workspace(L, "twiddles", DTYPE_F32, TWIDDLES_HEAD + 2 * f->c.n);
+    f->twiddles = lower_workspace(L, "twiddles", DTYPE_F32, larger(TWIDDLES_HEAD + 2 * f->c.n, 2 * conv_cuda_n(f)));
     int64_t n_nodes = 0, nodes = f->c.radix;
     for (int64_t m = f->q; m > 1; m /= 4, nodes *= 4)
         n_nodes += nodes;
@@ -393,7 +397,10 @@ static void launch_twiddles(Lower *L, Fft *f)
     Scope *s = loop_items(E, "part", n_work, &item);
     scope_line(s, "fft_v(FFT_TWIDDLES, 0, 0, 0, %s, %lldL, %d, %s*%dL);", tw, (long long)f->c.n, f->c.radix, ix_text(E, item), TWIDDLES_EACH);
     loop_items_end(E, s);
-    launch(L, "twiddles", "the roots of i that the transforms multiply by", E, n_work, 80.0 * (double)n_nodes);
+    LowerText text = {.cuda = lower_emitter(L, DIALECT_CUDA, E)};
+    if (conv_cuda_n(f))
+        conv_cuda_roots(f, tw, text.cuda, &text);
+    launch(L, text, "twiddles", "the roots of i that the transforms multiply by", E, n_work, 80.0 * (double)n_nodes);
 }
 
 static Item open_item(Emitter *E, const Fft *f, const Space *space, Scope *s, Ix group)
@@ -410,7 +417,7 @@ static void launch_spectra(Lower *L, Fft *f)
 {
     int lanes = L->target->vector_floats;
     int64_t groups = f->lane_in_filter ? f->groups : 1, n_work = loop_count(L->g, f->filter, f->n_filter) * groups;
-    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, n_work * 2 * f->c.n * lanes);
+    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, larger(n_work * 2 * f->c.n * lanes, conv_cuda_spectra_floats(L->g, f)));
     Emitter *E = lower_emitter(L, DIALECT_C, NULL);
     const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, true), *tw;
     Ix at;
@@ -425,7 +432,12 @@ static void launch_spectra(Lower *L, Fft *f)
     each_fill(&item, s, down, &way);
     scope_line(s, "fft_v(FFT_FORWARD, %s, %s, %s, %s, %lldL, %d, 0);", z, z, z, tw, (long long)f->c.n, f->c.radix);
     loop_items_end(E, s);
-    launch(L, "spectra", "the filter's spectra", E, n_work, (double)(n_work * f->c.n * lanes) * 60);
+    LowerText text = {.cuda = lower_emitter(L, DIALECT_CUDA, E)};
+    if (conv_cuda_n(f)) {
+        conv_cuda_spectra(f, text.cuda, &text);
+        product_share_params(E, text.cuda);
+    }
+    launch(L, text, "spectra", "the filter's spectra", E, n_work, (double)(n_work * f->c.n * lanes) * 60);
 }
 
 // Which spectrum the item's rows meet.
@@ -502,12 +514,15 @@ bool lower_conv_fft(Lower *L, const ConvText *text)
     if (!f.both)
         launch_spectra(L, &f);
     const Node *n = &L->g->node[text->v];
+    const bool direct = conv_cuda_n(&f) == 0;
     Emitter *probe = lower_emitter(L, DIALECT_C, NULL);     // the operands of the direct text, for CUDA
-    conv_direct(text, probe);
+    if (direct)
+        conv_direct(text, probe);
     Emitter *E = lower_emitter(L, DIALECT_C, probe);
     fft_body(&f, &text->space, E);
     Emitter *cuda = lower_emitter(L, DIALECT_CUDA, E);
-    conv_direct(text, cuda);
+    if (direct)
+        conv_direct(text, cuda);
     double sums = (double)loop_count(L->g, n->attr[4].axes.id, n->attr[4].axes.n);
     double levels = 64 - __builtin_clzll((unsigned long long)f.c.n), lanes = L->target->vector_floats;
     LowerText t = {.hint = n->hint ? n->hint : "conv", .c = E, .cuda = cuda, .n_work = f.rows * f.groups, .grain = 1,
@@ -516,6 +531,10 @@ bool lower_conv_fft(Lower *L, const ConvText *text)
                    .scratch_bytes = (size_t)(f.both ? 6 : 2) * (size_t)f.c.n * (size_t)lanes * sizeof(float)};
     t.flops = 5 * (double)f.c.n * levels * (f.both ? 2 * sums + 1 : 2) * lanes * (double)t.n_work;
     t.bytes = (double)t.n_work * (double)f.c.n * lanes * 8 * (f.both ? sums : 1);
+    if (!direct) {
+        conv_cuda(&f, &text->space, cuda, &t);
+        product_share_params(E, cuda);
+    }
     lower_launch(L, &t);
     return true;
 }

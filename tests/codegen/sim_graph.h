@@ -77,6 +77,8 @@ static inline void check_gate(const NvrtcApi *nvrtc, const char *text, const cha
             fail_msg("%s: no kernel says %s", name, mark);
         Text cuda = text_make(&r.arena);
         codegen_emit_cuda(r.program, &cuda);
+        if (getenv("MIXC_TEST_TEXT"))
+            fprintf(stderr, "%s\n", text_str(&cuda));
         const NvrtcJob job = {.name = "kernels.cu", .text = text_str(&cuda), .arch = arch[a], .wants_report = true};
         if (nvrtc_compile(nvrtc, &r.arena, &job, &image, &why) != STATUS_OK)
             fail_msg("%s: %s", name, why.text);
