@@ -407,6 +407,10 @@ size_t candidates_grouped(Lower *L, size_t most, Candidate **out)
     CandidateList list = {.arena = L->arena};
     if (!grouped_of(L->g, space.anchor, &of))
         return 1;
+    if (L->target->is_cuda) {
+        const GroupedText G = {.P = {.p = of.p}, .of = of, .rows = order_of_rows(&of)};
+        return grouped_cuda_candidates(L, &G, most, out);
+    }
     for (int i = 0; i < N_ROWS * N_COLS * N_TERMS; i++) {
         Schedule s = {0};
         s.knob[KNOB_COLS] = cols[i % N_COLS];

@@ -17,6 +17,8 @@ typedef struct GroupedText {
 
 // Blocks of threads of the main kernel.
 int64_t grouped_cuda_blocks(Lower *L, const GroupedText *G);
+// The schedules of the CUDA text.
+size_t  grouped_cuda_candidates(Lower *L, const GroupedText *G, size_t most, Candidate **out);
 // Fill in the CUDA half of `text`, whose C half is finished; they leave it out where there are too many groups to sort.
 void grouped_cuda_order(Lower *L, const GroupedText *G, LowerText *text);
 void grouped_cuda(Lower *L, const GroupedText *G, const Space *space, LowerText *text);

@@ -162,6 +162,12 @@ static ProductCuda make_text(Lower *L, const GroupedText *G, Emitter *E)
     return T;
 }
 
+size_t grouped_cuda_candidates(Lower *L, const GroupedText *G, size_t most, Candidate **out)
+{
+    const ProductCuda T = make_text(L, G, lower_emitter(L, DIALECT_CUDA, NULL));
+    return cuda_candidates(L, &T, tile_rows(G), most, out);
+}
+
 int64_t grouped_cuda_blocks(Lower *L, const GroupedText *G)
 {
     const ProductCuda T = make_text(L, G, lower_emitter(L, DIALECT_CUDA, NULL));

@@ -249,10 +249,21 @@ static void emit_addition(ProductCuda *T, Scope *top, const Space *space, const 
     scope_close(E, some);
 }
 
+static ProductCuda make_text(const Lower *L, Emitter *E, const Product *p, const ProductBand *band)
+{
+    return (ProductCuda){.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda && band->kind == BAND_NONE};
+}
+
+size_t product_cuda_candidates(Lower *L, const Product *p, const ProductBand *band, size_t most, Candidate **out)
+{
+    const ProductCuda T = make_text(L, lower_emitter(L, DIALECT_CUDA, NULL), p, band);
+    return cuda_candidates(L, &T, 0, most, out);
+}
+
 void product_cuda(Lower *L, const Product *p, const ProductBand *band, const Space *space, LowerText *text)
 {
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
-    ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda && band->kind == BAND_NONE};
+    ProductCuda T = make_text(L, E, p, band);
     cuda_prepare(&T, L, 0);
     const int64_t batch = p->group[CLASS_BATCH].size, results = batch * p->group[CLASS_ROW].size * p->group[CLASS_COL].size;
     const bool has_parts = T.plan.parts > 1;

@@ -53,6 +53,8 @@ typedef struct ProductCuda {
 
 // Fills in everything but the names. `schedule` may say how; `rows`: of the tile, where they are given, else 0.
 void     cuda_plan(ProductCuda *T, const Schedule *schedule, int rows);
+// Operations; of a grouped product those of its rows, once.
+double   cuda_flops(const ProductCuda *T);
 int      cuda_element_bytes(const CudaPlan *plan);
 // The swizzle of line `line` (C text) of an operand, as C text that binds tighter than ^; "0" where there is none.
 const char *cuda_swizzle(ProductCuda *T, int operand, const char *line);
@@ -64,6 +66,9 @@ uint32_t cuda_launch_ahead(ProductCuda *T, int operand, Lower *L);
 Affine   cuda_ahead_affine(const ProductCuda *T, int operand);
 // The plan of a product, with such launches made.
 void     cuda_prepare(ProductCuda *T, Lower *L, int rows);
+
+// The schedules worth measuring; `rows` as above.
+size_t   cuda_candidates(Lower *L, const ProductCuda *like, int rows, size_t most, Candidate **out);
 
 // Loads. `stage`, `k0`: C texts, the stage to fill and its first term.
 bool cuda_is_copied(const ProductCuda *T, int operand);

@@ -68,7 +68,7 @@ bool cuda_wants_ahead(const ProductCuda *T, int which, const Lower *L)
         return false;
     if (L->schedule.knob[KNOB_GPU_AHEAD])
         return L->schedule.knob[KNOB_GPU_AHEAD] == 2;
-    return product_flops(&T->P.p) >= least_flops && reuse(T, which) >= (o->load == CUDA_WIDE ? PLAIN_REUSE : COMPUTED_REUSE);
+    return cuda_flops(T) >= least_flops && reuse(T, which) >= (o->load == CUDA_WIDE ? PLAIN_REUSE : COMPUTED_REUSE);
 }
 
 // Whether the operand is stored floats in their own order, of which four at a time may be read.

@@ -20,13 +20,33 @@ int cuda_element_bytes(const CudaPlan *plan)
     return plan->is_bf16 ? 2 : 4;
 }
 
+// What a product is, on average, where rows choose their matrix: the groups' rows, and of a sum over them a group's share.
+static void sizes(const ProductCuda *T, double *batch, double *rows, double *sum)
+{
+    const AxisGroup *group = T->P.p.group;
+    const bool by_row = T->P.gather != NULL && !T->P.gather_sum;
+    *batch = by_row ? 1 : (double)group[CLASS_BATCH].size;
+    *rows = (double)group[CLASS_ROW].size;
+    *sum = T->P.gather_sum ? (double)tiles(group[CLASS_SUM].size, group[CLASS_BATCH].size) : (double)group[CLASS_SUM].size;
+}
+
+double cuda_flops(const ProductCuda *T)
+{
+    double batch, rows, sum;
+    sizes(T, &batch, &rows, &sum);
+    return 2 * batch * rows * (double)T->P.p.group[CLASS_COL].size * sum;
+}
+
 // Cycles: multiplications of the busiest processor at its peak, an entry and an exit for each of its blocks, and the parts' way
 // through memory.
-static double cycles(const CudaPlan *plan, const Product *p, CudaTile tile, double share, int parts)
+static double cycles(const ProductCuda *T, CudaTile tile, double share, int parts)
 {
-    const double rows = (double)p->group[CLASS_ROW].size, cols = (double)p->group[CLASS_COL].size, batch = (double)p->group[CLASS_BATCH].size;
+    const CudaPlan *plan = &T->plan;
+    const double cols = (double)T->P.p.group[CLASS_COL].size;
+    double batch, rows, sum;
+    sizes(T, &batch, &rows, &sum);
     const double blocks = batch * (double)(tiles((int64_t)rows, tile.rows) * tiles((int64_t)cols, tile.cols)) * parts;
-    const double terms = (double)(tiles(tiles(p->group[CLASS_SUM].size, plan->terms), parts) * plan->terms);
+    const double terms = (double)(tiles(tiles((int64_t)sum, plan->terms), parts) * plan->terms);
     const double block = tile.rows * tile.cols * terms / ((plan->is_bf16 ? 1024 : 64) * share) + 1500;
     return (double)(int64_t)((blocks + PROCESSORS - 1) / PROCESSORS) * block + (parts > 1 ? (2 * parts + 1) * batch * rows * cols / 250 + 4000 : 0);
 }
@@ -58,8 +78,8 @@ static void choose_tile(ProductCuda *T, const Schedule *schedule, int rows)
         if (rows && tile.rows != rows)
             continue;
         for (int parts = schedule->knob[KNOB_GPU_PARTS] ? most : 1; parts <= most; parts++) {
-            const double cost = is_wanted ? -1 / cycles(plan, &T->P.p, tile, tile_row[t].part, parts)
-                                          : cycles(plan, &T->P.p, tile, tile_row[t].part, parts);
+            const double cost = is_wanted ? -1 / cycles(T, tile, tile_row[t].part, parts)
+                                          : cycles(T, tile, tile_row[t].part, parts);
             if (least == 0 || cost < least) {
                 least = cost;
                 plan->tile = tile;
@@ -161,13 +181,12 @@ void cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
 }
 
 // Every tile with two to four stages, with operands made ready or not, and with the sum in parts.
-size_t product_cuda_candidates(Lower *L, const Product *p, const ProductBand *band, size_t most, Candidate **out)
+size_t cuda_candidates(Lower *L, const ProductCuda *like, int rows, size_t most, Candidate **out)
 {
     CandidateList list = {.arena = L->arena};
-    Emitter *E = lower_emitter(L, DIALECT_CUDA, NULL);
     for (int t = -1; t < N_TILES; t++)
         for (int i = 0; i < (t < 0 ? 1 : 3 * 2 * 4); i++) {
-            ProductCuda T = {.P = {.E = E, .p = *p}, .k_begin = "0", .may_part = L->target->is_cuda && band->kind == BAND_NONE};
+            ProductCuda T = *like;
             Lower with = *L;
             Schedule s = with.schedule = (Schedule){0};
             if (t >= 0) {
@@ -178,10 +197,10 @@ size_t product_cuda_candidates(Lower *L, const Product *p, const ProductBand *ba
                 s.knob[KNOB_GPU_PARTS] = 1 << i / 6;
             }
             with.schedule = s;
-            cuda_plan(&T, &s, 0);
+            cuda_plan(&T, &s, rows);
             const bool ahead = cuda_wants_ahead(&T, 0, &with) || cuda_wants_ahead(&T, 1, &with);
             const uint64_t tile = schedule_sign((uint64_t)T.plan.tile.rows, T.plan.tile.cols);
-            candidates_add(&list, s, cycles(&T.plan, p, T.plan.tile, share_of(T.plan.tile), T.plan.parts),
+            candidates_add(&list, s, cycles(&T, T.plan.tile, share_of(T.plan.tile), T.plan.parts),
                            schedule_sign(schedule_sign(schedule_sign(tile, T.plan.stages), T.plan.parts), ahead));
         }
     return candidates_ranked(&list, most, out);

@@ -214,6 +214,14 @@ static void there_are_schedules_to_choose_from(void **state)
     for (size_t i = 0; i < n; i += 13)
         run_in_sim(d, text, schedule_text(&arena, &list[i].schedule), "candidate", 0);
     arena_free(&r.arena);
+    const Layer layer = {40, 2, 5, 36, 150, "sub %1, %2", true};
+    compile_scheduled(&r, layer_text(&arena, &layer), "default");
+    uint32_t grouped = 1;
+    while (r.fused->kernel[grouped] != FAMILY_GROUPED)
+        grouped++;
+    assert_true(codegen_candidates(&arena, r.fused, grouped, &target, 40, &list) > 4);
+    run_in_sim(d, layer_text(&arena, &layer), schedule_text(&arena, &list[3].schedule), "candidate", 0);
+    arena_free(&r.arena);
     arena_free(&arena);
     device_sim.close(d);
 }
