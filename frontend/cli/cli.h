@@ -84,6 +84,9 @@ bool cli_bindings_used(Cli *cli, const Ast *ast, const BuildOptions *options);
 const char *cli_weights_path(const Cli *cli, const char *path);
 // The build options of the command line (size, mode, entry, bindings). False after a usage error.
 bool cli_build_options(const Cli *cli, ModeName mode, BuildOptions *out);
+// The one model of the command line: a file, or the folder of a run, whose settings are then those of the command line, where it
+// does not give its own. NULL: *out_exit, everything is printed.
+const char *cli_model_file(Cli *cli, int *out_exit);
 // The one FILE of the command line; NULL after a usage error.
 const char *cli_one_file(const Cli *cli, const char *what);
 

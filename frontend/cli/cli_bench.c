@@ -67,12 +67,14 @@ static int bench_all(BenchJob *job)
 
 int cli_bench(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
     int64_t n_kernels = 10;
     double seconds = 1;
-    if (!path || !cli_int(cli, OPT_KERNELS, 0, 100000, &n_kernels) || !cli_double(cli, OPT_SECONDS, &seconds))
+    int code;
+    const char *path = cli_model_file(cli, &code);
+    if (!path)
+        return code;
+    if (!cli_int(cli, OPT_KERNELS, 0, 100000, &n_kernels) || !cli_double(cli, OPT_SECONDS, &seconds))
         return status_exit_code(STATUS_BAD_USAGE);
-    int code = 0;
     BenchJob job = {.cli = cli, .bench.arena = &cli->arena, .seconds = seconds, .n_kernels = (size_t)n_kernels};
     job.ast = cli_parse(cli, path, &code);
     if (!job.ast)

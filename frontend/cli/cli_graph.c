@@ -7,9 +7,9 @@
 
 int cli_graph(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
     BuildOptions options;
-    int code = status_exit_code(STATUS_BAD_USAGE);
+    int code;
+    const char *path = cli_model_file(cli, &code);
     if (!path || !cli_build_options(cli, MODE_EVAL, &options))
         return code;
     const char *out = cli->value[OPT_OUTPUT];

@@ -57,14 +57,15 @@ static int check_pass_name(Cli *cli, const char *name, bool with_ends)
 
 int cli_dump(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
+    int code;
+    const char *path = cli_model_file(cli, &code);
     if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
+        return code;
     if (!cli_has(cli, OPT_AFTER) || !cli_has(cli, OPT_OUTPUT))
         return cli_usage(cli, "--after PASS (or all) and -o DIR are needed");
     Dump dump = {.cli = cli, .folder = cli->value[OPT_OUTPUT], .after = cli->value[OPT_AFTER]};
     dump.all = !strcmp(dump.after, "all");
-    int code = check_pass_name(cli, dump.after, true);
+    code = check_pass_name(cli, dump.after, true);
     if (code)
         return code;
     StatusText why = {0};
@@ -89,9 +90,10 @@ int cli_dump(Cli *cli)
 
 int cli_emit(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
+    int code;
+    const char *path = cli_model_file(cli, &code);
     if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
+        return code;
     const char *language = cli_has(cli, OPT_TARGET) ? cli->value[OPT_TARGET] : "c";
     bool cuda = !strcmp(language, "cuda");
     if (!cli_has(cli, OPT_OUTPUT))
@@ -99,7 +101,7 @@ int cli_emit(Cli *cli)
     if (!cuda && strcmp(language, "c"))
         return cli_usage(cli, "--target takes c or cuda, not `%s`", language);
     CliModel model;
-    int code = cli_model_open(cli, path, &model);
+    code = cli_model_open(cli, path, &model);
     if (code)
         return code;
     Target target = *engine_target(model.engine);

@@ -162,9 +162,9 @@ static void show_text(Cli *cli, const Module *m, const Graph *g, int64_t total)
 
 int cli_show(Cli *cli)
 {
-    const char *path = cli_one_file(cli, "FILE");
     BuildOptions options;
-    int code = status_exit_code(STATUS_BAD_USAGE);
+    int code;
+    const char *path = cli_model_file(cli, &code);
     if (!path || !cli_build_options(cli, MODE_EVAL, &options))
         return code;
     options.count_only = true;              // what cannot run yet can be counted

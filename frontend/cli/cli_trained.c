@@ -36,11 +36,12 @@ int cli_model_open(Cli *cli, const char *path, CliModel *out_model)
 
 int cli_with_model(Cli *cli, int (*work)(Cli *cli, CliModel *model))
 {
-    const char *path = cli_one_file(cli, "FILE");
+    int code;
+    const char *path = cli_model_file(cli, &code);
     if (!path)
-        return status_exit_code(STATUS_BAD_USAGE);
+        return code;
     CliModel model;
-    int code = cli_model_open(cli, path, &model);
+    code = cli_model_open(cli, path, &model);
     if (code)
         return code;
     code = work(cli, &model);
@@ -124,7 +125,7 @@ void cli_adopt(Cli *cli, const RunConfig *config)
             continue;
         cli->binding =
             arena_grow(&cli->arena, cli->binding, cli->n_bindings, &cli->binding_capacity, sizeof *cli->binding);
-        cli->binding[cli->n_bindings++] = (Binding){config->name[i], config->value[i], false};
+        cli->binding[cli->n_bindings++] = (Binding){config->name[i], config->value[i], true};    // not every verb uses all
     }
 }
 
@@ -144,6 +145,21 @@ int cli_open_run(Cli *cli, const char *folder, Trained *out)
     cli_adopt(cli, &config);
     *out = (Trained){run_path(&cli->arena, folder, "model.mix"), cli_weights_path(cli, folder), config.base, config.seed};
     return 0;
+}
+
+const char *cli_model_file(Cli *cli, int *out_exit)
+{
+    const char *path = cli_one_file(cli, "FILE, or the folder of a run,");
+    *out_exit = status_exit_code(STATUS_BAD_USAGE);
+    if (!path || !cli_is_folder(path))
+        return path;
+    Trained trained;
+    *out_exit = cli_open_run(cli, path, &trained);
+    if (*out_exit)
+        return NULL;
+    *out_exit = status_exit_code(STATUS_BAD_USAGE);         // of what the caller finds wrong next
+    cli->file[0] = trained.model_path;
+    return trained.model_path;
 }
 
 const char *cli_model_name(const Ast *ast)

@@ -89,7 +89,5 @@ static int view_model(Cli *cli, CliModel *model)
 
 int cli_view(Cli *cli)
 {
-    if (!cli_one_file(cli, "FILE"))
-        return status_exit_code(STATUS_BAD_USAGE);
     return cli_has(cli, OPT_OUTPUT) ? cli_with_model(cli, view_model) : cli_usage(cli, "-o OUT.html is missing");
 }

@@ -64,6 +64,18 @@ expect 0 "$MIXC" build run -o named/ --json
 says out '"name": "tiny"'; says out '"header": "named/tiny.h"'; says out '"embedded": true'; says out '"train": false'
 expect 0 "$MIXC" build run; [ -s tiny.h ] || complain "no name, no folder: tiny.h is missing"
 
+# other verbs of one model take a run, too, with its sizes
+expect 0 "$MIXC" train "$model" --data text.txt --steps 2 --out narrow D=8 train.batch=2
+expect 0 "$MIXC" show narrow --json; says out '"sizes": [28, 8]'
+expect 0 "$MIXC" show narrow --json D=16; says out '"sizes": [28, 16]'
+expect 0 "$MIXC" plan narrow; says out "D=8"
+expect 0 "$MIXC" profile narrow --steps 1; says out "one step"
+expect 0 "$MIXC" graph narrow -o narrow.svg
+expect 0 "$MIXC" dump narrow --after cse -o narrow.ir
+expect 0 "$MIXC" emit narrow -o narrow.c
+expect 2 "$MIXC" show narrow DD=8; says err 'did you mean `D`?'
+expect 6 "$MIXC" show lib; says err run.json
+
 # without weights the library says so
 expect 0 "$MIXC" build "$model" -o bare/net
 expect 0 cc -Ibare prog.c bare/libnet.a -lm -lpthread -o prog

@@ -12,6 +12,23 @@ export MIXC_CACHE_DIR=$work/cache
 cd "$work"
 if MIXC_LIBRARY=$work/none.so "$python" -c "import mixc" 2>told; then echo "another library was taken"; exit 1; fi
 grep -q none.so told || { cat told; exit 1; }
+# in a tree that was built, the module finds the library by itself
+mkdir -p tree/build tree/frontend/api
+ln -s "$MIXC_LIBRARY" tree/build/libmixc.so
+cp -r "$MIXC_TESTS/../frontend/api/python" tree/frontend/api/python
+env -u MIXC_LIBRARY PYTHONPATH=tree/frontend/api/python "$python" -c "import mixc" || { echo "the library of the tree is not found"; exit 1; }
+# the folder of a run
+yes "the sea saw the sailor" | head -400 >text.txt
+"$MIXC" train "$MIXC_TESTS/../models/gpt.mix" --size tiny --data text.txt data.tokens=bytes V=256 T=16 train.batch=4 --steps 3 --out run >/dev/null
+"$python" - <<'PY' || exit 1
+import mixc, numpy as np
+m = mixc.Model("run")
+assert m.inputs["tokens"].shape == (4, 16) and m.params["GPT.Wte"].shape[0] == 256
+assert m(tokens=np.full((4, 16), 255))["logits"].shape == (4, 16, 256)
+assert mixc.Model("run", B=1).inputs["tokens"].shape == (1, 16)
+t = mixc.Model("run", mode="train")
+assert t.steps == 3, t.steps
+PY
 "$python" - "$MIXC_TESTS/../models/gpt.mix" <<'PY'
 import sys, threading
 import numpy as np, mixc

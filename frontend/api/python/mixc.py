@@ -16,6 +16,7 @@ no options are bindings: T=32, lr=.. inside a section as **{"train.lr": 1e-3}. E
 the command line would show. A model is used by one thread at a time; different models by different threads.
 """
 import ctypes
+import json
 import math
 import os
 from ctypes import POINTER, byref, c_char, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
@@ -45,7 +46,7 @@ class _Tensor(ctypes.Structure):
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))
     given = os.environ.get("MIXC_LIBRARY")                # nothing else is taken in its stead
-    places = [os.path.join(here, "libmixc.so"), os.path.join(here, "../../build/libmixc.so"), "libmixc.so.0"]
+    places = [os.path.join(here, "libmixc.so"), os.path.join(here, "../../../build/libmixc.so"), "libmixc.so.0"]
     for place in [given] if given else places:
         if given or os.path.exists(place) or "/" not in place:
             try:
@@ -168,13 +169,21 @@ class _Tensors:
 
 
 class Model:
-    """A compiled model. `source` is a path, or the text of a model when it has a line break."""
+    """A compiled model. `source` is a path, or the text of a model when it has a line break, or the folder of a run: its model
+    with its size, its bindings (where none are given here) and its newest weights."""
 
     def __init__(self, source, mode="eval", *, size=None, entry=None, device=None, threads=0, bf16=False, deterministic=False,
                  max_bytes=0, **bindings):
         self._open, self._mode, self._has_weights = None, mode, False
         if mode not in _MODES:
             raise ValueError("mode is eval, train or generate, not %r" % (mode,))
+        run = source if "\n" not in str(source) and os.path.isdir(source) else None
+        if run:
+            with open(os.path.join(run, "run.json"), encoding="utf-8") as file:
+                config = json.load(file)
+            source, size = os.path.join(run, "model.mix"), size or config["size"]
+            bf16 = bf16 or config["dtype"] == "bf16"
+            bindings = {**{b["name"]: b["value"] for b in config["bindings"]}, **bindings}
         texts = [("%s=%s" % item).encode() for item in bindings.items()]
         options = _Options(_MODES[mode], _c(size), _c(entry), (c_char_p * (len(texts) + 1))(*texts, None), _c(device), threads,
                            bool(bf16), bool(deterministic), max_bytes)
@@ -187,6 +196,8 @@ class Model:
             raise Error(error)
         self.inputs, self.params = _Tensors(self, "input"), _Tensors(self, "param")
         self.states, self.outputs = _Tensors(self, "state"), _Tensors(self, "output")
+        if run:
+            self.load(os.path.join(run, "last.safetensors"))
 
     def __repr__(self):
         return "<mixc.Model, mode %s: %s -> %s, %d numbers in parameters>" % (
