@@ -47,11 +47,12 @@ static const char *own_row(const TilesJob *J)
                      : arena_printf(J->R->E->arena, "(%s*%d + %s / 8 * %d)", J->warp, 4 * J->own_each, J->lane, J->own_each);
 }
 
-static void load_direct(TilesJob *J, Scope *at, const RowsTile *t, const char *to, const char *first, int64_t size, int rows)
+// Copied as it is, or rounded to bf16 on the way.
+static void load_stored(TilesJob *J, Scope *at, const RowsTile *t, const char *to, const char *first, int64_t size, int rows)
 {
     Rows *R = J->R;
     Emitter *E = R->E;
-    const int64_t piece = J->is_mma ? 8 : 4, bytes = 16 / piece;
+    const int64_t piece = J->is_mma && t->is_direct ? 8 : 4, unit = t->is_rounded ? 1 : 16 / piece;   // of pitch and stride
     Env env = env_of(E, t->value);
     env_group(E, &env, &R->batch, R->batch_at);
     Ix base = ix_const(E->ix, t->affine.offset);
@@ -60,9 +61,9 @@ static void load_direct(TilesJob *J, Scope *at, const RowsTile *t, const char *t
             base = ix_add(E->ix, base, ix_scale(E->ix, env.at[i], t->affine.stride[i]));
     Text text = text_make(E->arena);
     ix_print(E->ix, base, false, 0, NULL, &text);
-    scope_line(at, "copy_tile_s(%s, %lld, %s + %s + %s*%lld, %lld, %d, %lld - %s, %lld, %lld);", to, N(t->pitch * bytes),
-               emit_param(E, t->affine.root, false), text_str(&text), first, N(t->row_step), N(t->row_step * bytes), rows, N(size), first,
-               N(t->padded / piece), N(t->terms.size / piece));
+    scope_line(at, "%s(%s, %lld, %s + %s + %s*%lld, %lld, %d, %lld - %s, %lld, %lld);", t->is_rounded ? "round_tile_s" : "copy_tile_s", to,
+               N(t->pitch * unit), emit_param(E, t->affine.root, false), text_str(&text), first, N(t->row_step), N(t->row_step * unit), rows,
+               N(size), first, N(t->padded / piece), N(t->terms.size / piece));
 }
 
 static void load_computed(TilesJob *J, Scope *at, const RowsTile *t, const char *to, const char *first, int64_t size, int rows)
@@ -91,8 +92,8 @@ static void load_tile(TilesJob *J, Scope *at, const RowsTile *t, const char *to,
 {
     const int64_t size = t->is_own ? J->n_own : J->n_stream;
     const int rows = t->is_own ? J->own_tile : J->stream_tile;
-    if (t->is_direct)
-        load_direct(J, at, t, to, first, size, rows);
+    if (t->is_direct || t->is_rounded)
+        load_stored(J, at, t, to, first, size, rows);
     else
         load_computed(J, at, t, to, first, size, rows);
 }

@@ -12,7 +12,8 @@ typedef struct RowsTile {                   // an operand in shared memory: rows
     AxisGroup terms;
     bool      is_own;                       // rows of the block, loaded once; else of the tile at hand
     bool      is_direct;                    // lies in memory as it is wanted: copied 16 bytes at a time
-    Affine    affine;                       // is_direct: where
+    bool      is_rounded;                   // floats in memory, wanted in bf16: four at a time through registers
+    Affine    affine;                       // is_direct, is_rounded: where
     int64_t   row_step;
     int64_t   padded, pitch, floats;        // terms with zeros; elements from row to row; of one stage
     const char *name;                       // C name of it

@@ -205,25 +205,31 @@ static AxisGroup axis_alone(const Rows *R, AxisId axis)
     return (AxisGroup){.n = 1, .axis = {axis}, .size = graph_size(R->g, axis)};
 }
 
-// Rows of 16-byte pieces at addresses that are multiples of 16.
-static bool lies_direct(const TilesJob *J, RowsTile *t)
+// Rows of pieces of so many elements of `dtype` at addresses that are multiples of the piece.
+static bool lies_in_pieces(const TilesJob *J, RowsTile *t, DType dtype, int64_t piece)
 {
     const Rows *R = J->R;
     const Graph *g = R->g;
-    const int64_t piece = J->is_mma ? 8 : 4;
     const AxisGroup rows = axis_alone(R, t->axis);
     int64_t step;
-    if (!value_affine(g, t->value, &t->affine) || !affine_collapse(g, t->value, &t->affine, &rows, &t->row_step)
-        || !affine_collapse(g, t->value, &t->affine, &t->terms, &step) || step != 1 || t->terms.size % piece != 0)
+    if (!affine_collapse(g, t->value, &t->affine, &rows, &t->row_step) || !affine_collapse(g, t->value, &t->affine, &t->terms, &step)
+        || step != 1 || t->terms.size % piece != 0)
         return false;
     const Node *root = &g->node[t->affine.root];
-    bool good = root->type.dtype == (J->is_mma ? DTYPE_BF16 : DTYPE_F32) && root->kernel != R->L->kernel
-             && t->row_step % piece == 0 && t->affine.offset % piece == 0;
+    bool good = root->type.dtype == dtype && root->kernel != R->L->kernel && t->row_step % piece == 0 && t->affine.offset % piece == 0;
     const Type *type = &g->node[t->value].type;
     for (int i = 0; i < type->n_axes; i++)
         for (int k = 0; k < R->batch.n; k++)
             good = good && (type->axis[i] != R->batch.axis[k] || t->affine.stride[i] % piece == 0);
     return good;
+}
+
+static void find_way(const TilesJob *J, RowsTile *t)
+{
+    const Graph *g = J->R->g;
+    t->is_direct = value_affine(g, t->value, &t->affine) && lies_in_pieces(J, t, J->is_mma ? DTYPE_BF16 : DTYPE_F32, J->is_mma ? 8 : 4);
+    if (!t->is_direct && J->is_mma)
+        t->is_rounded = value_affine_rounded(g, t->value, &t->affine) && lies_in_pieces(J, t, DTYPE_F32, 4);
 }
 
 static int find_tile(TilesJob *J, ValueId value, AxisId axis, const AxisGroup *terms, bool is_own)
@@ -237,7 +243,7 @@ static int find_tile(TilesJob *J, ValueId value, AxisId axis, const AxisGroup *t
     RowsTile *t = &J->tile[J->n_tiles++];
     *t = (RowsTile){.value = value, .axis = axis, .terms = *terms, .is_own = is_own};
     t->padded = pad(terms->size, J->is_mma ? 16 : 4);
-    t->is_direct = lies_direct(J, t);
+    find_way(J, t);
     return (int)J->n_tiles - 1;
 }
 

@@ -7,9 +7,11 @@
 //
 // A product with matrices that its rows choose (experts) is one with a parameter: the matrices are rounded, then chosen.
 //
-// Scores and their weighted sums (products of two activations) are left alone.
+// Scores and their weighted sums (products of two activations over pairs of positions) are left alone on a processor, where
+// they gain nothing; on a GPU, whose tensor cores multiply bf16, they are rounded like the others.
 #include "pass.h"
 #include "rewrite.h"
+#include "rows.h"
 
 #include <string.h>
 
@@ -44,6 +46,14 @@ static ValueId rounded(Rewrite *rw, ValueId *cast, ValueId old)
     return cast[old];
 }
 
+// A product of attention: it makes scores, or it weights with them.
+static bool is_attention(const Graph *g, const bool *is_weight, const Node *n)
+{
+    const Type *a = &g->node[n->in[0]].type, *b = &g->node[n->in[1]].type;
+    return !is_weight[n->in[0]] && !is_weight[n->in[1]] && a->dtype == DTYPE_F32 && b->dtype == DTYPE_F32
+        && (type_holds_twins(g, &n->type) || type_holds_twins(g, a) || type_holds_twins(g, b));
+}
+
 // What is chosen is rounded before.
 static ValueId rounded_operand(Rewrite *rw, ValueId *cast, ValueId old, bool chosen)
 {
@@ -72,7 +82,8 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
         const bool product = n->op == OP_CONTRACT && n->type.dtype == DTYPE_F32;
         const bool chosen = product && !is_weight[n->in[0]] && !is_weight[n->in[1]]
             && is_chosen(in, is_weight, n->in[0]) != is_chosen(in, is_weight, n->in[1]);
-        const bool with_weight = chosen || (product && is_weight[n->in[0]] != is_weight[n->in[1]]);
+        const bool scores = product && ctx->target && ctx->target->is_cuda && is_attention(in, is_weight, n);
+        const bool with_weight = chosen || scores || (product && is_weight[n->in[0]] != is_weight[n->in[1]]);
         if (!with_weight) {
             rewrite_copy(&rw, id);
             continue;
