@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/mman.h>
 
 enum { MOST_UNITS = 16 };
@@ -102,7 +103,8 @@ static bool is_host_scalar(const Buffer *b)
     return false;
 }
 
-// "output.logits" -> "logits", "loss.train" -> "loss_train", "T'" -> "T_"; never one that was there.
+// "output.logits" -> "logits", "loss.train" -> "loss_train", "T'" -> "T_"; never one that was there, in
+// either case of letters, as constants are named after it.
 static const char *port_id(Arena *arena, const char *name, const LibraryPort *before, size_t n)
 {
     char *id = arena_strdup(arena, strncmp(name, "output.", 7) ? name : name + 7);
@@ -110,7 +112,7 @@ static const char *port_id(Arena *arena, const char *name, const LibraryPort *be
         if (!isalnum((unsigned char)*c))
             *c = '_';
     for (size_t i = 0; i < n; i++)
-        if (!strcmp(before[i].id, id))
+        if (!strcasecmp(before[i].id, id))
             return port_id(arena, arena_printf(arena, "%s_%zu", id, n), before, n);
     return id;
 }

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <string.h>
+#include <strings.h>
 
 void library_shape(Text *out, const Buffer *b)
 {
@@ -14,7 +15,11 @@ void library_shape(Text *out, const Buffer *b)
 
 const char *library_count_name(const Library *l, const LibraryPart *part, const LibraryPort *port)
 {
-    char *name = arena_printf(l->arena, "%s_%s%s_COUNT", l->job->name, part->prefix, port->id);
+    const bool is_result = port >= part->result && port < part->result + part->n_results;
+    bool clashes = false;                   // a result may be called as an input is
+    for (size_t i = 0; is_result && i < part->n_inputs; i++)
+        clashes = clashes || !strcasecmp(part->input[i].id, port->id);
+    char *name = arena_printf(l->arena, "%s_%s%s_%sCOUNT", l->job->name, part->prefix, port->id, clashes ? "result_" : "");
     for (char *c = name; *c; c++)
         *c = (char)toupper((unsigned char)*c);
     return name;
@@ -113,8 +118,8 @@ static void input(const Library *l, const LibraryPart *part, const LibraryPort *
         text_printf(out, ", below %lld: positions of %s; negative ones mean none. Errors: BAD_VALUE", (long long)port->limit, port->axis);
     else if (port->axis)
         text_printf(out, ", 0 to %lld: positions of %s. Errors: BAD_VALUE", (long long)port->limit - 1, port->axis);
-    text_printf(out, ". Copied.\n%s_API int %s_%sset_%s(%s_model *m, const %s *%s);\n", l->upper, l->job->name, part->prefix, port->id,
-                l->job->name, c_type(b), port->id);
+    text_printf(out, ". Copied.\n%s_API int %s_%sset_%s(%s_model *m, const %s *values);\n", l->upper, l->job->name, part->prefix, port->id,
+                l->job->name, c_type(b));
 }
 
 static void result(const Library *l, const LibraryPart *part, const LibraryPort *port, Text *out)
@@ -122,8 +127,8 @@ static void result(const Library *l, const LibraryPart *part, const LibraryPort 
     const Buffer *b = &part->program->buffer[port->buffer];
     text_printf(out, "#define %s %lld\n// ", library_count_name(l, part, port), (long long)library_count(b));
     library_shape(out, b);
-    text_printf(out, ".\n%s_API int %s_%sget_%s(const %s_model *m, %s *%s);\n", l->upper, l->job->name, part->prefix, port->id, l->job->name,
-                c_type(b), port->id);
+    text_printf(out, ".\n%s_API int %s_%sget_%s(const %s_model *m, %s *values);\n", l->upper, l->job->name, part->prefix, port->id, l->job->name,
+                c_type(b));
 }
 
 static void part_functions(const Library *l, const LibraryPart *part, Text *out)

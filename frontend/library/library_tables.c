@@ -267,15 +267,13 @@ static void port_functions(const Library *l, int k, Text *out)
     const char *name = l->job->name;
     for (size_t i = 0; i < part->n_inputs; i++) {
         const Buffer *b = &part->program->buffer[part->input[i].buffer];
-        const char *id = part->input[i].id;
-        text_printf(out, "\nint %s_%sset_%s(%s_model *m, const %s *%s)\n{\n    return set_input(m, %d, %zu, %s);\n}\n", name, part->prefix, id, name,
-                    b->dtype == DTYPE_I32 ? "int32_t" : "float", id, k, i, id);
+        text_printf(out, "\nint %s_%sset_%s(%s_model *m, const %s *values)\n{\n    return set_input(m, %d, %zu, values);\n}\n", name, part->prefix,
+                    part->input[i].id, name, b->dtype == DTYPE_I32 ? "int32_t" : "float", k, i);
     }
     for (size_t i = 0; i < part->n_results; i++) {
         const Buffer *b = &part->program->buffer[part->result[i].buffer];
-        const char *id = part->result[i].id;
-        text_printf(out, "\nint %s_%sget_%s(const %s_model *m, %s *%s)\n{\n    return get_result(m, %d, %zu, %s);\n}\n", name, part->prefix, id, name,
-                    b->dtype == DTYPE_I32 ? "int32_t" : "float", id, k, i, id);
+        text_printf(out, "\nint %s_%sget_%s(const %s_model *m, %s *values)\n{\n    return get_result(m, %d, %zu, values);\n}\n", name, part->prefix,
+                    part->result[i].id, name, b->dtype == DTYPE_I32 ? "int32_t" : "float", k, i);
     }
 }
 

@@ -92,6 +92,21 @@ if [ "$(uname -m)" = x86_64 ]; then
     fi
 fi
 
+# names that C or C++ would mistake, or that differ in their case only
+cat >odd.mix <<'MIX'
+mix 1
+axis B : batch = 3, D = 4, F = 2
+model Odd(class: [B,D], x: [B,F], X: [B,D]) -> x2: [B,D], new: [B,F] {
+  x2 = class + X
+  new = 2 * x
+}
+MIX
+expect 0 "$MIXC" build odd.mix -o lib/odd
+says lib/odd.h "odd_set_class("; says lib/odd.h "odd_get_new("; says lib/odd.h "odd_set_X_"
+echo '#include "odd.h"' >alone.c; cp alone.c alone.cc
+expect 0 cc -std=c99 $strict -Ilib -c alone.c -o alone.o
+! command -v c++ >/dev/null || expect 0 c++ $strict -Ilib -c alone.cc -o alone.o
+
 # refusals
 expect 2 "$MIXC" build "$model" -o lib/2net; says err 'cannot be called `2net`'
 expect 2 "$MIXC" build "$model" -o lib/net --march pentium99; says err 'pentium99'
