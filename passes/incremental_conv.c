@@ -59,8 +59,16 @@ static ValueId below(Graph *g, ValueId at, int64_t size)
     return graph_select(g, graph_binary(g, OP_LT, at, number(g, size)), at, number(g, -1));
 }
 
+// The order of axes is main's, in which channels lie side by side.
+static ValueId in_order(Graph *g, ValueId y, const Type *type)
+{
+    if (y && type_same_axes(&g->node[y].type, type))
+        g->node[y].type = *type;
+    return y;
+}
+
 // The sum over the filter's taps, or over the terms in the block, of x at `from` times k.
-static ValueId sum_of_terms(Steps *s, const Node *n, ValueId from, ValueId k, AxisId summed)
+static ValueId sum_of_terms(Steps *s, const Node *n, ValueId from, ValueId k, AxisId summed, const Type *type)
 {
     Graph *g = s->rw.out;
     AxisId over[MAX_AXES];
@@ -68,7 +76,7 @@ static ValueId sum_of_terms(Steps *s, const Node *n, ValueId from, ValueId k, Ax
     over[n_over++] = summed;
     for (size_t i = 0; i < n->attr[4].axes.n; i++)
         over[n_over++] = n->attr[4].axes.id[i];
-    return graph_contract(g, graph_take(g, s->rw.map[n->in[0]], from, n->attr[0].axis), k, over, n_over);
+    return in_order(g, graph_contract(g, graph_take(g, s->rw.map[n->in[0]], from, n->attr[0].axis), k, over, n_over), type);
 }
 
 ValueId step_conv_rows(Steps *s, ValueId v, const Type *type)
@@ -82,17 +90,15 @@ ValueId step_conv_rows(Steps *s, ValueId v, const Type *type)
     if (!s->forms[v].is_long) {             // the filter may count its taps as x does its positions
         const AxisId tap = taps != n->attr[0].axis ? taps : graph_axis(g, "tap", AXIS_FEATURE, graph_size(s->in, taps), 0);
         const ValueId from = graph_binary(g, OP_SUB, at, graph_index(g, tap));
-        y = sum_of_terms(s, n, from, tap == taps ? k : graph_rename(g, k, taps, tap), tap);
+        y = sum_of_terms(s, n, from, tap == taps ? k : graph_rename(g, k, taps, tap), tap, type);
     } else {
         const ValueId from = block_positions(s, s->position, size);
         const ValueId near = graph_take(g, k, graph_binary(g, OP_SUB, at, from), taps);
-        y = sum_of_terms(s, n, size % block_of(size) ? below(g, from, size) : from, near, g->node[from].type.axis[0]);
+        y = sum_of_terms(s, n, size % block_of(size) ? below(g, from, size) : from, near, g->node[from].type.axis[0], type);
         const ValueId past = graph_leaf(g, OP_STATE, s->forms[v].past, n->type);
         y = graph_binary(g, OP_ADD, graph_take(g, past, s->place, n->attr[2].axis), y);
     }
-    if (y && type_same_axes(&g->node[y].type, type))
-        g->node[y].type = *type;
-    return y;
+    return in_order(g, y, type);
 }
 
 // What a full block means for later positions. The convolution's results count from the block's start.
