@@ -141,8 +141,8 @@ static void draw_line(const Frame *f, const ChartLine *line, Text *out)
     }
 }
 
-// "train 1.486   val 1.527" at the top right, each after a stroke of its colour.
-static void draw_legend(const Frame *f, Text *out)
+// "train 1.486   val 1.527" at the top right, each after a stroke of its colour. Returns where it begins.
+static double draw_legend(const Frame *f, Text *out)
 {
     double x = f->chart->width - RIGHT;
     for (size_t l = f->chart->n_lines; l-- > 0;) {
@@ -159,6 +159,19 @@ static void draw_legend(const Frame *f, Text *out)
         text_printf(out, "<path class=\"%s\" d=\"M%.1f 18h-16\"/>\n", line->style, x);
         x -= 36;
     }
+    return x;
+}
+
+// As much of the title's end as there is room for before the legend: of a long path that is what tells it from others.
+static void draw_title(const Chart *chart, double right, Text *out)
+{
+    const size_t n = strlen(chart->title), room = right > LEFT + 40 ? (size_t)((right - LEFT) / 8.2) : 4;
+    const char *from = chart->title + (n > room ? n - room + 1 : 0);
+    while ((*from & 0xc0) == 0x80)          // not inside a character
+        from++;
+    text_printf(out, "<text class=\"title\" x=\"%d\" y=\"22\">%s", LEFT, from > chart->title ? "\xE2\x80\xA6" : "");
+    html_text(out, from);
+    text_add(out, "</text>\n");
 }
 
 void chart_svg(const Chart *chart, bool alone, Text *out)
@@ -175,12 +188,9 @@ void chart_svg(const Chart *chart, bool alone, Text *out)
             "<style>\n%s.chart .paper{fill:#fff}@media(prefers-color-scheme:dark){.chart .paper{fill:#12161c}}\n</style>\n"
             "<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n",
             chart_style, chart->width, chart->height);
-    text_printf(out, "<text class=\"title\" x=\"%d\" y=\"22\">", LEFT);
-    html_text(out, chart->title);
-    text_add(out, "</text>\n");
     draw_axes(&f, out);
     for (size_t l = 0; l < chart->n_lines; l++)
         draw_line(&f, &chart->line[l], out);
-    draw_legend(&f, out);
+    draw_title(chart, draw_legend(&f, out), out);
     text_add(out, "</svg>\n");
 }

@@ -43,14 +43,17 @@ static Curve smooth(Arena *arena, Curve raw)
     return c;
 }
 
-static void loss_chart(Arena *arena, const Report *report, bool alone, Text *out)
+typedef enum LossChart { LOSS_ALONE, LOSS_WIDE, LOSS_NARROW } LossChart;
+
+static void loss_chart(Arena *arena, const Report *report, LossChart form, Text *out)
 {
     Curve raw = curve_of(arena, report->log, row_loss), train = smooth(arena, raw),
           val = curve_of(arena, report->log, row_val);
-    Chart chart = {.title = "Loss", .x_label = "step", .width = 720, .height = 340, .n_lines = 3, .line = {
+    Chart chart = {.title = "Loss", .x_label = "step", .width = form == LOSS_NARROW ? 360 : 720,
+                   .height = form == LOSS_NARROW ? 240 : 340, .n_lines = 3, .line = {
         {"train", "raw", raw.x, raw.y, raw.n, false}, {"train", "main", train.x, train.y, train.n, false},
         {"val", "second", val.x, val.y, val.n, true}}};
-    chart_svg(&chart, alone, out);
+    chart_svg(&chart, form == LOSS_ALONE, out);
 }
 
 static void draw_small(const char *title, Curve c, Text *out)
@@ -92,7 +95,7 @@ void report_loss_svg(const Report *report, Text *out)
     arena_init(&scratch);
     scratch.out_of_memory = out->arena->out_of_memory;
     scratch.user = out->arena->user;
-    loss_chart(&scratch, report, true, out);
+    loss_chart(&scratch, report, LOSS_ALONE, out);
     arena_free(&scratch);
 }
 
@@ -109,6 +112,7 @@ static const char page_style[] =
     "table{border-collapse:collapse;width:100%}td{padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top}\n"
     "td:first-child{color:var(--faint);white-space:nowrap;width:1%}td+td{font-family:ui-monospace,monospace;font-size:13px;overflow-wrap:anywhere}\n"
     "pre{background:var(--panel);border-radius:8px;padding:12px 16px;overflow:auto;font:13px/1.5 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}\n"
+    ".narrow{display:none}@media(max-width:560px){.wide{display:none}.narrow{display:block}}\n"
     "details summary{cursor:pointer;color:var(--faint)}\n";
 
 static void tile(Text *out, const char *label, const char *format, double value)
@@ -200,8 +204,10 @@ void report_html(const Report *report, Text *out)
     html_text(out, report->title);
     text_add(out, "</h1>\n<p class=\"lead\">a training run of mixc</p>\n");
     summary_tiles(report->log, out);
-    text_add(out, "<figure>");
-    loss_chart(&scratch, report, false, out);
+    text_add(out, "<figure class=\"wide\">");
+    loss_chart(&scratch, report, LOSS_WIDE, out);
+    text_add(out, "</figure>\n<figure class=\"narrow\">");      // the same, with letters that a telephone does not shrink
+    loss_chart(&scratch, report, LOSS_NARROW, out);
     text_add(out, "</figure>\n<div class=\"row\">\n");
     small_chart(&scratch, report, "Learning rate", row_lr, out);
     small_chart(&scratch, report, "Gradient norm", row_norm, out);

@@ -159,6 +159,14 @@ static void odd_curves_draw(void **state)
         assert_true(svg.n < 10000);
         assert_non_null(strstr(text_str(&svg), "</svg>"));
     }
+    // a title that would meet the legend keeps its end
+    Text svg = text_make(&arena);
+    charts[1].title = "SomeModel.l17.Switch.a_term_with_a_long_name";
+    chart_svg(&charts[1], false, &svg);
+    assert_non_null(strstr(text_str(&svg), "aria-label=\"SomeModel.l17.Switch.a_term_with_a_long_name\""));
+    assert_null(strstr(text_str(&svg), ">SomeModel"));
+    assert_non_null(strstr(text_str(&svg), "\xE2\x80\xA6"));
+    assert_non_null(strstr(text_str(&svg), "_long_name</text>"));
     arena_free(&arena);
 }
 
