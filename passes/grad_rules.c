@@ -120,7 +120,7 @@ static bool same_axes(const Attr *a, const Attr *b)
     return same;
 }
 
-// Whether node n is its operand u times something that needs no gradient (dropout): then du u = dn n.
+// Whether node n is its operand u times something that needs no gradient (dropout), or u rounded: then du u = dn n.
 static bool only_scales(const Grad *gr, const Node *n, ValueId u)
 {
     switch (n->op) {
@@ -128,11 +128,18 @@ static bool only_scales(const Grad *gr, const Node *n, ValueId u)
         return n->in[0] != n->in[1] && !grad_wants(gr, n->in[n->in[0] == u]);
     case OP_DIV:
         return n->in[0] == u && !grad_wants(gr, n->in[1]);
+    case OP_CAST:
+        return n->type.dtype != DTYPE_I32;
     case OP_SELECT:
         return n->in[0] != u && n->in[1] != n->in[2] && grad_is_const(gr, n->in[n->in[1] == u ? 2 : 1], 0);
     default:
         return false;
     }
+}
+
+static ValueId as_float(Graph *g, ValueId v)
+{
+    return g->node[v].type.dtype == DTYPE_BF16 ? graph_cast(g, DTYPE_F32, v) : v;
 }
 
 // The sums of dy y over the axes A, for y = e / sum(e) over A. Where y's one reader is a product o = y @[A] v, they are
@@ -149,7 +156,8 @@ static ValueId softmax_row_sums(Grad *gr, ValueId y, ValueId dy, const Attr *ove
         if (n.op == OP_CONTRACT && n.in[0] != n.in[1] && same_axes(&n.attr[0], over)) {
             AxisId columns[MAX_AXES];
             size_t n_columns = axes_minus(&n.type, &g->node[y].type, columns);
-            return graph_reduce(g, RED_SUM, mul(gr, grad_full(gr, gr->d[user], user), user), columns, n_columns);
+            const ValueId d = as_float(g, grad_full(gr, gr->d[user], user)), o = as_float(g, user);
+            return graph_reduce(g, RED_SUM, mul(gr, d, o), columns, n_columns);
         }
         if (!only_scales(gr, &n, u) || n.type.n_axes != g->node[y].type.n_axes)
             break;
