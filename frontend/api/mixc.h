@@ -101,7 +101,8 @@ MIXC_API MixcStatus mixc_step(MixcModel *model, float *out_loss, MixcError *erro
 MIXC_API int64_t    mixc_steps(const MixcModel *model);     // taken so far; mixc_load sets it
 
 // Continues `prompt` by n tokens with a model of mode MIXC_GENERATE; the sampler is that of its generate section, or the likeliest
-// token when temperature is 0 (negative: as the section says).
+// token when temperature is 0 (negative: as the section says). The first call compiles what computes one position; from then on
+// a token costs a position, not a window, where the model allows it.
 MIXC_API MixcStatus mixc_generate(MixcModel *model, const int32_t *prompt, size_t n_prompt, uint32_t seed, double temperature,
                                   int32_t *out_tokens, size_t n, MixcError *error);
 
