@@ -168,12 +168,37 @@ int64_t loop_cut_for_cuda(const Lower *L, LoopGroup *group, int64_t n_work)
     return n_work;
 }
 
+// A sum with a few results for each channel (the gradient of a short convolution's weights, [channels, taps]): channels run in
+// lanes, as they lie in memory, though the result has them elsewhere. Its operands are read once for each of the others.
+static bool lanes_across(const Lower *L, LoopGroup *group, const Type *type)
+{
+    enum { SHARE = 64 };
+    const Graph *g = L->g;
+    const ValueId v = group->member[0];
+    if (group->n != 1 || type->n_axes < 2 || !loop_is_reduction(&g->node[v]))
+        return false;
+    const AxisId last = type->axis[type->n_axes - 1], lane = loop_memory_axis(g, L->kernel, v);
+    const int at = lane ? type_find(type, lane) : -1;
+    if (at < 0 || lane == last || graph_size(g, last) >= L->target->vector_floats || graph_size(g, lane) < L->target->vector_floats)
+        return false;
+    memmove(&group->order[at], &group->order[at + 1], (size_t)(type->n_axes - 1 - at) * sizeof *group->order);
+    group->order[type->n_axes - 1] = lane;
+    group->n_flat = 1;
+    group->lane_size = graph_size(g, lane);
+    group->block = group->lane_size < SHARE ? group->lane_size : SHARE;
+    group->n_blocks = (group->lane_size + group->block - 1) / group->block;
+    return true;
+}
+
 int64_t lanes_plan(Lower *L, LoopGroup *group)
 {
     const int64_t block = L->schedule.knob[KNOB_COLS] > 0 ? L->schedule.knob[KNOB_COLS] : 4096;
     const Graph *g = L->g;
     const Type *type = &g->node[group->member[0]].type;
     bool flat = true;
+    memcpy(group->order, type->axis, sizeof group->order);
+    if (lanes_across(L, group, type))
+        return loop_count(g, group->order, (size_t)(type->n_axes - 1)) * group->n_blocks;
     for (size_t i = 0; i < group->n; i++) {
         size_t budget = 2000;
         flat = flat && is_flat(L, group->member[i], type, &budget);
@@ -220,17 +245,17 @@ void lanes_body(const Lower *L, const LoopGroup *group, Emitter *E)
 {
     const Type *type = &L->g->node[group->member[0]].type;
     size_t n_rows = (size_t)(type->n_axes - group->n_flat);
-    int64_t rows = loop_count(L->g, type->axis, n_rows);
+    int64_t rows = loop_count(L->g, group->order, n_rows);
     bool blocked = group->n_blocks > 1;
     Ix item;
     Scope *s = loop_items(E, n_rows ? "row" : "block", rows * group->n_blocks, &item);
-    LoopSpan span = {.hint = group->n_flat == 1 ? loop_hint(E, type->axis[n_rows]) : "i", .size = group->lane_size};
+    LoopSpan span = {.hint = group->n_flat == 1 ? loop_hint(E, group->order[n_rows]) : "i", .size = group->lane_size};
     Ix row = blocked ? ix_div(E->ix, item, group->n_blocks) : item;
     if (blocked)
         loop_block(E, s, ix_mod(E->ix, item, group->n_blocks), group->block, group->lane_size, &span);
-    LanesStep step = {.group = group, .outer = env_of(E, group->member[0]), .inner = type->axis + n_rows,
+    LanesStep step = {.group = group, .outer = env_of(E, group->member[0]), .inner = group->order + n_rows,
                       .n_inner = (size_t)group->n_flat};
-    loop_set(E, &step.outer, type->axis, n_rows, row);
+    loop_set(E, &step.outer, group->order, n_rows, row);
     if (group->n_flat)
         loop_lanes(E, s, &span, lanes_step, &step);
     else {

@@ -172,7 +172,7 @@ static void turn_operands(Lower *L, const LoopGroup *group, LoopBody *body, Turn
     const Type *type = &L->g->node[group->member[0]].type;
     if (group->wish.shape != LOOP_LANES || group->n_flat != 1)
         return;
-    const AxisId lane = type->axis[type->n_axes - 1];
+    const AxisId lane = group->order[type->n_axes - 1];
     Emitter *probe = lower_emitter(L, DIALECT_C, NULL);
     body(L, group, probe);
     for (size_t i = 0; i < probe->n_params && turning->n < sizeof turning->value / sizeof *turning->value; i++) {

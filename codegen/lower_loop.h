@@ -15,6 +15,7 @@ typedef struct LoopGroup {                  // one launch (and a second one for 
     uint32_t  part[LOOP_MAX_MEMBERS];       // columns: the workspace [chunks, columns]
     int64_t   n_chunks, chunk;              // of rows, or of elements
     int64_t   c_chunks;                     // columns: n_chunks of the C text, where the CUDA text has others
+    AxisId    order[MAX_AXES];              // LANES: the axes from the outermost loop to the lanes
     int       n_flat;                       // LANES: so many innermost axes are run through as one
     int64_t   lane_size, block, n_blocks;   // LANES: of the flattened axis; blocks of it are work items
 } LoopGroup;

@@ -114,6 +114,11 @@ static ValueId largest_operand(const Graph *g, const Node *n)
     return n->in[count[1] > count[0]];
 }
 
+AxisId loop_memory_axis(const Graph *g, uint32_t kernel, ValueId v)
+{
+    return last_in_memory(g, kernel, largest_operand(g, &g->node[v]));
+}
+
 static LoopWish ask_reduction(const Graph *g, ValueId v, const Look *look)
 {
     const Node *n = &g->node[v];

@@ -30,6 +30,8 @@ bool     loop_join(const Graph *g, LoopWish *group, const ValueId *member, size_
 bool     loop_is_reduction(const Node *n);
 // The axes it sums over.
 const Attr *loop_reduced_axes(const Node *n);
+// The axis along which most of what a reduction reads lies side by side in memory; 0: none.
+AxisId   loop_memory_axis(const Graph *g, uint32_t kernel, ValueId v);
 // Whether an op's value at an index needs its operands at other indices than the same.
 bool     loop_moves_index(const Node *n);
 

@@ -118,6 +118,13 @@ static const LoopCase loop_case[] = {
      "  %4 = window %1 {axis = T, to = [O,J], stride = 1, left = 2}\n  %5 = mul %4, %2\n  %6 = reduce %5 {f = sum, over = [J]}\n"
      "  %7 = add %6, %3\n  %8 = arg \"v\" : f32[B,C,J]\n  %9 = mul %4, %8\n  %10 = reduce %9 {f = sum, over = [J]}\n"
      "  result \"y\" = %7\n  result \"z\" = %10\n}\n"},
+    // and the gradient of its weights: channels in lanes, which the result has first
+    {"depthwise_dw", 5e-6, {"B = 3, T = 90, O = 90, J = 3, C = 19", "B = 2, T = 40, O = 39, J = 4, C = 130", "B = 1, T = 9, O = 9, J = 20, C = 33",
+                            "B = 2, T = 5, O = 5, J = 3, C = 5"},
+     "graph @main\naxis @\n{\n"
+     "  %1.x = arg \"x\" : f32[B,T,C]\n  %2.dy = arg \"dy\" : f32[B,O,C]\n  %3 = arg \"g\" : f32[B,O]\n"
+     "  %4 = mul %2, %3\n  %5 = window %1 {axis = T, to = [O,J], stride = 1, left = 2}\n"
+     "  %6 = contract %5, %4 {over = [B,O]} : f32[C,J]\n  result \"dw\" = %6\n}\n"},
     {"reduce_A", 3e-6, REDUCTION_SIZES, REDUCTION("A")},
     {"reduce_B", 3e-6, REDUCTION_SIZES, REDUCTION("B")},
     {"reduce_C", 3e-6, REDUCTION_SIZES, REDUCTION("C")},
