@@ -169,10 +169,10 @@ static Ix running(TilesJob *J, Scope *at, bool own, const char *each, const char
     *out_inside = NULL;
     if (size % tile != 0) {
         raw = emit_name(E, "at");
-        scope_line(at, "const long %s = %s, %s = %s < %lld ? %s : %lld;", raw, text, name, raw, N(size), raw, N(size - 1));
+        scope_line(at, "const %s %s = %s, %s = %s < %lld ? %s : %lld;", J->index, raw, text, name, raw, N(size), raw, N(size - 1));
         *out_inside = arena_printf(E->arena, "%s < %lld", raw, N(size));
     } else {
-        scope_line(at, "const long %s = %s;", name, text);
+        scope_line(at, "const %s %s = %s;", J->index, name, text);
     }
     return scope_var(E, at, name, 0, product_top_index(size), 1);
 }
@@ -233,7 +233,9 @@ static void emit_weights(TilesJob *J, Scope *at, Ix row, Ix col, const char *r, 
     for (size_t i = 0; i < R->n_parts; i++) {
         if (!tiles_is_in_job(J, i))
             continue;
-        const ValueId w = R->part[i].text.p.operand[0];
+        ValueId w = R->part[i].text.p.operand[0];
+        if (J->is_mma && R->g->node[w].op == OP_CAST)       // mma_sum_s rounds
+            w = R->g->node[w].in[0];
         const Env env = element_env(J, w, row, col);
         const Val val = val_named(E, at, val_float(E, emit_value(E, at, w, &env)), "w");
         scope_line(at, "%s = %s;", element(J, J->wide[i], r, c), where(E, inside, val.text, "0.0f"));
@@ -413,7 +415,7 @@ static void emit_pass(TilesJob *J, Scope *at, const TilesPass *p, const uint32_t
         load_streamed(J, at, p, from);
         scope_line(at, "copies_end_s();");
     }
-    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", t, from, t, to, t, tile));
+    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (%s %s = %s; %s < %s; %s += %d) {", J->index, t, from, t, to, t, tile));
     if (J->stages > 1) {
         const char *next = arena_printf(E->arena, "(%s + %d)", t, tile);
         Scope *more = scope_block(E, loop, arena_printf(E->arena, "if (%s + %d < %s) {", t, tile, to));
@@ -510,7 +512,7 @@ static void open_job(TilesJob *J, Scope *at, const char *block)
     J->stream0 = emit_name(E, "across");
     scope_line(at, "const int %s = threadIdx.x / 32, %s = threadIdx.x %% 32;", J->warp, J->lane);
     if (J->n_blocks == 1) {
-        scope_line(at, "const long %s = %s, %s = 0;", g, block, J->first);
+        scope_line(at, "const long %s = %s;", g, block);
     } else if (R->batch.size > 1) {
         scope_line(at, "const long %s = %s / %lld;", g, block, N(J->n_blocks));
         part = arena_printf(arena, "%s %% %lld", block, N(J->n_blocks));
@@ -518,10 +520,9 @@ static void open_job(TilesJob *J, Scope *at, const char *block)
     R->batch_at = R->batch.size > 1 ? scope_var(E, at, g, 0, R->batch.size - 1, 1) : ix_const(E->ix, 0);
     if (R->causal && J->own_is_row)         // the last rows have most to do: they begin
         part = arena_printf(arena, "(%lld - %s)", N(J->n_blocks - 1), part);
-    if (J->n_blocks > 1)
-        scope_line(at, "const long %s = %s * %d;", J->first, part, J->own_tile);
+    scope_line(at, "const %s %s = %s * %d;", J->index, J->first, J->n_blocks > 1 ? part : "0", J->own_tile);
     scope_line(at, "const int %s = %s %% %d%s;", J->stream0, J->lane, J->lanes, J->is_mma ? " * 2" : "");
-    scope_line(at, "const long %s = %s + %s%s;", J->own0, J->first, own_row(J), J->is_mma ? arena_printf(arena, " + %s / 4", J->lane) : "");
+    scope_line(at, "const %s %s = %s + %s%s;", J->index, J->own0, J->first, own_row(J), J->is_mma ? arena_printf(arena, " + %s / 4", J->lane) : "");
     for (size_t i = 0; i < R->n_parts; i++) {
         R->part[i].text.E = E;
         R->part[i].text.batch = R->batch_at;

@@ -36,6 +36,7 @@ typedef struct TilesJob {
     int     own_tile, stream_tile, lanes;   // lanes: of a warp, that share a row
     int     stages;                         // of the streamed tiles
     int64_t n_own, n_stream, n_blocks;      // blocks: of a batch element
+    const char *index;                      // C type of rows and columns: int where that holds every place of a value
     RowsTile tile[2 * ROWS_MOST_PARTS]; size_t n_tiles;
     int     left[ROWS_MOST_PARTS], right[ROWS_MOST_PARTS]; // tiles of part i: own (wide products), streamed
     TilesPass pass[TILES_MOST_PASSES]; size_t n_passes;

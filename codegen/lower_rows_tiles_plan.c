@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { SHARED_BYTES = 96 << 10, REGISTERS = 176 };     // of a block that leaves room for a second one; of what a thread keeps
+// Of a block that leaves room for a second one; of what a thread keeps; places of a value (its root may be a few times larger).
+enum { SHARED_BYTES = 96 << 10, REGISTERS = 176, MOST_NARROW = INT32_MAX / 8 };
 
 static int64_t pad(int64_t n, int64_t to)
 {
@@ -336,6 +337,19 @@ static bool find_sizes(TilesJob *J)
     return false;
 }
 
+// int holds every place of every value that has rows or columns.
+static bool is_narrow(const Rows *R)
+{
+    int64_t most = 0, wide;
+    bool narrow = !__builtin_mul_overflow(R->n_rows, R->n_cols, &wide) && !__builtin_mul_overflow(wide, R->batch.size, &most) && most < MOST_NARROW;
+    for (size_t i = 0; i < R->n_parts; i++)
+        for (int k = 0; k < 2; k++)
+            narrow = narrow && type_count(R->g, &R->g->node[R->part[i].text.p.operand[k]].type, &most) && most < MOST_NARROW;
+    for (size_t i = 0; i < R->n_parts; i++)
+        narrow = narrow && type_count(R->g, &R->g->node[R->part[i].text.p.value].type, &most) && most < MOST_NARROW;
+    return narrow;
+}
+
 bool tiles_plan(TilesJob *J, Rows *R, bool own_is_row)
 {
     *J = (TilesJob){.R = R, .own_is_row = own_is_row};
@@ -349,5 +363,6 @@ bool tiles_plan(TilesJob *J, Rows *R, bool own_is_row)
     if (!find_sizes(J))
         return false;
     J->n_blocks = (J->n_own + J->own_tile - 1) / J->own_tile;
+    J->index = is_narrow(R) ? "int" : "long";
     return true;
 }
