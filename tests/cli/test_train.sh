@@ -133,6 +133,8 @@ expect 0 "$MIXC" generate whole -p "the " -n 20 --seed 3; cp out one.out
 says out "the "
 expect 0 "$MIXC" generate whole -p "the " -n 20 --seed 3; cmp -s out one.out || complain "the same seed gives another text"
 expect 0 "$MIXC" generate whole -p "the " -n 20 --seed 4; ! cmp -s out one.out || complain "another seed gives the same text"
+expect 0 "$MIXC" generate whole -p "the " -n 20 --seed 3 --device eval -v; says err "each token computes the whole window"
+cmp -s out one.out || complain "steps and whole windows give different texts"
 [ "$(head -c -1 one.out | wc -m)" = 24 ] || complain "20 characters were asked for"
 expect 0 "$MIXC" generate whole -n 5 --json; says out '"probability"'
 printf 'fox' >prompt.txt; "$MIXC" generate whole -p - -n 3 <prompt.txt >out; says out "fox"

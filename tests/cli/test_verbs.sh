@@ -23,6 +23,13 @@ expect 2 "$MIXC" profile "$model" train.epochs=3; says err "section train has st
 expect 3 "$MIXC" plan "$model" --device gpu9; says err "no device"
 expect 6 "$MIXC" check missing.mix; says err "missing.mix: No such file"
 
+# the graphs of generation
+gpt=$MIXC_TESTS/../models/gpt.mix
+expect 0 "$MIXC" plan "$gpt" --graph next; says out "memory of next"; says out "cache/GPT.l0.Attn.k"
+expect 0 "$MIXC" dump "$gpt" --graph next --after incremental -o steps; says "$(echo steps/*incremental*)" "graph @next"
+expect 2 "$MIXC" plan "$gpt" --graph next --mode train; says err "--graph"
+expect 1 "$MIXC" plan "$gpt" --graph block; says err 'no graph `block`'
+
 # check
 expect 0 "$MIXC" check "$model"; empty out; empty err
 expect 0 "$MIXC" check --json "$model"; says out "[]"
