@@ -557,7 +557,7 @@ static int conclude(Test *t, bool is_full)
 
 static int run(int argc, char **argv)
 {
-    Test t = {.each = 2};
+    Test t = {0};
     CudaLibraries *libraries = cuda_libraries_open();
     StatusText why = {0};
     bool is_full = false, has_names = false;
@@ -566,7 +566,7 @@ static int run(int argc, char **argv)
         if (!strcmp(argv[a], "--line") && a + 1 < argc)
             only = atoi(argv[++a]);
         else if (!strcmp(argv[a], "--full"))
-            is_full = true, t.each = t.each > 1 ? t.each : 3;
+            is_full = true;
         else if (!strcmp(argv[a], "--each") && a + 1 < argc)
             t.each = atoi(argv[++a]);
         else if (!strcmp(argv[a], "--seed") && a + 1 < argc)
@@ -576,6 +576,7 @@ static int run(int argc, char **argv)
         else
             has_names = true;
     }
+    t.each = t.each > 0 ? t.each : is_full ? 3 : 2;
     if (cuda_find_nvrtc(libraries, &t.nvrtc, &why) != STATUS_OK) {
         printf("skipped: %s\n", why.text);
         return 77;
