@@ -141,7 +141,7 @@ static bool has_terms_inside(const Graph *g, const Product *p)
 static bool can_be_scores(const Graph *g, ValueId v, AxisId expert)
 {
     const Type *type = &g->node[v].type;
-    if (type->dtype != DTYPE_F32 || type->n_axes < 2 || type->axis[type->n_axes - 1] != expert || graph_size(g, expert) < 2)
+    if (type->dtype == DTYPE_I32 || type->n_axes < 2 || type->axis[type->n_axes - 1] != expert || graph_size(g, expert) < 2)
         return false;
     const Product p = product_of(g, v);
     const AxisGroup *row = &p.group[CLASS_ROW];

@@ -50,6 +50,11 @@ static const RouteCase cases[] = {
      " %7 = param \"w1\" : f32[E,D,F]\n %8 = take %7, %4 {axis = E}\n %9 = contract %1, %8 {over = [D]}\n %10 = map %9 {f = relu}\n"
      " %11 = param \"w2\" : f32[E,F,D]\n %12 = take %11, %4 {axis = E}\n %13 = contract %10, %12 {over = [F]}\n %14 = mul %13, %6\n"
      " %15 = reduce %14 {f = sum, over = [K]}\n result \"y\" = %15\n}\n"},
+    // scores of whole numbers in bf16, exact and with many ties
+    {1, 0, "graph @main\naxis T : time = 61, E : expert = 37, K = 3, D = 45\n{\n %1 = arg \"x\" : f32[T,D]\n %2 = param \"w\" : f32[E,D]\n"
+     " %3 = map %1 {f = floor}\n %4 = map %2 {f = floor}\n %5 = cast %3 {to = bf16}\n %6 = cast %4 {to = bf16}\n"
+     " %7 = contract %5, %6 {over = [D]}\n %8 = cast %7 {to = f32}\n %9 = topk %8 {axis = E, to = K}\n %10 = take %8, %9 {axis = E}\n"
+     " result \"i\" = %9\n result \"s\" = %10\n}\n"},
     // a result larger than the caches, which goes past them
     {1, 1, "graph @main\naxis T : time = 4100, E : expert = 3, K = 1, D = 8, F = 528\n{\n %1 = arg \"x\" : f32[T,D]\n %2 = param \"w\" : f32[D,E]\n"
      " %3 = contract %1, %2 {over = [D]}\n %4 = topk %3 {axis = E, to = K}\n %5 = param \"w1\" : f32[E,D,F]\n %6 = take %5, %4 {axis = E}\n"
