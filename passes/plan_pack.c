@@ -373,11 +373,11 @@ static uint64_t roll(uint64_t *state, uint64_t n)
 // with any before them.
 static void shake(Keyed *order, const Keyed *best, const Piece *piece, const size_t *offset, size_t n, size_t bound, uint64_t *state)
 {
-    const uint64_t reach = 1 + n / 4, near = 1 + roll(state, reach);
+    const uint64_t reach = 1 + n / 4, near = 1 + roll(state, reach), often = 1 + roll(state, 16), high_often = 1 + roll(state, 4);
     for (size_t k = 0; k < n; k++) {
         const uint32_t i = best[k].index;
-        const bool is_high = offset[i] + piece[i].size > bound;
-        order[k] = (Keyed){2 * n - k + (roll(state, 4) == 0 ? roll(state, near) : 0) + (is_high ? roll(state, k + 2) : 0), i};
+        const bool moves = roll(state, often) == 0, is_high = offset[i] + piece[i].size > bound && roll(state, high_often) == 0;
+        order[k] = (Keyed){2 * n - k + (moves ? roll(state, near) : 0) + (is_high ? roll(state, k + 2) : 0), i};
     }
     qsort(order, n, sizeof *order, by_key);
 }
