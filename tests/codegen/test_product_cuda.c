@@ -249,14 +249,24 @@ typedef struct Assembler {
     const NvrtcApi *api;
 } Assembler;
 
-// No spill, no advice; prints what a kernel takes.
-static void check_assembler(const Assembler *as, const Shape *s, const char *schedule, const char *arch)
+static int64_t threads_of(const Program *p, const char *kernel, int64_t *out_dynamic)
+{
+    for (size_t k = 1; k < p->n_kernels; k++)
+        if (!strcmp(p->kernel[k].name, kernel)) {
+            *out_dynamic = p->kernel[k].cuda_dynamic_bytes;
+            return p->kernel[k].cuda_threads;
+        }
+    fail_msg("the program has no kernel %s", kernel);
+    return 0;
+}
+
+// No spill, no advice, and a block fits a processor; prints what a kernel takes.
+static void check_assembler(const Assembler *as, const char *graph, const char *name, const char *schedule, const char *arch)
 {
     Ran r;
-    Arena arena = {0};
     StatusText why = {0};
     NvrtcImage image = {0};
-    compile_scheduled(&r, product_text(&arena, s), schedule);
+    compile_scheduled(&r, graph, schedule);
     Text text = text_make(&r.arena);
     codegen_emit_cuda(r.program, &text);
     const NvrtcJob job = {.name = "kernels.cu", .text = text_str(&text), .arch = arch, .wants_report = true};
@@ -267,16 +277,14 @@ static void check_assembler(const Assembler *as, const Shape *s, const char *sch
         fail_msg("%s: %s", arch, log.advice[i].text);
     for (size_t i = 0; i < log.n_kernels; i++) {
         const PtxasReport *k = &log.kernel[i];
-        if (strstr(k->kernel, "pack"))
-            continue;
-        print_message("%s %-7s %-32s %s%s: %3d registers, %lld bytes shared\n", arch, s->dtypes == FLOATS ? "float32" : s->dtypes == ROUNDED ? "rounded" : "bf16",
-                      schedule, s->a_turned ? "A'" : "A", s->b_turned ? "B'" : "B", k->registers,
-                      (long long)r.program->kernel[r.program->n_kernels - 1].cuda_dynamic_bytes);
+        int64_t dynamic = 0;
+        const int64_t threads = threads_of(r.program, k->kernel, &dynamic);
+        print_message("%-6s %-28s %-24s %-14s %4lld threads, %3d registers, %lld bytes shared\n", arch, name, schedule, k->kernel, (long long)threads,
+                      k->registers, (long long)dynamic);
         if (k->spill_stores + k->spill_loads + k->stack_bytes > 0)
-            fail_msg("%s, %s: %zu bytes of stack", arch, schedule, k->stack_bytes);
-        assert_true(k->registers * 256 <= 65536);
+            fail_msg("%s, %s, %s: %zu bytes of stack", arch, name, schedule, k->stack_bytes);
+        assert_true(k->registers * threads <= 65536);
     }
-    arena_free(&arena);
     arena_free(&r.arena);
 }
 
@@ -286,14 +294,22 @@ static void nothing_spills_at_full_size(void **state)
     Assembler as = {.libraries = cuda_libraries_open()};
     StatusText why = {0};
     assert_int_equal(cuda_find_nvrtc(as.libraries, &as.api, &why), STATUS_OK);
+    static const char *const read[] = {"float32", "rounded to bf16", "bf16"};
+    Arena arena = {0};
     int n = 0;
     for (Dtypes dtypes = FLOATS; dtypes <= HALVES; dtypes++)
         for (int form = 0; form < 4; form++, n++) {
             if (form % 2 != (int)dtypes % 2 && !getenv("MIXC_FULL"))
                 continue;
             const Shape s = {4096, 4096, 1024, form & 1, form & 2, dtypes};
-            check_assembler(&as, &s, schedule_of[n % 3 ? 4 : form], n % 2 ? "sm_80" : "sm_90a");
+            check_assembler(&as, product_text(&arena, &s), arena_printf(&arena, "%s, %s x %s", read[dtypes], form & 1 ? "[K,M]" : "[M,K]", form & 2 ? "[N,K]" : "[K,N]"),
+                            schedule_of[n % 3 ? 4 : form], n % 2 ? "sm_80" : "sm_90a");
         }
+    for (int rounded = 0; rounded < 2; rounded++) {
+        const Layer layer = {4096, 4, 64, 512, 1024, "sub %1, %2", rounded};
+        check_assembler(&as, layer_text(&arena, &layer), rounded ? "64 experts, rounded to bf16" : "64 experts, float32", "default", rounded ? "sm_80" : "sm_90a");
+    }
+    arena_free(&arena);
     cuda_libraries_close(as.libraries);
 }
 
