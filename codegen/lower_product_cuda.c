@@ -108,6 +108,7 @@ void cuda_emit_block(ProductCuda *T, Scope *at, const Space *space)
         n = emit_name(E, "n");
         scope_line(at, "const int %s = %s;", n, T->n_strips);
     }
+    E->launch_threads = T->plan.threads;
     T->lane = emit_name(E, "lane");
     T->warp = emit_name(E, "warp");
     scope_line(at, "const int %s = threadIdx.x %% 32, %s = threadIdx.x / 32;", T->lane, T->warp);
