@@ -101,7 +101,7 @@ size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const T
     Lower L = {.arena = arena, .g = g, .target = target, .kernel = kernel, .member = &members.member[members.first[kernel]],
                .n_members = members.first[kernel + 1] - members.first[kernel]};
     *out = arena_array(arena, Candidate, 1);
-    if (target->is_cuda && g->kernel[kernel] != FAMILY_CONTRACT)
+    if (target->is_cuda && g->kernel[kernel] != FAMILY_CONTRACT && g->kernel[kernel] != FAMILY_GROUPED)
         return 1;                           // the knobs of other families are those of their C texts
     switch (g->kernel[kernel]) {
     case FAMILY_CONTRACT: return candidates_contract(&L, most, out);
