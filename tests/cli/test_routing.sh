@@ -96,7 +96,7 @@ says err 'm.mix:5:9'
 sed 's/STD/1/; s/OVERFLOW//' lm.mix >m.mix
 expect 0 "$MIXC" plan m.mix B=4
 says out 'routes: 2'
-grep -qE '^Lm.l1.Moe +m.mix:5:9 +4 +2 +B\*T = 64 +1 +32 +128 +[0-9.]+ KiB +5.0 %$' out || { complain "the capacity table"; cat out; }
+grep -qE '^Lm.l1.Moe +m.mix:5:9 +4 +2 +B\*T = 64 +1 +32 +128 +[0-9.]+ KiB +[0-9.]+ KiB +5.0 %$' out || { complain "the capacity table"; cat out; }
 says out 'what if: 4 experts, top 2, pools of 64 tokens'
 says out '  capacity 1.25          40 rows an expert   drops 0.'
 says out '  dropless               64 rows an expert   drops 0'
