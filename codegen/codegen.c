@@ -8,6 +8,7 @@
 #include "grouped.h"
 #include "lower_loop.h"
 #include "lower_product.h"
+#include "monarch.h"
 #include "once.h"
 #include "prelude.h"
 #include "random_keys.h"
@@ -91,7 +92,7 @@ static void add_output_buffers(Codegen *c, const ValueId *old)
         const Node *n = &g->node[v];
         if (old[v])
             c->buffer_of[v] = c->buffer_of[old[v]];
-        else if (n->kernel && !c->buffer_of[v])
+        else if (n->kernel && !c->buffer_of[v] && !monarch_is_inside(g, v, c->member[c->first[n->kernel + 1] - 1]))
             c->buffer_of[v] = add_buffer(c, n->hint ? n->hint : op_row[n->op].text, BUFFER_TEMP, v);
     }
 }
@@ -136,6 +137,7 @@ static bool lower_family(Lower *L)
     case FAMILY_ROUTE: return lower_route(L);
     case FAMILY_CONV: return lower_conv(L);
     case FAMILY_GROUPED: return lower_grouped(L);
+    case FAMILY_MONARCH: return lower_monarch(L);
     case FAMILY_COUNT: break;
     }
     return false;

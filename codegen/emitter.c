@@ -84,6 +84,9 @@ static const char *add_param(Emitter *E, ValueId v, uint32_t workspace, const ch
 
 const char *emit_param(Emitter *E, ValueId v, bool is_written)
 {
+    for (size_t i = 0; i < E->n_placed; i++)
+        if (E->placed[i].value == v)
+            return E->placed[i].name;
     for (size_t i = 0; i < E->n_params; i++)
         if (E->param[i].value == v && !E->param[i].workspace) {
             E->param[i].is_written |= is_written;

@@ -65,6 +65,11 @@ typedef struct EmitParam {                  // a parameter of the kernel: a buff
     bool        is_written;
 } EmitParam;
 
+typedef struct Placed {                     // a value that an array of the kernel's own holds
+    ValueId     value;
+    const char *name;                       // in the text, of where its element 0 would be
+} Placed;
+
 typedef struct Turned {                     // a workspace that holds a read value with another axis innermost
     ValueId  value;
     AxisId   last;
@@ -83,6 +88,7 @@ typedef struct Emitter {
     uint32_t     *n_uses;                   // [n_nodes] or NULL: readers of a value inside this kernel; 1 = no name
     uint32_t      kernel;                   // the kernel being written: its stored values are not loaded but computed,
     const ValueId *ready; size_t n_ready;   // except these, which an earlier launch has stored
+    const Placed *placed; size_t n_placed;  // values that are stored to and loaded from there
     const Turned *turned; size_t n_turned;  // values that are loaded from there
     ValueId       stream;                   // C: a value larger than the caches, whose vectors go past them; 0: none
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
@@ -98,7 +104,7 @@ Emitter *emitter_make(Arena *arena, const Graph *g, const Target *target, Dialec
 // A fresh C identifier made from `hint` (a model's name or NULL); T' becomes T_1. Never a keyword or a helper's name.
 const char *emit_name(Emitter *E, const char *hint);
 
-// The name of the buffer that holds `v`, adding the parameter when it is new. `v` 0: a workspace of its own.
+// The name of the buffer that holds `v`, or of its place in the kernel, adding the parameter when it is new. `v` 0: a workspace of its own.
 const char *emit_param(Emitter *E, ValueId v, bool is_written);
 // A workspace made by lower_workspace.
 const char *emit_workspace(Emitter *E, uint32_t workspace, const char *hint, DType dtype, bool is_written);

@@ -108,7 +108,7 @@ size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const T
     case FAMILY_LOOP:     return candidates_loop(&L, most, out);
     case FAMILY_ROWS:     return candidates_rows(&L, most, out);
     case FAMILY_GROUPED:  return candidates_grouped(&L, most, out);
-    case FAMILY_SCATTER: case FAMILY_ROUTE: case FAMILY_CONV: case FAMILY_COUNT: break;
+    case FAMILY_SCATTER: case FAMILY_ROUTE: case FAMILY_CONV: case FAMILY_MONARCH: case FAMILY_COUNT: break;
     }
     return 1;                               // no choice
 }

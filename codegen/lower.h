@@ -53,6 +53,7 @@ bool lower_scatter(Lower *L);
 bool lower_route(Lower *L);
 bool lower_conv(Lower *L);
 bool lower_grouped(Lower *L);
+bool lower_monarch(Lower *L);
 
 // The schedules of a family that has a choice, as codegen_candidates gives them. Nothing is lowered.
 size_t candidates_contract(Lower *L, size_t most, Candidate **out);

@@ -103,7 +103,7 @@ static void write_nothing(Lower *L, LowerLaunch *launch)
 void lower_plain_cuda_totals(Lower *L, LoopGroup *const *total, size_t n_totals)
 {
     KernelFamily family = L->g->kernel[L->kernel];
-    if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS && family != FAMILY_GROUPED))
+    if (!L->n_launches || (family != FAMILY_CONTRACT && family != FAMILY_ROWS && family != FAMILY_GROUPED && family != FAMILY_MONARCH))
         return;
     if (L->program->kernel[L->launch[L->n_launches - 1].kernel].cuda)
         return;

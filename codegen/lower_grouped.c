@@ -21,7 +21,6 @@
 
 enum {
     MOST_FLOATS = 1 << 16,                  // of a block of c
-    STREAMED = 8,                           // times the second-level cache: results that large go past the caches
     FEW_ROWS = 64,                          // in all (a few tokens of a text that grows): narrow blocks, so that threads share a matrix
 };
 
@@ -154,7 +153,7 @@ static ValueId find_stream(const GroupedText *G, const Space *space, const Targe
     for (size_t m = 0; m < space->n_maps; m++) {
         const ValueId v = space->map[m].value;
         size_t bytes;
-        if (g->node[v].kernel == G->P.E->kernel && type_bytes(g, &g->node[v].type, &bytes) && bytes > STREAMED*target->l2_bytes)
+        if (g->node[v].kernel == G->P.E->kernel && type_bytes(g, &g->node[v].type, &bytes) && bytes > PRODUCT_STREAMED*target->l2_bytes)
             return v;
     }
     return 0;

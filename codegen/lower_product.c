@@ -249,8 +249,10 @@ ProductBlock product_open_item(ProductText *P, Scope *at, const char *w, const c
     const char *jb = product_part(E, at, "jb", w, plan->n_col_blocks, plan->n_row_blocks, n_batches == 1);
     const char *ib = product_part(E, at, "ib", w, plan->n_row_blocks, 1, n_batches * plan->n_col_blocks == 1);
     item.i0 = plan->n_row_blocks == 1 ? "0" : product_declare(E, at, "i0", arena_printf(E->arena, "%s*%lld", ib, N(plan->block_rows)));
+    if (P->row0)
+        item.i0 = P->row0;
     item.j0 = plan->n_col_blocks == 1 ? "0" : product_declare(E, at, "j0", arena_printf(E->arena, "%s*%lld", jb, N(plan->block_cols)));
-    item.i1 = product_declare(E, at, "i1", product_block_end(E, item.i0, plan->block_rows, plan->rows));
+    item.i1 = P->row1 ? P->row1 : product_declare(E, at, "i1", product_block_end(E, item.i0, plan->block_rows, plan->rows));
     item.j1 = product_declare(E, at, "j1", product_block_end(E, item.j0, plan->block_cols, plan->cols));
     P->batch = index_of(E, at, batch, n_batches);
     return item;
@@ -377,6 +379,14 @@ Scope *product_items(Emitter *E, const char **out_name)
                                                *out_name));
 }
 
+void product_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace)
+{
+    if (P->plan.together > 1)
+        product_across_item(P, at, space, w, workspace);
+    else
+        emit_item(P, at, space, w, workspace);
+}
+
 // The main kernel. `workspace`: holds operand 1 packed, or NULL.
 static void emit_main(ProductText *P, const Space *space, uint32_t packed)
 {
@@ -384,10 +394,7 @@ static void emit_main(ProductText *P, const Space *space, uint32_t packed)
     const char *w;
     const char *workspace = P->plan.ahead ? emit_workspace(E, packed, "packed", DTYPE_F32, false) : NULL;
     Scope *work = product_items(E, &w);
-    if (P->plan.together > 1)
-        product_across_item(P, work, space, w, workspace);
-    else
-        emit_item(P, work, space, w, workspace);
+    product_item(P, work, space, w, workspace);
     scope_close(E, work);
 }
 
@@ -445,6 +452,24 @@ static bool reads_pairs(const Lower *L, const Product *p)
         && L->g->node[p->operand[1]].type.dtype == DTYPE_BF16;
 }
 
+static const char *product_hint(const Graph *g, const Product *p)
+{
+    return g->node[p->value].hint ? g->node[p->value].hint : "product";
+}
+
+uint32_t product_pack_ahead(Lower *L, ProductText *P)
+{
+    const uint32_t workspace = lower_workspace(L, "packed", DTYPE_F32, plan_packed_floats(&P->plan));
+    P->E = lower_emitter(L, DIALECT_C, NULL);
+    emit_ahead(P, workspace);
+    LowerText text = launch_text(P, arena_printf(L->arena, "%s_pack", product_hint(L->g, &P->p)), "packs the columns of the next product");
+    text.n_work = plan_ahead_work(&P->plan);
+    text.cuda = nothing(L, text.c);         // the CUDA text of the product reads its operands where they are
+    text.cuda_threads = 32;                 // and no blocks: it is not launched
+    lower_launch(L, &text);
+    return workspace;
+}
+
 bool lower_contract(Lower *L)
 {
     const Graph *g = L->g;
@@ -457,24 +482,12 @@ bool lower_contract(Lower *L)
     P.E = lower_emitter(L, DIALECT_C, NULL);
     product_find_across(&P, &space, L->target, &L->schedule);
     P.plan.ahead = P.plan.ahead && !L->target->is_cuda;     // what only the C text would read
-    const Node *anchor = &g->node[members.anchor];
-    const char *hint = anchor->hint ? anchor->hint : "product";
     Text comment = text_make(L->arena);
     describe(g, &P.p, &members, &comment);
-    uint32_t workspace = 0;
-    if (P.plan.ahead) {
-        workspace = lower_workspace(L, "packed", DTYPE_F32, plan_packed_floats(&P.plan));
-        P.E = lower_emitter(L, DIALECT_C, NULL);
-        emit_ahead(&P, workspace);
-        LowerText text = launch_text(&P, arena_printf(L->arena, "%s_pack", hint), "packs the columns of the next product");
-        text.n_work = plan_ahead_work(&P.plan);
-        text.cuda = nothing(L, text.c);     // the CUDA text of the product reads its operands where they are
-        text.cuda_threads = 32;             // and no blocks: it is not launched
-        lower_launch(L, &text);
-    }
+    const uint32_t workspace = P.plan.ahead ? product_pack_ahead(L, &P) : 0;
     P.E = lower_emitter(L, DIALECT_C, NULL);
     emit_main(&P, &space, workspace);
-    LowerText text = launch_text(&P, hint, text_str(&comment));
+    LowerText text = launch_text(&P, product_hint(g, &P.p), text_str(&comment));
     text.n_work = plan_work(&P.plan);
     text.flops = 2 * band_share(&P.p, &P.band) * product_flops(&P.p);
     product_cuda(L, &P.p, &P.band, &space, &text);

@@ -78,12 +78,15 @@ typedef struct ProductTotal {
     Val     lanes, rest;
 } ProductTotal;
 
+enum { PRODUCT_STREAMED = 8 };              // second-level caches: a larger result is stored past the caches, where a lowering does so
+
 // One kernel while it is written.
 typedef struct ProductText {
     Emitter *E;
     Product  p;
     Plan     plan;
     ProductBand band;                       // terms or tiles that need not be touched
+    const char *row0, *row1;                // every work item has these rows; NULL: the plan's blocks
     Ix       batch;                         // linear index of the batch at hand
     AxisId  lane_axis;                      // the batch axis that is contiguous in memory, last of its group; 0: of no matter
     Ix      lane_index, outer_batch;        // its index and that of the axes before it, where batch is taken apart; 0: it is not
@@ -131,6 +134,9 @@ void   pack_turn_panel(ProductText *P, Scope *at, int width, const char *to, con
 void   pack_copy_panel(ProductText *P, Scope *at, int width, const char *to, const char *from, const char *row,
                        const char *step, const char *rows, const char *kn, int room);
 
+// A launch that packs operand 1 of P->plan into a workspace, which is returned. P->E is used up.
+uint32_t product_pack_ahead(Lower *L, ProductText *P);
+
 // The value that the kernel computes blocks of, and the space of what follows it.
 Space  product_space(Lower *L);
 
@@ -171,6 +177,9 @@ const char  *product_packed_at(ProductText *P, Scope *at, const char *workspace,
 bool   product_find_across(ProductText *P, const Space *space, const Target *target, const Schedule *schedule);
 size_t product_across_candidates(const ProductText *P, const Space *space, const Target *target, size_t most, Candidate **out);
 void   product_across_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace);
+
+// Work item w of a product, of either kind. `workspace`: holds operand 1 packed, or NULL.
+void   product_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace);
 
 // Stores what the kernel keeps of a row of the anchor: columns j0 <= j < j1, whose values start at `acc`.
 void   product_epilogue_row(ProductText *P, Scope *at, const Space *space, Ix row, const char *j0, const char *j1,

@@ -272,6 +272,12 @@ static int64_t block_extent(const ProductText *P, int operand)
     return operand == 0 ? P->plan.block_rows : P->plan.block_cols;
 }
 
+// What divides the first row (or column) of every block.
+static int64_t block_multiple(const ProductText *P, int operand)
+{
+    return operand == 0 && P->row0 ? 1 : block_extent(P, operand);
+}
+
 static bool packs_rows(const ProductText *P, int operand)
 {
     return is_gathered(P, operand) ? !P->gather_sum : pack_over_sum(P, operand);
@@ -344,7 +350,7 @@ static void pack_terms_emitted(ProductText *P, Scope *at, int operand, PackRange
                                                    k));
     const Strip strip = {
         .operand = operand, .over_sum = false, .still = numbered(P, terms, operand, k, P->plan.sum), .lo = r.x0,
-        .hi = r.x1, .most = outer_group(P, operand)->size, .strip = P->scratch, .multiple = block_extent(P, operand),
+        .hi = r.x1, .most = outer_group(P, operand)->size, .strip = P->scratch, .multiple = block_multiple(P, operand),
     };
     emit_strip(P, terms, &strip);
     Scope *panels = scope_block(E, terms, arena_printf(arena, "for (long %s = %s; %s < %s; %s += %d) {", panel, r.x0, panel,
@@ -374,7 +380,7 @@ static void pack_pairs_emitted(ProductText *P, Scope *at, int operand, PackRange
     const Strip strip = {
         .operand = operand, .over_sum = false, .still = scope_var(E, terms, k, 0, product_top_index(P->plan.sum), 1),
         .lo = r.x0, .hi = r.x1, .most = outer_group(P, operand)->size, .strip = strip_name,
-        .multiple = block_extent(P, operand),
+        .multiple = block_multiple(P, operand),
     };
     emit_strip(P, terms, &strip);
     scope_close(E, terms);
@@ -426,7 +432,7 @@ static void pack_line_pairs(ProductText *P, Scope *at, int operand, PackRange r,
     scope_line(terms, "float *const %s = %s + (%s - %s)*%lld;", strip_name, P->scratch, k, k2, apart);
     const Strip strip = {
         .operand = operand, .over_sum = false, .strip = strip_name, .still = numbered(P, terms, operand, k, P->plan.sum),
-        .lo = r.x0, .hi = r.x1, .most = outer_group(P, operand)->size, .multiple = block_extent(P, operand),
+        .lo = r.x0, .hi = r.x1, .most = outer_group(P, operand)->size, .multiple = block_multiple(P, operand),
     };
     emit_strip(P, terms, &strip);
     scope_close(E, terms);
@@ -458,7 +464,7 @@ void pack_lines(ProductText *P, Scope *at, int operand, PackRange r, int64_t str
         .still = numbered(P, lines, operand, i, over_sum ? outer_group(P, operand)->size : P->plan.sum),
         .lo = over_sum ? r.k0 : r.x0, .hi = over_sum ? k1 : r.x1,
         .most = over_sum ? P->plan.sum : outer_group(P, operand)->size,
-        .multiple = over_sum ? (P->plan.n_sum_blocks > 1 ? P->plan.block_sum : lanes) : block_extent(P, operand),
+        .multiple = over_sum ? (P->plan.n_sum_blocks > 1 ? P->plan.block_sum : lanes) : block_multiple(P, operand),
     };
     emit_strip(P, lines, &strip);
     if (pairs)

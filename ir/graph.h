@@ -140,8 +140,8 @@ typedef struct Claim {
 } Claim;
 
 // After fusion: a kernel's family. Nodes that name the kernel are the values it stores; what they need and nobody
-// stores is computed inside it.
-typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_CONV, FAMILY_GROUPED,
+// stores is computed inside it. A kernel of the family monarch stores the last of them only, see monarch.h.
+typedef enum KernelFamily { FAMILY_LOOP, FAMILY_CONTRACT, FAMILY_ROWS, FAMILY_SCATTER, FAMILY_ROUTE, FAMILY_CONV, FAMILY_GROUPED, FAMILY_MONARCH,
                           FAMILY_COUNT } KernelFamily;
 extern const char *const kernel_family_text[FAMILY_COUNT];
 

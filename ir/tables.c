@@ -61,5 +61,5 @@ const char *const output_role_text[OUTPUT_ROLE_COUNT] = {
 
 const char *const kernel_family_text[FAMILY_COUNT] = {
     [FAMILY_LOOP] = "loop", [FAMILY_CONTRACT] = "contract", [FAMILY_ROWS] = "rows", [FAMILY_SCATTER] = "scatter",
-    [FAMILY_ROUTE] = "route", [FAMILY_CONV] = "conv", [FAMILY_GROUPED] = "grouped",
+    [FAMILY_ROUTE] = "route", [FAMILY_CONV] = "conv", [FAMILY_GROUPED] = "grouped", [FAMILY_MONARCH] = "monarch",
 };

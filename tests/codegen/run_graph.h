@@ -107,9 +107,9 @@ static void compile_for(Ran *r, const char *text, const Target *target)
     Module *m = module_make(&r->arena, &r->diag);
     module_add_graph(m, r->given);
     PassContext ctx = {.arena = &r->arena, .diag = &r->diag, .target = target};
-    const char *names[] = {"layout", "fuse_rows", "fuse_route", "fuse_product", "fuse_loops"};
+    const char *names[] = {"layout", "fuse_rows", "fuse_route", "fuse_product", "fuse_loops", "fuse_monarch"};
     PassHooks hooks = {.verify = true};
-    Module *out = passes_run(&ctx, m, names, 5, &hooks);
+    Module *out = passes_run(&ctx, m, names, 6, &hooks);
     must(r, out != NULL);
     r->fused = module_graph(out, r->given->name);
     r->program = codegen_program(&r->arena, &r->diag, r->fused, target);
