@@ -23,6 +23,7 @@ struct Scope {
     const char *head, *name;                // the line that opens it; the loop variable
     int         indent, depth, lanes;
     bool        is_loop, is_thread;         // is_thread: CUDA threads share this loop out
+    bool        is_floor;                   // nothing is moved out of it: it reads what it has written
     uint64_t    mask;                       // the bit of `depth` when it has variables, else 0
     Ix          lane;                       // the lane variable in force; 0: none
     uint64_t    lane_bit;

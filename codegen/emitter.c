@@ -276,7 +276,7 @@ const char *scope_name(Emitter *E, Scope *s, const char *hint)
 // The outermost scope, from `at` upwards, whose variables determine what depends on `deps`.
 Scope *scope_home(Scope *at, uint64_t deps)
 {
-    while (at->parent && !(deps & at->mask))
+    while (at->parent && !at->is_floor && !(deps & at->mask))
         at = at->parent;
     return at;
 }

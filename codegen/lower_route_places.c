@@ -134,6 +134,7 @@ static void emit_body(Places *p)
     Ix item;
     p->n_ready = 0;
     Scope *work = loop_items(E, "item", p->n_work, &item);
+    work->is_floor = true;                  // what one part reads, another part wrote
     for (size_t i = 0; i < p->n_routes; i++) {
         Scope *single = loop_single(E, work);
         emit_pools(p, single, &p->route[i], item);

@@ -312,6 +312,14 @@ static void sample_agrees_with_the_evaluator(void **state)
     }
 }
 
+// One token, one expert, one choice: no value of a route has an index that varies, and still each is read after it is written.
+static void a_single_token_agrees_with_the_evaluator(void **state)
+{
+    (void)state;
+    int wanted[N_POLICIES * N_CAPACITIES];
+    assert_true(run_cell(1, 1, 1, wanted, all_pairs(wanted), false) > 0);
+}
+
 // Every expert empty in turn, all tokens to one, equal scores: one program, other scores.
 static void lopsided_scores_agree_with_the_evaluator(void **state)
 {
@@ -406,6 +414,7 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sample_agrees_with_the_evaluator),
+        cmocka_unit_test(a_single_token_agrees_with_the_evaluator),
         cmocka_unit_test(lopsided_scores_agree_with_the_evaluator),
         cmocka_unit_test(of_equal_scores_the_lower_index_wins),
         cmocka_unit_test(impossible_cells_are_diagnosed),
