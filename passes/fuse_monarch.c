@@ -174,7 +174,7 @@ static void number_anew(Fuse *f, Arena *scratch)
 static Graph *fuse(PassContext *ctx, const Graph *in)
 {
     Graph *g = graph_copy(ctx->arena, in, in->name, true);
-    if (ctx->target->is_cuda)
+    if (!ctx->target || ctx->target->is_cuda)      // no target: as far as any device goes the same way
         return g;
     Arena scratch = scratch_arena(ctx->arena);
     bool *live = arena_array(&scratch, bool, g->n_nodes);
