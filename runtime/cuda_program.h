@@ -28,6 +28,8 @@ struct Device {
     CudaContext      *context;              // NULL: none is held
     char              name[128], arch[16], about[160];      // "NVIDIA H100", "sm_90a", both
     Nvtx              nvtx;                 // ranges for a profiler that listens
+    uint64_t          flush;                // memory that is written to make caches cold; 0: not wanted yet
+    size_t            flush_bytes;
     bool              is_lost;              // it answered with an error after which no call is of use
 };
 
@@ -58,5 +60,9 @@ Status cuda_capture(LoadedProgram *l, StatusText *why);
 Status cuda_run(LoadedProgram *l, StatusText *why);
 Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why);
 Status cuda_run_counted(LoadedProgram *l, struct SimCounters *out_counters, StatusText *why);
+
+// For searches (device.h).
+Status cuda_identify(Device *d, Arena *arena, const char **out_text, StatusText *why);
+Status cuda_chill(LoadedProgram *l, StatusText *why);
 
 #endif

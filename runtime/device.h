@@ -34,6 +34,7 @@ typedef struct LoadStats {                  // of one loaded program
 
 typedef struct DeviceOps {
     const char *name;
+    bool   is_lost_by_fork;                 // once opened, children that are forked cannot open it; programs that they start can
     Status (*open)(const DeviceOptions *options, Device **out_device, StatusText *why);
     void   (*close)(Device *device);
     // What was opened, in words: "NVIDIA H100, sm_90a"; borrowed. NULL: the name says all.
@@ -66,6 +67,8 @@ typedef struct DeviceOps {
     Status (*run_timed)(LoadedProgram *loaded, double *out_seconds, StatusText *why);
     // The same, and out_counters[i] (sim/sim_counters.h) is what launch i did. NULL, or NO_DEVICE: not offered.
     Status (*run_counted)(LoadedProgram *loaded, struct SimCounters *out_counters, StatusText *why);
+    // Before a run whose time counts: replaces what the caches hold. NULL: they are the host's.
+    Status (*chill)(LoadedProgram *loaded, StatusText *why);
     void   (*stats)(const LoadedProgram *loaded, LoadStats *out_stats);
 } DeviceOps;
 

@@ -95,6 +95,8 @@ static void cuda_close(Device *d)
 {
     if (!d)
         return;
+    if (d->flush && !d->is_lost && d->driver->context_use(d->driver->self, d->context) == 0)
+        d->driver->memory_free(d->driver->self, d->flush);
     if (d->context && !d->is_lost)
         d->driver->context_release(d->driver->self, d->ordinal);
     sim_driver_close(d->sim);
@@ -408,7 +410,7 @@ static void cuda_stats(const LoadedProgram *l, LoadStats *out_stats)
 #define CUDA_FUNCTIONS \
     .close = cuda_close, .describe = cuda_describe, .load = cuda_load, .unload = cuda_unload, .load_beside = cuda_load_beside, \
     .is_shared = cuda_is_shared, .write = cuda_write, .read = cuda_read, .run = cuda_run, .run_timed = cuda_run_timed, \
-    .run_counted = cuda_run_counted, .stats = cuda_stats
+    .run_counted = cuda_run_counted, .stats = cuda_stats, .identify = cuda_identify, .chill = cuda_chill
 
-const DeviceOps device_cuda = {.name = "cuda", .open = cuda_open, .target = cuda_target, CUDA_FUNCTIONS};
+const DeviceOps device_cuda = {.name = "cuda", .is_lost_by_fork = true, .open = cuda_open, .target = cuda_target, CUDA_FUNCTIONS};
 const DeviceOps device_sim = {.name = "sim", .open = sim_open, .target = sim_target, CUDA_FUNCTIONS};

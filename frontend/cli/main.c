@@ -1,7 +1,9 @@
 // The program `mixc`.
 #include "cli.h"
+#include "trial_process.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 // For every arena, those of the libraries too (ir/base/arena.h). Nothing can be saved or freed any more: what is written is
@@ -14,5 +16,7 @@ void arena_exhausted(size_t wanted_bytes)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && !strcmp(argv[1], TRIAL_ARGUMENT))
+        return trial_serve(stdin, stdout);
     return cli_main(argc, argv);
 }

@@ -27,6 +27,7 @@ typedef struct TrialState {
     FILE        *out;
     Arena        arena;
     Device      *device;
+    Target       target;
     double     **input, **wanted;           // wanted[i] of output i; NULL: not known yet
     Runner      *runner;
     double      *seconds;                   // of the launches of a run
@@ -178,7 +179,7 @@ static const Schedule *forced_schedule(void *user, uint64_t kernel)
 static void prepare(TrialState *s, size_t i)
 {
     Runner *r = &s->runner[i];
-    Target target = *s->trial->target;
+    Target target = s->target;
     StatusText why = {0};
     Sources sources = sources_make(&s->arena);
     Diag diag = diag_make(&s->arena, &sources);
@@ -213,7 +214,10 @@ static void time_once(TrialState *s, Runner *r)
 {
     StatusText why = {0};
     for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        memset(s->flush, r->rounds, s->flush_bytes);
+        if (s->trial->ops->chill && s->trial->ops->chill(r->loaded, &why) != STATUS_OK)
+            return;
+        if (!s->trial->ops->chill)
+            memset(s->flush, r->rounds, s->flush_bytes);
         const long before = interruptions();
         if (s->trial->ops->run_timed(r->loaded, s->seconds, &why) != STATUS_OK)
             return;
@@ -261,7 +265,7 @@ static void race(TrialState *s)
 
 void trial_run(const Trial *trial, FILE *out)
 {
-    TrialState s = {.trial = trial, .out = out, .flush_bytes = trial->target->l2_bytes * 4 + ((size_t)8 << 20)};
+    TrialState s = {.trial = trial, .out = out};
     StatusText why = {0};
     arena_init(&s.arena);
     if (trial->ops->open(trial->on_device, &s.device, &why) != STATUS_OK) {
@@ -269,6 +273,9 @@ void trial_run(const Trial *trial, FILE *out)
         arena_free(&s.arena);
         return;
     }
+    trial->ops->target(s.device, &s.target);
+    s.target = trial->target ? *trial->target : s.target;
+    s.flush_bytes = s.target.l2_bytes * 4 + ((size_t)8 << 20);
     s.input = trial_inputs(&s.arena, trial->g);
     s.runner = arena_array(&s.arena, Runner, trial->n + 1);
     for (size_t i = 0; i < trial->n; i++)

@@ -21,7 +21,7 @@ double **trial_inputs(Arena *arena, const Graph *g);
 // Meant for a child process, as a kernel may crash. `g` is a kernel's graph (codegen_kernel_graph).
 typedef struct Trial {
     const Graph     *g;
-    const Target    *target;
+    const Target    *target;                // NULL: what the device says of itself
     const Schedule  *schedule; size_t n;
     const DeviceOps *ops;
     const DeviceOptions *on_device;

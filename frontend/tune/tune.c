@@ -5,6 +5,7 @@
 #include "codegen.h"
 #include "kernel_trial.h"
 #include "proc.h"
+#include "trial_process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -109,9 +110,12 @@ static Status start_child(const Tune *t, const TuneKernel *k, const Schedule *sc
         Target target = *engine_target(t->engine);
         const DeviceOps *ops = engine_device(t->engine, &device);
         const Graph *g = codegen_kernel_graph(&arena, &diag, t->g, k->kernel);
-        if (to && g)
-            trial_run(&(Trial){.g = g, .target = &target, .schedule = schedule, .n = n, .ops = ops,
-                               .on_device = &t->options.on_device, .seconds = t->options.seconds}, to);
+        const Trial trial = {.g = g, .target = &target, .schedule = schedule, .n = n, .ops = ops, .on_device = &t->options.on_device,
+                             .seconds = t->options.seconds};
+        if (to && g && ops->is_lost_by_fork && !t->options.on_device.driver)
+            trial_exec(&trial, fileno(to));
+        else if (to && g)
+            trial_run(&trial, to);
         _exit(0);
     }
     close(fd[1]);

@@ -1,5 +1,5 @@
 // Trials of kernels: right schedules are timed, wrong results and crashes are told apart, texts of schedules read back.
-#include "kernel_trial.h"
+#include "trial_process.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -247,6 +247,37 @@ static void keys_agree(void **state)
     assert_true(a->key == b->key);
 }
 
+// A trial goes to another process as text, and means the same there; what is no trial is said to be none.
+static void a_trial_is_text(void **state)
+{
+    Fixture *f = *state;
+    static const char *const bad[] = {"", "nonsense\n", "device moon\ngraph\n", "device cpu\ntry rows=x\ngraph\n", "device cpu\ntry default\ngraph\n(\n"};
+    char text[16384] = {0}, said[4096] = {0};
+    Schedule schedule[2] = {{{0}}, {{0}}};
+    schedule[1].knob[KNOB_TERMS] = 16;
+    FILE *to = fmemopen(text, sizeof text, "w");
+    trial_print(&(Trial){.g = f->kernel, .schedule = schedule, .n = 2, .ops = &device_cpu, .seconds = 0.001,
+                         .on_device = &(DeviceOptions){.threads = 2, .cache_dir = ""}}, to);
+    fclose(to);
+    assert_non_null(strstr(text, "device cpu\nthreads 2\nseconds 0.001"));
+    assert_non_null(strstr(text, "\ntry default\ntry terms=16\ngraph\n"));
+    FILE *in = fmemopen(text, strlen(text), "r"), *out = fmemopen(said, sizeof said - 1, "w");
+    assert_int_equal(trial_serve(in, out), 0);
+    fclose(in);
+    fclose(out);
+    assert_non_null(strstr(said, "try 0 \ntry 1 \nok 0 "));
+    assert_non_null(strstr(said, "ok 1 "));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memset(said, 0, sizeof said);
+        in = *bad[i] ? fmemopen((char *)(uintptr_t)bad[i], strlen(bad[i]), "r") : fopen("/dev/null", "r");
+        out = fmemopen(said, sizeof said - 1, "w");
+        assert_int_not_equal(trial_serve(in, out), 0);
+        fclose(in);
+        fclose(out);
+        assert_string_equal(said, "unable 0 what to try cannot be read\n");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_crash_names_its_schedule, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_may_fail, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_device_refuses_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_trial_is_text, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_agree, set_up, tear_down),
         cmocka_unit_test(bad_texts_are_refused),
     };
