@@ -105,10 +105,11 @@ static ValueId choice_score(Build *b, const Routing *routing)
 
 // ---- the k best ----
 
+// `noise=0` turns off what is drawn; `above(w)` draws nothing.
 static const Clause *acting_sample(const Build *b, const Route *r)
 {
     for (const Clause *c = r->clauses; c; c = c->next)
-        if (c->kind == CLAUSE_SAMPLE && clause_acts(b, c) && !b->noise_off)
+        if (c->kind == CLAUSE_SAMPLE && clause_acts(b, c) && (!b->noise_off || strcmp(clause_word(c->value), "above") == 0))
             return c;
     return NULL;
 }

@@ -1,6 +1,7 @@
-// `assign experts_choose`: each expert takes its best tokens (Zhou et al. 2022), as many as its capacity.
+// `assign experts_choose`: each expert takes its best tokens (Zhou et al. 2022, equation 1), as many as its capacity. With a
+// softmax the best are those of largest probability: a token's own sum over experts counts.
 //
-//   scores [B,T,E] --rank along the pool--> turn [B,T,E]; the tokens with turn < C stand at the expert's places
+//   gates [B,T,E] --rank along the pool--> turn [B,T,E]; the tokens with turn < C stand at the expert's places
 //   token_at [rest, E, C] --take--> t [rest, E, C, D] --body--> y [rest, E, C, ..] --put_add--> [tokens, ..]
 //
 // All shapes are static and every place is taken. The choice of a token depends on the whole pool, so this is causal along
@@ -108,7 +109,8 @@ bool experts_choose(Build *b, const Route *r, const Gate *gate, Routing *routing
     routing->pool_axis = routing->pool.n == 1 ? routing->pool.id[0] : axis_make(b, "pool", AXIS_FEATURE, n, r->at);
     routing->choice = axis_make(b, "place", AXIS_FEATURE, rows, r->at);
     routing->has_choice_axis = false;
-    ValueId score = graph_unary(g, OP_STOP, routing->score), open = routing->open;
+    const bool by_prob = strcmp(gate->word, "softmax") == 0;    // sigmoid keeps the order of the scores
+    ValueId score = graph_unary(g, OP_STOP, by_prob ? routing->prob : routing->score), open = routing->open;
     if (routing->where) {
         ValueId routed = graph_binary(g, OP_NE, routing->where, scalar(b, 0));
         open = open ? graph_binary(g, OP_MUL, open, routed) : routed;

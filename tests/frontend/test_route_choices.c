@@ -249,6 +249,18 @@ static void experts_take_their_best_tokens(void **state)
     SAME(result(&c, "chosen"), 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 1, 0, 0);
     SAME(result(&c, "y"), 1e-9, 1 * 2 * .3, 2 * 1 * .6, 3 * 3 * .6, 4 * 2 * .8, 5 * 3 * .4, 6 * 1 * .7);
     end(&c);
+    // what is added to all scores of a token changes no probability, and no choice (without ties, which rounding would decide)
+    double q[18];
+    memcpy(q, p, sizeof q);
+    q[1] = .32, q[2] = .18;
+    snprintf(whole, sizeof whole, text, "", "1 over B*T");
+    char *scores = strstr(whole, "log(p)");
+    memmove(scores + 12, scores + 6, strlen(scores + 6) + 1);
+    memcpy(scores, "(x + log(p))", 12);
+    begin(&c, MODE_TRAIN, false, whole, IN({"x", x}, {"p", q}));
+    eval_case(&c);
+    SAME(result(&c, "chosen"), 0, 0, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 1, 0, 0);
+    end(&c);
     // over T, one place each in a row; nobody takes the first token of the first row
     snprintf(whole, sizeof whole, text, "", "1 over T");
     begin(&c, MODE_TRAIN, false, whole, IN({"x", x}, {"p", p}));
