@@ -10,6 +10,7 @@ typedef struct Wanted {
     const char *model_path, *weights_path;  // weights NULL: none of a file
     Ast        *ast;
     Module     *forward, *step;
+    bool        by_steps;                   // --mode generate
 } Wanted;
 
 static int open_wanted(Cli *cli, const char *path, Wanted *out)
@@ -32,7 +33,7 @@ static int open_wanted(Cli *cli, const char *path, Wanted *out)
 
 // The forward program has one row unless the batch axis is bound, and no loss. Keys of sections are for the training step, so it
 // is no mistake that this build does not use them.
-static Module *build_forward(Cli *cli, const Ast *ast, int *out_exit)
+static Module *build_forward(Cli *cli, const Ast *ast, bool *out_by_steps, int *out_exit)
 {
     BuildOptions options;
     *out_exit = status_exit_code(STATUS_BAD_USAGE);
@@ -40,6 +41,9 @@ static Module *build_forward(Cli *cli, const Ast *ast, int *out_exit)
         return NULL;
     if (options.mode == MODE_TRAIN)
         return cli_usage(cli, "the forward program has --mode eval or generate; --train adds the training step"), NULL;
+    *out_by_steps = options.mode == MODE_GENERATE;
+    if (*out_by_steps && cli_has(cli, OPT_TRAIN))
+        return cli_usage(cli, "a library trains, or it goes token by token: build two; one reads what the other saves"), NULL;
     const char *axis = batch_axis(ast);
     if (axis && !cli_is_bound(cli, axis))
         batch_bind(&cli->arena, &options, axis, 1);
@@ -59,7 +63,7 @@ static int build_modules(Cli *cli, Wanted *w)
     w->ast = cli_parse(cli, w->model_path, &code);
     if (!w->ast)
         return code;
-    w->forward = build_forward(cli, w->ast, &code);
+    w->forward = build_forward(cli, w->ast, &w->by_steps, &code);
     if (!w->forward || !cli_has(cli, OPT_TRAIN))
         return w->forward ? 0 : code;
     if (!cli_has_section(w->ast, SECTION_TRAIN) || cli_has(cli, OPT_ENTRY))
@@ -106,6 +110,8 @@ static void print_done(Cli *cli, const LibraryJob *job, const LibraryDone *done)
         printf("%s\n%s\n%s\n", done->header, done->archive, done->shared);
         for (size_t i = 0; i < done->n_sources; i++)
             printf("%s\n", done->source[i]);
+        if (done->no_steps)
+            cli_note(cli, "whole windows only, no texts token by token: %s", done->no_steps);
         cli_note(cli, "an instance takes %.1f MiB; cc prog.c -I%s -L%s -l%s -lm -lpthread", (double)done->memory_bytes / 1048576, job->folder,
                  job->folder, job->name);
         return;
@@ -124,8 +130,9 @@ static void print_done(Cli *cli, const LibraryJob *job, const LibraryDone *done)
         text_add(&text, i ? ", " : "");
         text_json(&text, done->source[i]);
     }
-    text_printf(&text, "], \"memory_bytes\": %zu, \"weights\": %zu, \"embedded\": %s, \"train\": %s}\n", done->memory_bytes, done->n_weights,
-                job->weights || job->initial ? "true" : "false", job->step ? "true" : "false");
+    text_printf(&text, "], \"memory_bytes\": %zu, \"weights\": %zu, \"embedded\": %s, \"train\": %s, \"texts\": %s}\n", done->memory_bytes, done->n_weights,
+                job->weights || job->initial ? "true" : "false", job->step ? "true" : "false",
+                done->has_texts ? "true" : "false");
     fputs(text_str(&text), stdout);
 }
 
@@ -143,7 +150,7 @@ int cli_build(Cli *cli)
     if (code)
         return code;
     const char *model = cli_has(cli, OPT_ENTRY) ? cli->value[OPT_ENTRY] : cli_model_name(wanted.ast);
-    LibraryJob job = {.forward = wanted.forward, .step = wanted.step, .model = model, .file = wanted.model_path,
+    LibraryJob job = {.forward = wanted.forward, .step = wanted.step, .by_steps = wanted.by_steps, .model = model, .file = wanted.model_path,
                       .weights = wanted.weights_path, .initial = cli_has(cli, OPT_INIT), .seed = (uint32_t)cli->seed,
                       .with_sources = cli_has(cli, OPT_SOURCES), .march = cli->value[OPT_MARCH]};
     code = choose_names(cli, model, &job);

@@ -90,6 +90,11 @@ static bool writes_caches(const Program *p)
     return all;
 }
 
+int64_t generate_most_steps(const Program *main, const Program *next)
+{
+    return writes_caches(next) ? (int64_t)(cost(main) / fmax(cost(next), 1)) : 0;
+}
+
 static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *m, Generator *g, StatusText *why)
 {
     const LoadOptions options = {.generate = true, .graph = "next", .no_steps = &g->no_steps, .beside = g->net};
@@ -99,8 +104,7 @@ static Status load_next(Arena *arena, Engine *engine, Diag *diag, const Module *
     if (status != STATUS_OK)
         return status;
     find_slots(g->next, &g->next_tokens, &g->next_logits);
-    if (writes_caches(net_program(g->next)))
-        g->most_steps = (int64_t)(cost(net_program(g->net)) / fmax(cost(net_program(g->next)), 1));
+    g->most_steps = generate_most_steps(net_program(g->net), net_program(g->next));
     if (!net_slot(g->net, BUFFER_INPUT, POSITION_NAME))
         return STATUS_OK;                   // only where convolutions go by blocks, main asks how many tokens there are
     const LoadOptions of_block = {.generate = true, .graph = "block", .beside = g->net};

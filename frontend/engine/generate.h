@@ -39,6 +39,9 @@ typedef struct Generator {
 // (NULL), and on the reference device, the whole window is computed for each token. `m` is what net is made of.
 Status generator_make(Arena *arena, Engine *engine, Diag *diag, const Module *m, Net *net, Generator *out, StatusText *why);
 void   generator_close(Generator *g);       // before net is freed
+// Up to how many tokens a text that begins comes in faster by steps than by one run of `main`; 0: it has to begin with such a run,
+// because `next` reads caches that only main writes.
+int64_t generate_most_steps(const Program *main, const Program *next);
 
 typedef struct GenerateOptions {
     SampleOptions sample;

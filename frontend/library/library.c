@@ -63,25 +63,34 @@ static size_t whole_lines(size_t bytes)
     return (bytes + 127) / 128 * 128;       // two lines: neighbours are fetched in pairs
 }
 
-// Where all buffers of both programs lie in one memory: the training step's as planned, the forward program's beside it.
+// The part that is laid out as planned, with all weights: the training step, or the forward program.
+static int first_part(const Library *l)
+{
+    return l->train ? 1 : 0;
+}
+
+// Where all buffers of all programs lie in one memory: the first part's as planned, the others' beside it.
 static Status place_parts(Library *l, StatusText *why)
 {
-    LibraryPart *forward = &l->part[0], *first = &l->part[l->n_parts - 1];
-    const size_t own = whole_lines(first->program->arena_bytes), beside_most = whole_lines(forward->program->arena_bytes);
-    size_t most = own + 128;                // roots that stay are laid out anew, each on lines of its own
-    for (uint32_t b = 1; b < forward->program->n_buffers; b++)
-        most += whole_lines(forward->program->buffer[b].bytes);
-    most += beside_most;
+    LibraryPart *first = &l->part[first_part(l)];
+    l->memory_bytes = whole_lines(first->program->arena_bytes);
+    size_t most = l->memory_bytes + 128;    // roots that stay are laid out anew, each on lines of its own
+    for (int k = 0; k < l->n_parts; k++) {
+        for (uint32_t b = 1; b < l->part[k].program->n_buffers; b++)
+            most += whole_lines(l->part[k].program->buffer[b].bytes);
+        most += whole_lines(l->part[k].program->arena_bytes);
+    }
     unsigned char *base = reserve(most, why);
     if (!base)
         return STATUS_OUT_OF_MEMORY;
     const Placement place = place_at(l->arena, first->program, base);
     note_offsets(l, first, &place, base);
-    l->memory_bytes = own;
-    if (forward != first) {
-        const PlacePlan plan = place_plan(l->arena, forward->program, &place);
-        const Placement beside = place_beside(l->arena, forward->program, &plan, &place, base + own);
-        note_offsets(l, forward, &beside, base);
+    for (int k = 0; k < l->n_parts; k++) {
+        if (&l->part[k] == first)
+            continue;
+        const PlacePlan plan = place_plan(l->arena, l->part[k].program, &place);
+        const Placement beside = place_beside(l->arena, l->part[k].program, &plan, &place, base + l->memory_bytes);
+        note_offsets(l, &l->part[k], &beside, base);
         l->memory_bytes += whole_lines(plan.bytes);
     }
     munmap(base, most);
@@ -96,7 +105,7 @@ static Status place_parts(Library *l, StatusText *why)
 // What the launcher writes itself.
 static bool is_host_scalar(const Buffer *b)
 {
-    static const char *const name[] = {"lr", "step", "seed", "apply"};
+    static const char *const name[] = {"lr", "step", "seed", "apply", POSITION_NAME};
     for (size_t i = 0; b->n_axes == 0 && i < sizeof name / sizeof *name; i++)
         if (!strcmp(b->name, name[i]))
             return true;
@@ -165,15 +174,18 @@ static bool begins_with_zero(const Library *l, const Buffer *b)
     return b->kind == BUFFER_STATE;
 }
 
-// Parameters and states: those of the training step, which has them all, or of the forward program.
+// Parameters and states: those of the first part, which has them all, then what others have besides.
 static void find_weights(Library *l)
 {
-    const LibraryPart *last = &l->part[l->n_parts - 1], *forward = &l->part[0];
-    l->weight = arena_array(l->arena, LibraryWeight, last->program->n_buffers + forward->program->n_buffers);
-    for (int k = l->n_parts - 1; k >= 0; k--)
+    size_t most = 1;
+    for (int k = 0; k < l->n_parts; k++)
+        most += l->part[k].program->n_buffers;
+    l->weight = arena_array(l->arena, LibraryWeight, most);
+    for (int nth = 0; nth < l->n_parts; nth++) {
+        const int k = (first_part(l) + nth) % l->n_parts;
         for (uint32_t b = 1; b < l->part[k].program->n_buffers; b++) {
             const Buffer *buffer = &l->part[k].program->buffer[b];
-            if (buffer->kind != BUFFER_PARAM && buffer->kind != BUFFER_STATE)
+            if ((buffer->kind != BUFFER_PARAM && buffer->kind != BUFFER_STATE) || library_is_cache(buffer))
                 continue;
             const uint32_t i = find_weight(l, buffer);
             LibraryWeight *w = &l->weight[i];
@@ -186,6 +198,7 @@ static void find_weights(Library *l)
             }
             w->is_needed = w->is_needed || (k == 0 && !begins_with_zero(l, buffer)) || buffer->kind == BUFFER_PARAM;
         }
+    }
 }
 
 static Status read_values(const Library *l, Net *net, StatusText *why)
@@ -221,7 +234,7 @@ static Status embed_weights(Library *l, StatusText *why)
     l->embedded = arena_alloc(l->arena, l->embedded_bytes + 1, 1);
     Status status = null->open(&(DeviceOptions){.threads = 0}, &device, why);
     if (status == STATUS_OK)
-        status = net_make_program(l->arena, null, device, engine_target(job->engine)->threads, l->part[l->n_parts - 1].program, NULL,
+        status = net_make_program(l->arena, null, device, engine_target(job->engine)->threads, l->part[first_part(l)].program, NULL,
                                   &net, why);
     if (status == STATUS_OK && (job->initial || trains))
         status = net_init(net, trains ? job->step : job->forward, job->seed, why);
@@ -271,7 +284,7 @@ static void add_kernels(const Library *l, Files *f)
 static Status write_files(const Library *l, LibraryDone *done, StatusText *why)
 {
     const LibraryJob *job = l->job;
-    Files f = {.file = arena_array(l->arena, LibraryFile, 2 * MOST_UNITS + 4)};
+    Files f = {.file = arena_array(l->arena, LibraryFile, (size_t)l->n_parts * MOST_UNITS + 4)};
     Text header = text_make(l->arena), text = text_make(l->arena);
     library_header(l, &header);
     library_main(l, &text);
@@ -299,36 +312,74 @@ static Status write_files(const Library *l, LibraryDone *done, StatusText *why)
     return status;
 }
 
-static Program *make_program(const LibraryJob *job, Arena *arena, Diag *diag, const Module *module, bool train)
+static const Program *make_program(const Library *l, Diag *diag, bool train)
 {
+    const LibraryJob *job = l->job;
     Target target = *engine_target(job->engine);
     if (job->step && !train)
         target.keep_bytes = 0;              // it shares the memory of the step, whose weights change
-    return engine_program(job->engine, arena, diag, module, &(LoadOptions){.train = train, .target = &target});
+    return engine_program(job->engine, l->arena, diag, train ? job->step : job->forward,
+                          &(LoadOptions){.train = train, .generate = l->n_parts > 1 && !job->step, .target = &target});
+}
+
+static Status add_part(Library *l, int at, const char *prefix, const Program *p, StatusText *why)
+{
+    l->part[at] = (LibraryPart){.prefix = prefix, .program = p};
+    return p ? program_check(p, why) : status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
+}
+
+// `next` and, where convolutions go by blocks, `block`: behind the forward program, whose place stays empty.
+static Status add_steps(Library *l, Diag *diag, const char **out_no_steps, StatusText *why)
+{
+    const Program *next = library_next_program(l, diag, "next", out_no_steps), *block;
+    const char *no_block = NULL;
+    if (*out_no_steps)
+        return STATUS_OK;
+    Status status = add_part(l, l->n_parts++, "next_", next, why);
+    if (status != STATUS_OK)
+        return status;
+    block = library_next_program(l, diag, "block", &no_block);
+    return no_block ? STATUS_OK : add_part(l, l->n_parts++, "block_", block, why);
+}
+
+static Status add_parts(Library *l, Diag *diag, const char **out_no_steps, StatusText *why)
+{
+    Status status = STATUS_OK;
+    l->n_parts = 1;
+    if (l->job->step) {
+        status = add_part(l, l->n_parts++, "train_", make_program(l, diag, true), why);
+        l->train = &l->part[1];
+    } else if (l->job->by_steps) {
+        status = add_steps(l, diag, out_no_steps, why);
+    }
+    return status == STATUS_OK ? add_part(l, 0, "", make_program(l, diag, false), why) : status;
 }
 
 Status library_write(Arena *arena, Diag *diag, const LibraryJob *job, LibraryDone *out_done, StatusText *why)
 {
-    Library l = {.arena = arena, .job = job, .n_parts = job->step ? 2 : 1};
+    Library l = {.arena = arena, .job = job};
+    LibraryDone done = {0};
     char *upper = arena_strdup(arena, job->name);
     for (char *c = upper; *c; c++)
         *c = (char)toupper((unsigned char)*c);
     l.upper = upper;
-    Status status = STATUS_OK;
-    for (int k = 0; k < l.n_parts && status == STATUS_OK; k++) {
-        const Program *p = make_program(job, arena, diag, k ? job->step : job->forward, k == 1);
-        l.part[k] = (LibraryPart){.prefix = k ? "train_" : "", .program = p};
-        status = p ? program_check(p, why) : status_fail(why, STATUS_BAD_MODEL, "the model was not accepted");
-    }
+    Status status = add_parts(&l, diag, &done.no_steps, why);
     if (status == STATUS_OK)
         status = place_parts(&l, why);
-    for (int k = 0; k < l.n_parts && status == STATUS_OK; k++)
-        find_ports(&l, &l.part[k], module_graph(k ? job->step : job->forward, "main"));
     if (status == STATUS_OK) {
+        find_ports(&l, &l.part[0], module_graph(job->forward, "main"));
+        if (l.train)
+            find_ports(&l, &l.part[1], module_graph(job->step, "main"));
+        else if (l.n_parts > 1 && !library_find_steps(&l))
+            done.no_steps = "it has inputs beside its tokens";
+        if (done.no_steps)
+            l.n_parts = 1;
         find_weights(&l);
         status = embed_weights(&l, why);
     }
-    LibraryDone done = {.memory_bytes = l.memory_bytes, .n_weights = l.n_weights};
+    done.memory_bytes = l.memory_bytes;
+    done.n_weights = l.n_weights;
+    done.has_texts = l.steps.next != NULL;
     if (status == STATUS_OK)
         status = write_files(&l, &done, why);
     if (status == STATUS_OK)

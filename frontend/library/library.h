@@ -13,6 +13,7 @@ typedef struct LibraryJob {
     Engine       *engine;                   // of the device cpu; borrowed, like everything here
     const Module *forward;
     const Module *step;                     // of mode train, with the loss; NULL: no training
+    bool          by_steps;                 // texts as well, token by token, where the model can be run so; not with `step`
     const char   *model, *file;             // what to call it in comments: "GPT", "models/gpt.mix"
     const char   *folder, *name;            // FOLDER/NAME.h, FOLDER/libNAME.a, ..; a C identifier
     const char   *weights;                  // a checkpoint whose values become part of the library; NULL: none
@@ -27,6 +28,8 @@ typedef struct LibraryDone {
     const char **source; size_t n_sources;  // with_sources
     size_t       memory_bytes;              // of an instance
     size_t       n_weights;
+    bool         has_texts;
+    const char  *no_steps;                  // by_steps: why there are none; NULL: there are
 } LibraryDone;
 
 // Everything is in `arena`. Errors: BAD_MODEL when diag holds the errors; those of compiler_library and checkpoint_load.

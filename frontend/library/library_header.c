@@ -96,7 +96,7 @@ static void weights(const Library *l, Text *out)
                 "// Errors: IO, DAMAGED, BAD_VALUE (another shape or type), INCOMPLETE.%s\n"
                 "%s_API int %s_load(%s_model *m, const char *path);\n",
                 l->embedded ? " The library has weights of its own; these replace them." : "", upper, name, name);
-    if (l->n_parts > 1)
+    if (l->train)
         text_printf(out, "// Writes all of them, with the optimiser's states, as a checkpoint that `mixc` and %s_load read. Errors: IO.\n"
                     "%s_API int %s_save(%s_model *m, const char *path);\n", name, upper, name, name);
     text_printf(out, "\ntypedef struct %s_tensor {\n    const char *name;                       // \"param.GPT.Wte\"\n    int         n_axes;\n"
@@ -152,13 +152,44 @@ static void part_functions(const Library *l, const LibraryPart *part, Text *out)
     text_add(out, "\n");
 }
 
+// One after the other: what a text costs, and its functions.
+static void texts(const Library *l, Text *out)
+{
+    const LibrarySteps *s = &l->steps;
+    const char *name = l->job->name, *upper = l->upper, *rows = s->rows == 1 ? "" : "rows of ";
+    size_t bytes = 0;
+    for (size_t i = 0; i < s->n_caches; i++)
+        bytes += s->cache[i].bytes;
+    text_printf(out, "// --- texts, token by token: a new token costs one position, not a window\n//\n"
+                "// A text remembers what it has taken in (%.1f MiB); one model may have many, which go on in any order, on the model's thread.\n"
+                "// Close them before the model; begin anew (reset) after weights were written. Results of %s_run are no longer there afterwards.\n"
+                "#define %s_TEXT_WINDOW %lld                  // the most tokens of a text\n"
+                "typedef struct %s_text %s_text;\n\n"
+                "%s_API %s_text *%s_text_open(%s_model *m);   // yours until closed; NULL: %s_error says why\n"
+                "%s_API void %s_text_close(%s_text *t);       // NULL is fine\n"
+                "%s_API void %s_text_reset(%s_text *t);       // nothing was taken in; also when the window is full\n"
+                "%s_API long %s_text_length(const %s_text *t);\n",
+                (double)bytes / 1048576, name, upper, (long long)s->window, name, name, upper, name, name, name, name, upper, name, name,
+                upper, name, name, upper, name, name);
+    text_printf(out, "// Takes in the next n >= 1 tokens, %sint32[%sn]. scores (which may be NULL): float[%s%lld], how likely each token is to\n"
+                "// be the one after them (logits). Errors: BAD_VALUE for a token that the model has not; BAD_USAGE when there would be more than\n"
+                "// %s_TEXT_WINDOW of them, or a weight has no value. Then nothing was taken in.\n"
+                "#define %s_TEXT_SCORES %lld\n"
+                "%s_API int %s_text_next(%s_text *t, const int32_t *tokens, int n, float *scores);\n\n",
+                rows, s->rows == 1 ? "" : arena_printf(l->arena, "%lld, ", (long long)s->rows),
+                s->rows == 1 ? "" : arena_printf(l->arena, "%lld, ", (long long)s->rows), (long long)s->n_scores, upper, upper,
+                (long long)(s->rows * s->n_scores), upper, name, name);
+}
+
 void library_header(const Library *l, Text *out)
 {
     opening(l, out);
     instances(l, out);
     weights(l, out);
-    for (int k = 0; k < l->n_parts; k++)
+    for (int k = 0; k <= (l->train != NULL); k++)
         part_functions(l, &l->part[k], out);
+    if (l->steps.next)
+        texts(l, out);
     text_printf(out, "// Of masks, noise and samples, where the model has any; 0 unless set.\n%s_API void %s_seed(%s_model *m, unsigned seed);\n\n",
                 l->upper, l->job->name, l->job->name);
     text_add(out, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");

@@ -178,7 +178,7 @@ static size_t copies(const Library *l, const LibraryPart *part, Text *out)
     size_t n = 0;
     const Program *p = part->program;
     text_printf(out, "static const Copy %scopy[] = {\n", part->prefix);
-    for (uint32_t b = 1; b < p->n_buffers && l->n_parts > 1 && part == &l->part[0]; b++)
+    for (uint32_t b = 1; b < p->n_buffers && l->train && part == &l->part[0]; b++)
         for (size_t i = 0; i < l->n_weights; i++) {
             const Buffer *from = l->weight[i].buffer, *to = &p->buffer[b];
             if (from->kind != to->kind || strcmp(from->name, to->name) != 0 || l->weight[i].at == part->at[b])
@@ -222,11 +222,12 @@ static void part_table(const Library *l, const size_t *n_copies, Text *out)
         const LibraryPart *part = &l->part[k];
         const char *x = part->prefix;
         text_printf(out, "    {%scall, %zu, %zu, %sargument, %zu, %sinput, %sresult, %zu, %zu,\n     ", x, part->program->n_launches,
-                    l->n_parts > 1 && k == 0 ? (size_t)0 : part->program->n_once, x, n_arguments(part->program), x, x, part->n_inputs, part->n_results);
+                    l->train && k == 0 ? (size_t)0 : part->program->n_once, x, n_arguments(part->program), x, x, part->n_inputs, part->n_results);
         scalar(part, "lr", out);
         scalar(part, "step", out);
         scalar(part, "seed", out);
         scalar(part, "apply", out);
+        scalar(part, POSITION_NAME, out);
         text_printf(out, "%scopy, %zu},\n", x, n_copies[k]);
     }
     text_add(out, "};\n\n");
@@ -285,6 +286,31 @@ static size_t most_inputs(const Library *l)
     return most;
 }
 
+// The numbers that launch_text.inc is written with.
+static void steps_opening(const Library *l, Text *out)
+{
+    const LibrarySteps *s = &l->steps;
+    const LibraryPart *forward = &l->part[0];
+    size_t scores = 0;
+    while (scores < forward->n_results && forward->result[scores].buffer != s->score.buffer)
+        scores++;
+    text_printf(out, "#define NEXT 1\n#define ROWS %lld\n#define WINDOW %lld\n#define N_SCORES %lld\n#define MOST_STEPS %lld\n"
+                "#define TOKEN_AT ((size_t)%zu)\n#define SCORES %zu\n#define SCORES_AT ((size_t)%zu)\n#define SCORES_TYPE '%c'\n#define N_CACHES %zu\n",
+                (long long)s->rows, (long long)s->window, (long long)s->n_scores, (long long)s->most_steps, s->next->at[s->next_token.buffer],
+                scores, s->next->at[s->next_score.buffer], type_letter(&s->next->program->buffer[s->next_score.buffer]), s->n_caches);
+    if (s->block)
+        text_printf(out, "#define BLOCK 2\n#define N_BLOCK %lld\n#define POSITIONS_AT ((size_t)%zu)\n", (long long)s->n_block,
+                    s->block->at[program_find_buffer(s->block->program, BUFFER_INPUT, BLOCK_NAME)]);
+}
+
+static void cache_table(const Library *l, Text *out)
+{
+    text_add(out, "static const Cache cache[] = {\n");
+    for (size_t i = 0; i < l->steps.n_caches; i++)
+        text_printf(out, "    {%zu, %zu},    // %s\n", l->steps.cache[i].at, l->steps.cache[i].bytes, l->steps.cache[i].name);
+    text_add(out, "    {0, 0},\n};\n\n");
+}
+
 static void opening(const Library *l, Text *out)
 {
     const char *name = l->job->name;
@@ -294,10 +320,12 @@ static void opening(const Library *l, Text *out)
                 "#include <errno.h>\n#include <math.h>\n#include <stdarg.h>\n#include <stdbool.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
                 "#include <string.h>\n#include <sys/mman.h>\n#include <unistd.h>\n\n", name, l->job->model, l->job->file, name, name);
     text_printf(out, "#define N_PARTS %d\n#define N_WEIGHTS %zu\n#define MOST_INPUTS %zu\n#define MEMORY_BYTES ((size_t)%zu)\n#define SCRATCH_BYTES ((size_t)%zu)\n"
-                "#define HAS_WEIGHTS %d\n", l->n_parts, l->n_weights, most_inputs(l), l->memory_bytes, l->scratch_bytes, l->embedded != NULL);
-    for (size_t i = 0; l->n_parts > 1 && i < l->part[1].n_results; i++)
-        if (!strcmp(l->part[1].result[i].name, "loss.train"))
+                "#define HAS_WEIGHTS %d\n#define HAS_TRAIN %d\n", l->n_parts, l->n_weights, most_inputs(l), l->memory_bytes, l->scratch_bytes, l->embedded != NULL, l->train != NULL);
+    for (size_t i = 0; l->train && i < l->train->n_results; i++)
+        if (!strcmp(l->train->result[i].name, "loss.train"))
             text_printf(out, "#define TRAIN 1\n#define LOSS %zu\n", i);
+    if (l->steps.next)
+        steps_opening(l, out);
     text_printf(out, "\nconst char *%s_cpu_lacks(void);\n", name);
     if (l->embedded)
         text_printf(out, "\n// The values of all weights: the file %s.weights, as it is.\n"
@@ -309,7 +337,7 @@ static void opening(const Library *l, Text *out)
 
 void library_main(const Library *l, Text *out)
 {
-    size_t n_copies[2] = {0};
+    size_t n_copies[sizeof l->part / sizeof *l->part] = {0};
     opening(l, out);
     text_add(out, launch_types_text);
     text_add(out, "\n");
@@ -317,6 +345,8 @@ void library_main(const Library *l, Text *out)
     for (int k = 0; k < l->n_parts; k++)
         part_tables(l, &l->part[k], &n_copies[k], out);
     part_table(l, n_copies, out);
+    if (l->steps.next)
+        cache_table(l, out);
     text_add(out, "typedef struct Pool Pool;\ntypedef void PoolWork(void *user, int64_t begin, int64_t end, int thread);\n"
                   "static int  pool_default_threads(void);\nstatic void pool_close(Pool *pool);\nstatic int  pool_threads(const Pool *pool);\n"
                   "static void pool_run(Pool *pool, PoolWork *work, void *user, int64_t n, int64_t grain);\n\n");
@@ -324,10 +354,12 @@ void library_main(const Library *l, Text *out)
     text_add(out, "\n");
     add_named(l, launch_text, out);
     add_named(l, launch_load_text, out);
-    if (l->n_parts > 1) {
+    if (l->train) {
         learning_rate(&l->job->step->train, out);
         add_named(l, launch_train_text, out);
     }
-    for (int k = 0; k < l->n_parts; k++)
+    if (l->steps.next)
+        add_named(l, launch_text_text, out);
+    for (int k = 0; k <= (l->train != NULL); k++)
         port_functions(l, k, out);
 }

@@ -107,6 +107,21 @@ echo '#include "odd.h"' >alone.c; cp alone.c alone.cc
 expect 0 cc -std=c99 $strict -Ilib -c alone.c -o alone.o
 ! command -v c++ >/dev/null || expect 0 c++ $strict -Ilib -c alone.cc -o alone.o
 
+# token by token: the header alone, and what has no such form says why
+mkdir -p texts
+expect 0 "$MIXC" build "$model" --mode generate --init -o texts/net --json --sources; says out '"texts": true'
+expect 0 cc -std=gnu17 -Wall -Wextra -Werror -O0 -Itexts -c texts/net.c -o alone.o
+echo '#include "net.h"' >alone.c; cp alone.c alone.cc
+expect 0 cc -std=c99 $strict -Itexts -c alone.c -o alone.o
+! command -v c++ >/dev/null || expect 0 c++ $strict -Itexts -c alone.cc -o alone.o
+nm -D --defined-only texts/libnet.so | awk '{ print $3 }' | sort >have
+grep '^NET_API' texts/net.h | sed -n 's/^NET_API.*[ *]\(net_[A-Za-z_]*\)(.*/\1/p' | sort >want
+diff have want >&2 || complain "the library's symbols are not the header's"
+says want net_text_next
+expect 0 "$MIXC" build odd.mix --mode generate -o texts/odd; says err "whole windows only, no texts token by token"; says err "no scores"
+[ "$(grep -c odd_text texts/odd.h)" = 0 ] || complain "texts without steps"
+expect 2 "$MIXC" build "$model" --mode generate --train -o lib/x; says err "build two"
+
 # refusals
 expect 2 "$MIXC" build "$model" -o lib/2net; says err 'cannot be called `2net`'
 expect 2 "$MIXC" build "$model" -o lib/net --march pentium99; says err 'pentium99'

@@ -1,12 +1,14 @@
-// Libraries that `mixc build` writes: the bits of the engine, forward and in training, in instances on threads of their own;
-// weights in and out; what instances say of mistakes.
+// Libraries that `mixc build` writes: the bits of the engine, forward, in training and token by token, in instances on threads of
+// their own; weights in and out; what instances say of mistakes.
 #include "library.h"
 
 #include "batch.h"
+#include "generate.h"
 #include "schedule.h"
 #include "train.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,6 +29,10 @@ typedef struct Lm {
     int (*set_tokens)(void *, const int32_t *), (*run)(void *), (*get_logits)(const void *, float *);
     int (*train_set_tokens)(void *, const int32_t *), (*train_set_targets)(void *, const int32_t *), (*train_step)(void *, float *);
     long long (*steps)(const void *);
+    void *(*text_open)(void *);
+    void (*text_close)(void *), (*text_reset)(void *);
+    long (*text_length)(const void *);
+    int (*text_next)(void *, const int32_t *, int, float *);
 } Lm;
 
 typedef struct Case {
@@ -83,6 +89,11 @@ static void open_functions(Case *c, const char *path)
     find(c, "train_set_targets", &lm->train_set_targets);
     find(c, "train_step", &lm->train_step);
     find(c, "steps", &lm->steps);
+    find(c, "text_open", &lm->text_open);
+    find(c, "text_close", &lm->text_close);
+    find(c, "text_reset", &lm->text_reset);
+    find(c, "text_length", &lm->text_length);
+    find(c, "text_next", &lm->text_next);
 }
 
 // The model `name` of the zoo as a library, with its initial values, and beside it on the engine.
@@ -110,6 +121,30 @@ static void open_case(Case *c, const char *name, bool train, bool bf16)
     const LibraryJob job = {.engine = c->engine, .forward = c->forward, .step = c->step, .model = "LM", .file = name,
                             .folder = c->folder, .name = "lm", .initial = true, .seed = 5, .with_sources = true};
     must(c, library_write(&c->arena, &c->diag, &job, &done, &c->why) == STATUS_OK);
+    open_functions(c, done.shared);
+}
+
+// The same in mode generate, with a window of that many tokens: a library that goes token by token, and a net that can.
+static void open_texts(Case *c, const char *name, const char *rows, const char *window)
+{
+    *c = (Case){0};
+    c->sources = sources_make(&c->arena);
+    c->diag = diag_make(&c->arena, &c->sources);
+    must(c, engine_open(&(EngineOptions){.device = "cpu", .on_device = {.threads = 2}}, &c->engine, &c->why) == STATUS_OK);
+    const uint32_t file = sources_read(&c->sources, arena_printf(&c->arena, "%s/../models/%s.mix", MIXC_TESTS, name));
+    Binding binding[] = {{"B", rows, false}, {"V", "23", false}, {"N", window, false}};
+    const BuildOptions options = {.size = "tiny", .mode = MODE_GENERATE, .binding = binding, .n_bindings = 3};
+    c->forward = build_module(&c->arena, &c->diag, &c->sources, ast_parse(&c->arena, &c->diag, &c->sources, file), &options);
+    must(c, c->forward != NULL);
+    must(c, engine_load(c->engine, &c->arena, &c->diag, c->forward, &(LoadOptions){.generate = true}, &c->net, &c->why) == STATUS_OK);
+    must(c, net_init(c->net, c->forward, 5, &c->why) == STATUS_OK);
+    strcpy(c->folder, "/tmp/mixc-library-XXXXXX");
+    assert_non_null(mkdtemp(c->folder));
+    LibraryDone done;
+    const LibraryJob job = {.engine = c->engine, .forward = c->forward, .by_steps = true, .model = "LM", .file = name,
+                            .folder = c->folder, .name = "lm", .initial = true, .seed = 5};
+    must(c, library_write(&c->arena, &c->diag, &job, &done, &c->why) == STATUS_OK);
+    assert_true(done.has_texts);
     open_functions(c, done.shared);
 }
 
@@ -353,10 +388,115 @@ static void test_gpt_trains(void **state)
     close_case(&c);
 }
 
+enum { VOCABULARY = 23, MOST_WINDOW = 256 };
+
+// Two texts take turns, in pieces of one token and of several; whatever the way there, the scores are those of the window, to rounding.
+static void two_texts(Case *c, void *m, int rows, int window)
+{
+    const Lm *lm = &c->lm;
+    size_t bytes;
+    const Slot *slot = slot_of(c->net, BUFFER_INPUT, "tokens");
+    must(c, net_write_int(c->net, POSITION_NAME, window, &c->why) == STATUS_OK);
+    const float *whole = engine_logits(c, 3, &bytes);
+    const int32_t *tokens = numbers(c, slot, 3);
+    void *text[2] = {lm->text_open(m), lm->text_open(m)};
+    float scores[2 * VOCABULARY];
+    for (int begun = 0; begun < 3; begun++) {
+        for (int i = 0, step = 0; i < window; step++) {
+            const int n = begun == 0 ? 1 : step == 0 ? window/2 + begun : step % 3 + 1, fits = n < window - i ? n : window - i;
+            int32_t next[2 * MOST_WINDOW], other[2] = {step % VOCABULARY, 1};
+            for (int b = 0; b < rows; b++)
+                memcpy(next + b * fits, tokens + b * window + i, (size_t)fits * sizeof *next);
+            assert_int_equal(lm->text_next(text[0], next, fits, scores), 0);
+            if (lm->text_length(text[1]) == window)
+                lm->text_reset(text[1]);
+            assert_int_equal(lm->text_next(text[1], other, 1, NULL), 0);
+            i += fits;
+            for (int b = 0; b < rows; b++)
+                for (int v = 0; v < VOCABULARY; v++)        // 2e-5: sums of float32 in another order, of scores near 1
+                    assert_float_equal(scores[b * VOCABULARY + v], whole[(b * window + i - 1) * VOCABULARY + v], 2e-5);
+        }
+        assert_int_equal(lm->text_length(text[0]), window);
+        lm->text_reset(text[0]);
+    }
+    lm->text_close(text[0]);
+    lm->text_close(text[1]);
+}
+
+typedef struct Said { int32_t token[MOST_WINDOW]; double probability[MOST_WINDOW]; int n; } Said;
+
+static bool note_token(void *user, int32_t token, double probability)
+{
+    Said *said = user;
+    said->token[said->n] = token;
+    said->probability[said->n++] = probability;
+    return true;
+}
+
+// The likeliest token after a prompt, again and again: the bits of the generator of the engine.
+static void same_as_generator(Case *c, void *m, int n_prompt, int n)
+{
+    Generator g;
+    Said said = {.n = 0};
+    int32_t prompt[MOST_WINDOW];
+    float scores[VOCABULARY];
+    void *text = c->lm.text_open(m);
+    for (int i = 0; i < n_prompt; i++)
+        prompt[i] = (i * 7 + 2) % VOCABULARY;
+    must(c, generator_make(&c->arena, c->engine, &c->diag, c->forward, c->net, &g, &c->why) == STATUS_OK);
+    must(c, generator_run(&g, prompt, (size_t)n_prompt, &(GenerateOptions){.n_tokens = n}, note_token, &said, &c->why) == STATUS_OK);
+    assert_int_equal(said.n, n);
+    assert_int_equal(c->lm.text_next(text, prompt, n_prompt, scores), 0);
+    for (int i = 0; i < n; i++) {
+        int32_t best = 0;
+        double sum = 0;
+        for (int v = 1; v < VOCABULARY; v++)
+            best = scores[v] > scores[best] ? v : best;
+        for (int v = 0; v < VOCABULARY; v++)
+            sum += exp((double)scores[v] - (double)scores[best]);
+        assert_int_equal(best, said.token[i]);
+        assert_true(1/sum == said.probability[i]);
+        assert_int_equal(c->lm.text_next(text, &best, 1, scores), 0);
+    }
+    c->lm.text_close(text);
+    generator_close(&g);
+}
+
+static void test_texts(void **state)
+{
+    (void)state;
+    Case c;
+    int32_t token[2] = {0, VOCABULARY};
+    open_texts(&c, "gpt", "2", "24");
+    void *m = c.lm.create(2, NULL), *text = c.lm.text_open(m);
+    two_texts(&c, m, 2, 24);
+    says(&c, m, c.lm.text_next(text, token, 1, NULL), "the token 23 (number 1) is none of the model's: axis `V` has the positions 0 to 22");
+    says(&c, m, c.lm.text_next(text, token, 0, NULL), "0 new tokens");
+    says(&c, m, c.lm.text_next(text, token, 25, NULL), "25 more do not fit into the window of 24");
+    assert_int_equal(c.lm.text_length(text), 0);
+    c.lm.text_close(text);
+    c.lm.destroy(m);
+    close_case(&c);
+}
+
+// Long convolutions go by blocks, and filters are made by the window.
+static void test_texts_of_blocks(void **state)
+{
+    (void)state;
+    Case c;
+    open_texts(&c, "hyena", "1", "256");
+    void *m = c.lm.create(2, NULL);
+    two_texts(&c, m, 1, 256);
+    same_as_generator(&c, m, 3, 200);
+    same_as_generator(&c, m, 100, 60);
+    c.lm.destroy(m);
+    close_case(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gpt_trains), cmocka_unit_test(test_moe_bf16), cmocka_unit_test(test_hyena),
+        cmocka_unit_test(test_texts), cmocka_unit_test(test_texts_of_blocks), cmocka_unit_test(test_gpt_trains), cmocka_unit_test(test_moe_bf16), cmocka_unit_test(test_hyena),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
