@@ -40,9 +40,11 @@ typedef enum PtxForm {
 } PtxForm;
 
 typedef enum PtxKind { KIND_ALU, KIND_LD, KIND_ST, KIND_ATOM, KIND_RED, KIND_OTHER } PtxKind;
-// Which file executes a row of OTHER: sim_run.c, sim_exchange.c, sim_tensor.c, sim_copy.c,
-// sim_mbarrier.c.
+// Which file executes a row of OTHER: sim_run.c, sim_exchange.c, sim_tensor.c, sim_copy.c, sim_mbarrier.c.
 typedef enum PtxUnit { UNIT_NONE, UNIT_CONTROL, UNIT_EXCHANGE, UNIT_TENSOR, UNIT_COPY, UNIT_MBARRIER } PtxUnit;
+// Who must be there before an instruction runs: nobody else; the lanes that a register names, at whatever time they come; the whole warp, by
+// one way (`.aligned`).
+typedef enum PtxMeeting { MEETS_NOBODY, MEETS_NAMED, MEETS_WARP } PtxMeeting;
 typedef enum PtxSpace { SPACE_NONE, SPACE_GLOBAL, SPACE_SHARED, SPACE_LOCAL, SPACE_GENERIC, SPACE_PARAM } PtxSpace;
 typedef enum PtxType { TYPE_pred, TYPE_u8, TYPE_s8, TYPE_u16, TYPE_s16, TYPE_u32, TYPE_s32, TYPE_f32, TYPE_u64, TYPE_s64, TYPE_f64 } PtxType;
 
@@ -54,6 +56,7 @@ typedef struct PtxRow {
     uint8_t     type[4];                    // PtxType of each operand of ALU, [0] of memory
     PtxUnit     unit;
     const char *operands;                   // OTHER: how they are read
+    PtxMeeting  meets;
     bool        is_strong;                  // volatile, relaxed and so on: made for threads that race
 } PtxRow;
 
@@ -77,6 +80,8 @@ typedef struct PtxInsn {
     PtxAddress address[3];
     uint32_t   number[3];                   // literal operands
     uint32_t   target;                      // branches: index of the instruction
+    uint16_t   joins;                       // branches: the join where ways that part here come together again; 0: at the end
+    uint16_t   begins;                      // the join that is here; 0: none
     uint32_t   line;                        // in the PTX
     uint32_t   source_file, source_line;    // from .loc; 0: unknown
 } PtxInsn;
@@ -111,6 +116,7 @@ typedef struct PtxKernel {
     uint8_t    *slot_bytes;                 // [n_slots] the width of each register
     size_t      n_params, param_bytes, shared_bytes, local_bytes;
     uint32_t    max_threads;                // .maxntid; 0: not said
+    size_t      n_joins;                    // with join 0, the end
 } PtxKernel;
 
 typedef struct PtxModule {

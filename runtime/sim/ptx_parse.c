@@ -153,6 +153,8 @@ static void parse_entry(Parser *p)
     parser_expect(p, "{");
     parse_body(p);
     resolve_branches(p);
+    if (!p->failed)
+        ptx_find_joins(p, k);
     k->slot_bytes = arena_array(p->arena, uint8_t, (size_t)k->n_slots + 1);
     for (int32_t r = 0; r < k->n_slots; r++)
         k->slot_bytes[r] = (uint8_t)ptx_register_bytes(k, r);

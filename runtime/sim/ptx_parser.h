@@ -51,6 +51,8 @@ const char *parser_name(Parser *p);
 // The width of the registers of a type, `.b32`; 0: unknown.
 int  ptx_width(const char *type);
 int  ptx_register_bytes(const PtxKernel *k, int32_t slot);
+// Fills in where the ways that part at the kernel's jumps come together (PtxInsn.joins, begins).
+void ptx_find_joins(Parser *p, PtxKernel *k);
 // An instruction with its guard, up to its semicolon.
 void ptx_parse_instruction(Parser *p);
 

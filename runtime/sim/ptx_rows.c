@@ -17,7 +17,10 @@ const PtxRow ptx_row[FORM_COUNT] = {
 #define STRONG_ST(form, in, of, n) MEMORY(form, ST, in, of, n, true)
 #define ATOM(form, in, of, n, value) MEMORY(form, ATOM, in, of, n, true)
 #define RED(form, in, of, n, value) MEMORY(form, RED, in, of, n, true)
-#define OTHER(form, by, how) [FORM_##form] = {.name = #form, .kind = KIND_OTHER, .unit = UNIT_##by, .operands = how},
+#define UNIT(form, by, how, who) [FORM_##form] = {.name = #form, .kind = KIND_OTHER, .unit = UNIT_##by, .operands = how, .meets = who},
+#define OTHER(form, by, how) UNIT(form, by, how, MEETS_NOBODY)
+#define MEET(form, by, how) UNIT(form, by, how, MEETS_NAMED)
+#define ALIGNED(form, by, how) UNIT(form, by, how, MEETS_WARP)
 #include "ptx_ops.def"
 };
 

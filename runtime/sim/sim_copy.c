@@ -1,11 +1,17 @@
 // cp.async. A copy that was issued is under way: its bytes may not be touched by anybody until the thread that issued it waits for
 // its group; then they are written, by that thread and at that time, so that others need a barrier besides. Copies land as late as they
-// may, or, when there is a seed, some of them at once: a program that is right cannot tell.
+// may, or, when there is a seed, some of them at once: a program that is right cannot tell, and one that is wrong is found either way.
 #include "sim_state.h"
 
 #include <string.h>
 
-// The bytes of the copy at index k arrive.
+static void move_bytes(const Flight *f, unsigned char *to)
+{
+    memset(to, 0, f->bytes);
+    memcpy(to, f->from, f->from_bytes);
+}
+
+// The bytes of the copy at index k may be used from now on.
 static bool land(Sim *s, const Warp *w, const PtxInsn *i, size_t k)
 {
     const Flight f = s->flight[k];
@@ -16,8 +22,8 @@ static bool land(Sim *s, const Warp *w, const PtxInsn *i, size_t k)
     Place to = {0};
     if (!sim_find(s, SPACE_SHARED, &a, &to))
         return false;
-    memset(to.data, 0, f.bytes);
-    memcpy(to.data, f.from, f.from_bytes);
+    if (!f.has_landed)
+        move_bytes(&f, to.data);
     memset(to.defined, 1, f.bytes);
     return true;
 }
@@ -79,7 +85,11 @@ static bool issue_one(Sim *s, const Warp *w, const PtxInsn *i, int lane, uint64_
         s->shared_defined[to + b] = 0;
         s->shared_flight[to + b]++;
     }
-    return (sim_random(s) & 3) != 1 || land(s, w, i, s->n_flights - 1);
+    Flight *f = &s->flight[s->n_flights - 1];
+    f->has_landed = (sim_random(s) & 3) == 1;
+    if (f->has_landed)
+        move_bytes(f, target.data);
+    return true;
 }
 
 static bool issue(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask)

@@ -155,18 +155,6 @@ static void put_together(const Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
     w->low_defined[i->reg[0]] = i->reg[1] < 0 ? UINT32_MAX : w->defined[i->reg[1]];
 }
 
-// The lanes that an instruction names as its members must be those that run it. Lanes that went another way and would
-// come later are not waited for: the compiler lets them meet before.
-bool sim_check_members(Sim *s, const Warp *w, const PtxInsn *i, int32_t reg, uint32_t mask)
-{
-    const Slot *m = sim_source(s, w, reg);
-    for (int l = 0; l < WARP_LANES; l++)
-        if (mask >> l & 1 && m->u32[l] != mask)
-            return sim_fail(s, i, "thread %u names the lanes %08x as members, and %08x are there",
-                            w->first_thread + (uint32_t)l, m->u32[l], mask);
-    return true;
-}
-
 bool sim_exchange(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 {
     uint32_t defined = mask;
@@ -187,8 +175,6 @@ bool sim_exchange(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
     for (int k = i->n_results; !is_lanewise && k < i->n_regs; k++)
         if (!sim_is_defined(s, w, i, i->reg[k], mask))
             return false;
-    if (!is_lanewise && !sim_check_members(s, w, i, i->reg[i->n_regs - 1], mask))
-        return false;
     switch (is_lanewise ? FORM_NONE : i->form) {
     case FORM_NONE: break;
     case FORM_shfl_sync_bfly_b32: case FORM_shfl_sync_down_b32: case FORM_shfl_sync_up_b32: case FORM_shfl_sync_idx_b32:

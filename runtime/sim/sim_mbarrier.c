@@ -1,7 +1,7 @@
 // mbarrier, and bulk copies that end at one. A barrier is 8 bytes of shared memory that only these instructions may touch. A phase is over when
 // as many arrived as it was made for and all bytes that were announced have come; the next begins at once. Who finds that a phase is over knows
 // what those who arrived in it had done. Bulk copies land as late as they may, when somebody asks for their barrier, or, when there is a seed,
-// some of them at once.
+// some of them at once; nobody may touch their bytes before somebody has found that the phase is over.
 //
 // What an arrival of some lanes hands on are all accesses of their warp: lanes of a warp are not told apart. Proxies are not watched.
 #include "sim_state.h"
@@ -91,7 +91,7 @@ static bool land(Sim *s, const PtxInsn *i, size_t k)
     const Flight f = s->flight[k];
     Mbarrier *b = find(s, f.mbarrier - 1);
     Warp *from = &s->warp[f.thread / WARP_LANES];
-    s->flight[k] = s->flight[--s->n_flights];
+    s->flight[k].has_landed = true;
     memset(s->shared_flight + f.to, 0, f.bytes);
     for (uint32_t at = 0; at < f.bytes; at += PIECE) {
         const Access a = {.insn = i, .warp = from, .thread = f.thread, .address = f.to + at, .bytes = PIECE, .writes = true};
@@ -101,6 +101,7 @@ static bool land(Sim *s, const PtxInsn *i, size_t k)
         memcpy(to.data, f.from + at, PIECE);
         memset(to.defined, 1, PIECE);
     }
+    memset(s->shared_flight + f.to, 1, f.bytes);
     if (!b)
         return sim_fail(s, i, "a copy ends at a barrier that is not there any more");
     hand_on(s, b, from);
@@ -112,9 +113,19 @@ static bool land(Sim *s, const PtxInsn *i, size_t k)
 static bool land_all(Sim *s, const PtxInsn *i, const Mbarrier *b)
 {
     for (size_t k = s->n_flights; k-- > 0;)
-        if (k < s->n_flights && s->flight[k].mbarrier == b->at + 1u && !land(s, i, k))
+        if (s->flight[k].mbarrier == b->at + 1u && !s->flight[k].has_landed && !land(s, i, k))
             return false;
     return true;
+}
+
+// Somebody found that they are there.
+static void take_over(Sim *s, const Mbarrier *b)
+{
+    for (size_t k = s->n_flights; k-- > 0;)
+        if (s->flight[k].mbarrier == b->at + 1u && s->flight[k].has_landed) {
+            memset(s->shared_flight + s->flight[k].to, 0, s->flight[k].bytes);
+            s->flight[k] = s->flight[--s->n_flights];
+        }
 }
 
 static bool start_copy(Sim *s, Warp *w, const PtxInsn *i, int lane)
@@ -154,6 +165,8 @@ static bool wait(Sim *s, Warp *w, const PtxInsn *i, Mbarrier *b, uint32_t parity
     if (b->parity == (parity & 1) && !land_all(s, i, b))
         return false;
     *out_is_over = b->parity != (parity & 1);
+    if (*out_is_over)
+        take_over(s, b);
     for (uint32_t v = 0; *out_is_over && v < s->n_warps; v++)
         w->known[v] = b->done[v] > w->known[v] ? b->done[v] : w->known[v];
     s->n_idle_waits = *out_is_over ? 0 : s->n_idle_waits + 1;

@@ -1,14 +1,12 @@
-// Runs the blocks of a launch one after another, the warps of a block in turns, in an order that the seed decides. Lanes of a warp
-// that went different ways run lowest instruction first, so that they meet again at the earliest place; a lane that jumps back very
-// often makes room for the others, so that threads which wait for one another go on.
+// Runs the blocks of a launch one after another, the warps of a block in turns, in an order that the seed decides. Which lanes of a warp run is
+// sim_lanes.c.
 #include "sim_state.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { TURN = 4096,                         // instructions of a warp before the next one's turn
-       PATIENCE = 1024 };                   // jumps back before other lanes of the warp are preferred
+enum { TURN = 4096 };                       // instructions of a warp before the next one's turn
 
 const char *sim_opcode(const PtxInsn *i, char *out, size_t room)
 {
@@ -46,75 +44,6 @@ bool sim_is_defined(Sim *s, const Warp *w, const PtxInsn *i, int32_t reg, uint32
     return sim_fail(s, i, "thread %u reads %s, which has no value",
                     w->first_thread + (uint32_t)__builtin_ctz(mask & ~w->defined[reg]),
                     ptx_register_name(s->kernel, reg, name, sizeof name));
-}
-
-// --- which lanes run
-
-// Leaves the lanes of `mask` where they are and picks those that run next: the lowest, or the highest when the lowest
-// were preferred for too long. With no lane left mask is 0.
-static void pick_lanes(Warp *w)
-{
-    for (int l = 0; l < WARP_LANES; l++)
-        if (w->mask >> l & 1)
-            w->pc[l] = w->at;
-    const uint32_t ready = w->live & ~w->waiting;
-    uint32_t low = UINT32_MAX, high = 0, chosen;
-    for (int l = 0; l < WARP_LANES; l++)
-        if (ready >> l & 1) {
-            low = w->pc[l] < low ? w->pc[l] : low;
-            high = w->pc[l] > high ? w->pc[l] : high;
-        }
-    chosen = low;
-    if (w->n_backward > PATIENCE) {
-        chosen = high;
-        w->n_backward = 0;
-    }
-    w->mask = 0;
-    w->at = chosen;
-    w->until = UINT32_MAX;
-    for (int l = 0; l < WARP_LANES; l++) {
-        if (!(ready >> l & 1))
-            continue;
-        if (w->pc[l] == chosen)
-            w->mask |= UINT32_C(1) << l;
-        else if (w->pc[l] > chosen && w->pc[l] < w->until)
-            w->until = w->pc[l];
-    }
-}
-
-static void branch(Sim *s, Warp *w, const PtxInsn *i, uint32_t taken)
-{
-    const uint32_t target = i->target;
-    if (target <= w->at && w->until != UINT32_MAX)
-        w->n_backward++;
-    if (taken == w->mask) {
-        const bool waits = (w->live & ~w->waiting) != w->mask;
-        w->at = target;
-        if (waits)
-            pick_lanes(w);
-        return;
-    }
-    if (taken)
-        s->counters->divergent_branches++;
-    for (int l = 0; l < WARP_LANES; l++)
-        if (w->mask >> l & 1)
-            w->pc[l] = taken >> l & 1 ? target : w->at + 1;
-    w->mask = 0;
-    pick_lanes(w);
-}
-
-// The lanes of `who` end, or wait at a barrier, at the instruction where they are; the rest goes on.
-static void leave(Warp *w, uint32_t who, bool has_ended)
-{
-    for (int l = 0; l < WARP_LANES; l++)
-        if (w->mask >> l & 1)
-            w->pc[l] = who >> l & 1 ? w->at : w->at + 1;
-    if (has_ended)
-        w->live &= ~who;
-    else
-        w->waiting |= who;
-    w->mask = 0;
-    pick_lanes(w);
 }
 
 // --- instructions
@@ -188,27 +117,16 @@ static bool run_control(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
     case FORM_bra: case FORM_bra_uni:
         if (i->form == FORM_bra_uni && mask != 0 && mask != w->mask)
             return sim_fail(s, i, "lanes part at a jump that says they do not");
-        branch(s, w, i, mask);
+        sim_branch(s, w, i, mask);
         return true;
     case FORM_ret: case FORM_exit:
-        if (!sim_check_landed(s, w, i, mask))
-            return false;
-        leave(w, mask, true);
-        return true;
+        return sim_check_landed(s, w, i, mask) && sim_leave(s, w, mask, true);
     case FORM_bar_sync: case FORM_barrier_sync: case FORM_barrier_sync_aligned:
         if (i->number[0] >= BARRIERS)
             return sim_fail(s, i, "barrier %u; a block has %d", i->number[0], BARRIERS);
-        if (mask)
-            leave(w, mask, false);
-        else
-            w->at++;
-        return true;
-    case FORM_bar_warp_sync:
-        if (mask && !sim_check_members(s, w, i, i->reg[0], mask))
-            return false;
-        // Lanes that are not all of the warp order nothing: only their own accesses would be over.
-        w->clock += mask == w->live;
-        break;
+        if (!mask)
+            break;
+        return (i->form == FORM_barrier_sync || sim_check_together(s, w, i, mask)) && sim_leave(s, w, mask, false);
     case FORM_trap:
         if (mask)
             return sim_fail(s, i, "thread %u stops the kernel", w->first_thread + (uint32_t)__builtin_ctz(mask));
@@ -223,10 +141,12 @@ static bool run_control(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 static bool run_other(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 {
     bool good = true;
+    if (ptx_row[i->form].meets != MEETS_NOBODY && mask)
+        return sim_meet(s, w, i, mask);
     switch (ptx_row[i->form].unit) {
     case UNIT_CONTROL:  return run_control(s, w, i, mask);
     case UNIT_EXCHANGE: good = !mask || sim_exchange(s, w, i, mask); break;
-    case UNIT_TENSOR:   good = !mask || sim_tensor(s, w, i, mask); break;
+    case UNIT_TENSOR:   break;              // for nobody
     case UNIT_COPY:     good = !mask || sim_copy(s, w, i, mask); break;
     case UNIT_MBARRIER: good = !mask || sim_mbarrier(s, w, i, mask); break;
     case UNIT_NONE:     break;
@@ -240,6 +160,8 @@ static bool step(Sim *s, Warp *w)
     if (w->at >= s->kernel->n_insns)
         return sim_fail(s, &s->kernel->insn[s->kernel->n_insns - 1], "a thread runs past the end");
     const PtxInsn *i = &s->kernel->insn[w->at];
+    if (i->begins && w->n_parted)
+        sim_join(w, i->begins);
     const uint32_t mask = guarded(s, w, i);
     w->n_instructions++;
     s->counters->instructions++;
@@ -272,7 +194,7 @@ static bool run_warp(Sim *s, Warp *w)
         if (!step(s, w))
             return false;
         if (w->mask && w->at >= w->until)
-            pick_lanes(w);
+            sim_pick_lanes(s, w);
         if (w->n_instructions > most && w->mask && w->at < s->kernel->n_insns)
             return sim_fail(s, &s->kernel->insn[w->at], "the warp of thread %u ran %llu instructions and does not end",
                             w->first_thread, (unsigned long long)most);
@@ -289,46 +211,48 @@ static uint32_t expected_at(const Sim *s, const PtxInsn *barrier)
     return barrier->n_numbers > 1 ? barrier->number[1] : s->n_threads;
 }
 
-// How many threads wait at barrier `id`, and at which instruction. Those of one warp must all be at the same one. Returns false after a
-// failure.
+// The lanes of the warp that wait at barrier `id`. *out_barrier: one of the instructions where they do.
+static uint32_t waiting_at(const Sim *s, const Warp *w, uint32_t id, const PtxInsn **out_barrier)
+{
+    uint32_t mask = 0;
+    for (int l = 0; w->waiting && l < WARP_LANES; l++) {
+        const PtxInsn *here = w->waiting >> l & 1 ? &s->kernel->insn[w->pc[l]] : NULL;
+        if (here && here->number[0] == id) {
+            mask |= UINT32_C(1) << l;
+            *out_barrier = here;
+        }
+    }
+    return mask;
+}
+
+// How many threads wait at barrier `id`, and one of the instructions where they do. Returns false after a failure.
 static bool count_waiting(Sim *s, uint32_t id, uint32_t *out_n, const PtxInsn **out_barrier)
 {
     *out_n = 0;
     for (uint32_t k = 0; k < s->n_warps; k++) {
-        const Warp *w = &s->warp[k];
-        const PtxInsn *of_warp = NULL;
-        for (int l = 0; l < WARP_LANES; l++) {
-            const PtxInsn *here = w->waiting >> l & 1 ? &s->kernel->insn[w->pc[l]] : NULL;
-            if (!here)
-                continue;
-            if (of_warp && of_warp != here)
-                return sim_fail(s, here, "threads of one warp wait at this barrier and at the one of line %u", of_warp->line);
-            of_warp = here;
-            if (here->number[0] != id)
-                continue;
-            if (*out_barrier && expected_at(s, *out_barrier) != expected_at(s, here))
-                return sim_fail(s, here, "the barrier is for %u threads here and for %u at line %u", expected_at(s, here),
-                                expected_at(s, *out_barrier), (*out_barrier)->line);
-            *out_barrier = here;
-            ++*out_n;
-        }
+        const PtxInsn *here = NULL;
+        const uint32_t mask = waiting_at(s, &s->warp[k], id, &here);
+        if (!mask)
+            continue;
+        if (*out_barrier && expected_at(s, *out_barrier) != expected_at(s, here))
+            return sim_fail(s, here, "the barrier is for %u threads here and for %u at line %u", expected_at(s, here),
+                            expected_at(s, *out_barrier), (*out_barrier)->line);
+        *out_barrier = here;
+        *out_n += (uint32_t)__builtin_popcount(mask);
     }
     return true;
 }
 
-static bool waits_at(const Sim *s, const Warp *w, uint32_t id)
-{
-    return w->waiting && s->kernel->insn[w->pc[__builtin_ctz(w->waiting)]].number[0] == id;
-}
-
-// Lets the warps at the barrier go on; what each of them did until now is over for all of them.
+// Lets those at the barrier go on; what each warp that is there did until now is over for all of them. A warp that is there in part is not
+// told apart from its other lanes, so it gives and takes nothing.
 static void release(Sim *s, uint32_t id)
 {
     uint32_t *known = s->joined;
+    const PtxInsn *here = NULL;
     memset(known, 0, s->n_warps * sizeof *known);
     for (uint32_t k = 0; k < s->n_warps; k++) {
         Warp *w = &s->warp[k];
-        if (!waits_at(s, w, id))
+        if (!w->waiting || waiting_at(s, w, id, &here) != w->live)
             continue;
         w->known[k] = ++w->clock;
         for (uint32_t v = 0; v < s->n_warps; v++)
@@ -336,13 +260,15 @@ static void release(Sim *s, uint32_t id)
     }
     for (uint32_t k = 0; k < s->n_warps; k++) {
         Warp *w = &s->warp[k];
-        if (!waits_at(s, w, id))
+        const uint32_t mask = waiting_at(s, w, id, &here);
+        if (!mask)
             continue;
-        memcpy(w->known, known, s->n_warps * sizeof *known);
+        if (mask == w->live)
+            memcpy(w->known, known, s->n_warps * sizeof *known);
         for (int l = 0; l < WARP_LANES; l++)
-            w->pc[l] += w->waiting >> l & 1;
-        w->waiting = 0;
-        pick_lanes(w);
+            w->pc[l] += mask >> l & 1;
+        w->waiting &= ~mask;
+        sim_pick_lanes(s, w);
     }
     s->counters->barriers++;
 }
@@ -371,7 +297,11 @@ static bool release_barriers(Sim *s)
             n_left = n;
         }
     }
-    if (any || !left)
+    if (any)
+        return true;
+    if (!sim_check_parked(s))
+        return false;
+    if (!left)
         return true;
     if (expected_at(s, left) == s->n_threads)
         return sim_fail(s, left, "%u threads wait at the barrier, and the other %u have ended or wait elsewhere", n_left,
@@ -398,8 +328,10 @@ static void start_warp(Sim *s, Warp *w, uint32_t first)
     w->clock = 1;
     memset(w->known, 0, s->n_warps * sizeof *w->known);
     memset(w->n_groups, 0, sizeof w->n_groups);
-    w->live = w->waiting = w->mask = w->at = w->n_backward = 0;
+    w->live = w->waiting = w->parked = w->mask = w->at = w->n_backward = 0;
     w->n_instructions = 0;
+    w->n_parted = 0;
+    memset(w->parted, 0, s->kernel->n_joins * sizeof *w->parted);
     for (uint32_t l = 0; l < WARP_LANES; l++) {
         const uint32_t t = first + l;
         const uint32_t tid[3] = {t % block[0], t / block[0] % block[1], t / block[0] / block[1]};
@@ -414,7 +346,7 @@ static void start_warp(Sim *s, Warp *w, uint32_t first)
         }
         set_special(s, w, SPECIAL_LANEID, l, l);
     }
-    pick_lanes(w);
+    sim_pick_lanes(s, w);
 }
 
 uint64_t sim_random(Sim *s)
@@ -458,7 +390,7 @@ static bool run_block(Sim *s)
             ran = ran || w->mask;
             if (w->mask && !run_warp(s, w))
                 return false;
-            waits = waits || w->waiting;
+            waits = waits || w->waiting || w->parked;
         }
         if (!ran && !waits)
             break;
@@ -522,6 +454,8 @@ static void set_up(Sim *s)
         s->warp[w].reg = arena_array(arena, Slot, (size_t)k->n_slots + 1);
         s->warp[w].defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
         s->warp[w].low_defined = arena_array(arena, uint32_t, (size_t)k->n_slots + 1);
+        s->warp[w].parted = arena_array(arena, uint32_t, k->n_joins);
+        s->warp[w].parted_at = arena_array(arena, uint32_t, k->n_joins);
         s->warp[w].known = arena_array(arena, uint32_t, s->n_warps + 1);
     }
 }

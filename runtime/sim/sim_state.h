@@ -11,11 +11,14 @@
 enum { BARRIERS = 16 };                      // that a block has; barrier 0 is __syncthreads
 
 typedef struct Warp {
-    uint32_t  live, waiting;                // lanes that have not ended; of them, those at a barrier
+    uint32_t  live, waiting, parked;        // lanes that have not ended; of them, those at a barrier, those at what their partners have not come to
+    uint32_t  names[WARP_LANES];            // the partners of lanes that are parked
     uint32_t  pc[WARP_LANES];               // of lanes that are not in `mask`
     uint32_t  mask, at;                     // the lanes that run now, all at instruction `at`
     uint32_t  until;                        // the next instruction where others wait to be run
     uint32_t  n_backward;                   // jumps back while others wait, since a change of lanes
+    uint32_t *parted, *parted_at;           // [n_joins] lanes that went different ways and have not come to the join; at which jump
+    uint32_t  n_parted;                     // joins that some lane has not come to
     uint32_t  index, first_thread;
     uint64_t  n_instructions;
     Slot     *reg;                          // [n_slots]
@@ -61,6 +64,7 @@ typedef struct Flight {                     // a copy that was issued and not ye
     const unsigned char *from;              // NULL: zeros
     uint32_t             from_bytes;        // the rest is zeros
     uint32_t             mbarrier;          // where it ends, its byte plus 1; 0: its thread waits for its group
+    bool                 has_landed;        // and nobody can know yet
 } Flight;
 
 typedef struct Mbarrier {                   // in shared memory
@@ -140,10 +144,22 @@ PtxSpace sim_narrow_generic(uint64_t *address);
 void sim_count_shared(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask);
 void sim_count_global(Sim *s, const uint64_t *address, size_t bytes, uint32_t mask, bool reads, bool writes);
 
+// Picks the lanes that run next, of those that are ready; with none mask is 0.
+void sim_pick_lanes(Sim *s, Warp *w);
+void sim_branch(Sim *s, Warp *w, const PtxInsn *i, uint32_t taken);
+// The lanes of `who` end, or wait at a barrier, at the instruction where they are; the rest goes on. False after a failure.
+bool sim_leave(Sim *s, Warp *w, uint32_t who, bool has_ended);
+// The running lanes are at a join.
+void sim_join(Warp *w, uint16_t join);
+// An instruction that lanes of a warp do together: now, or when the last of them comes. False after a failure. Moves them on.
+bool sim_meet(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
+// The lanes of `mask` are not on one of several ways of their warp. False after a failure.
+bool sim_check_together(Sim *s, const Warp *w, const PtxInsn *i, uint32_t mask);
+// Nothing goes on any more: false when some lane waits for another one.
+bool sim_check_parked(Sim *s);
+
 // Shuffles, votes, fields: instructions that move data between lanes or have many operands.
 bool sim_exchange(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
-// The lanes that register `reg` names as members are those that run the instruction.
-bool sim_check_members(Sim *s, const Warp *w, const PtxInsn *i, int32_t reg, uint32_t mask);
 // mma and ldmatrix.
 bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask);
 // cp.async: issue, commit, wait.

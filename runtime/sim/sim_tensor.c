@@ -141,8 +141,6 @@ static bool load_matrices(Sim *s, Warp *w, const PtxInsn *i, bool is_turned)
 
 bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 {
-    if (mask != UINT32_MAX)
-        return sim_fail(s, i, "only the lanes %08x are there, and the whole warp must be", mask);
     for (int k = i->n_results; k < i->n_regs; k++)
         if (!sim_is_defined(s, w, i, i->reg[k], mask))
             return false;

@@ -36,8 +36,8 @@ static const struct { const char *part; Fate fate; } finding_row[] = {
     {"which is no multiple", FATE_BOUNDS}, {"which the kernel may only read", FATE_BOUNDS}, {"an access to no space", FATE_BOUNDS},
     {"reads past the kernel's parameters", FATE_BOUNDS},
     {"does not end", FATE_HANG}, {"runs past the end", FATE_HANG},
-    {"at the barrier", FATE_BARRIER}, {"at a barrier", FATE_BARRIER}, {"at this barrier", FATE_BARRIER}, {"as members", FATE_BARRIER},
-    {"which does not take part", FATE_BARRIER}, {"the whole warp must be", FATE_BARRIER}, {"the barrier is for", FATE_BARRIER},
+    {"at the barrier", FATE_BARRIER}, {"at a barrier", FATE_BARRIER}, {"as members", FATE_BARRIER},
+    {"which does not take part", FATE_BARRIER}, {"the whole warp must", FATE_BARRIER}, {"the barrier is for", FATE_BARRIER},
     {"lanes part at a jump", FATE_BARRIER},
 };
 
