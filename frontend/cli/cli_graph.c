@@ -17,12 +17,13 @@ int cli_graph(Cli *cli)
         return cli_usage(cli, "-o OUT.svg or OUT.dot is missing");
     const char *end = strrchr(out, '.');
     bool dot = end && !strcmp(end, ".dot");
-    if (!dot && (!end || strcmp(end, ".svg")))
-        return cli_usage(cli, "`%s`: the picture is .svg or .dot", out);
+    if (!dot && strcmp(out, "-") != 0 && (!end || strcmp(end, ".svg")))
+        return cli_usage(cli, "`%s`: the picture is .svg or .dot, or - for an SVG on standard output", out);
     Module *m = cli_module(cli, path, &options, NULL, &code);
     if (!m)
         return code;
-    GraphView view = graph_view_make(&cli->arena, module_graph(m, "main"), cli_has(cli, OPT_VERBOSE));
+    const int times = cli->times[OPT_VERBOSE];
+    GraphView view = graph_view_make(&cli->arena, module_graph(m, "main"), times > 1 ? VIEW_ALL : times ? VIEW_ITERATIONS : VIEW_FOLDED);
     Text text = text_make(&cli->arena);
     if (dot)
         graph_view_dot(&view, &text);

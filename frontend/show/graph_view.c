@@ -12,7 +12,6 @@ typedef struct Maker {
     ValueId     *param_of;                  // [n_nodes] the parameter that a value not drawn is made of; 0: none
     uint64_t   **reaches;                   // reaches[b]: bit set of boxes that b leads to
     size_t       reach_capacity, words;
-    int64_t     *parameters;                // [box] numbers held
     uint32_t    *last_node;                 // [box] the newest node, for its type and name
     Text        *ops;                       // [box] names of parameters used
 } Maker;
@@ -120,7 +119,7 @@ static void note_parameters(Maker *m, const Node *n, uint32_t b)
         if (seen && (seen[strlen(name)] == ' ' || !seen[strlen(name)]))
             continue;
         text_printf(&m->ops[b], "%s%s", m->ops[b].n ? " " : "", name);
-        m->parameters[b] += count;
+        m->view->box[b].parameters += count;
     }
 }
 
@@ -216,9 +215,9 @@ static void name_box(Maker *m, uint32_t b)
     else
         text_add(&title, op_text(last));
     text_add(&detail, type_text(m, m->last_node[b]));
-    if (m->parameters[b]) {
+    if (box->parameters) {
         text_add(&detail, "  ");
-        count_text(&detail, m->parameters[b]);
+        count_text(&detail, box->parameters);
     }
     box->title = arena_strdup(m->view->arena, text_str(&title));
     box->detail = arena_strdup(m->view->arena, text_str(&detail));
@@ -332,6 +331,67 @@ static void fold_repeats(const GraphView *view, uint32_t *into)
     }
 }
 
+// "LN.2" -> "LN, ", unless the list has it; a model's own operations ("x (add)") are not named.
+static void list_name(Text *list, const ViewBox *box)
+{
+    const size_t n = strcspn(box->title, ". ");
+    if (box->title[n] == ' ' || !n)
+        return;
+    for (const char *seen = text_str(list); *seen; seen += strcspn(seen, ",") + 2)
+        if (strcspn(seen, ",") == n && !strncmp(seen, box->title, n))
+            return;
+    text_printf(list, "%.*s, ", (int)n, box->title);
+}
+
+// The boxes first .. last-1, of one iteration, as one. `is_again`: their weights were counted before.
+static ViewBox iteration_box(const GraphView *view, uint32_t first, uint32_t last, bool is_again)
+{
+    const ViewBox *begin = &view->box[first];
+    const char *dot = strrchr(begin->group, '.');
+    ViewBox box = {.key = begin->group, .title = dot ? dot + 1 : begin->group, .copies = 1};
+    Text names = text_make(view->arena), detail = text_make(view->arena);
+    for (uint32_t b = first; b < last; b++) {
+        list_name(&names, &view->box[b]);
+        box.parameters += view->box[b].parameters;
+    }
+    const size_t n = names.n > 2 ? names.n - 2 : 0, most = 44;
+    text_printf(&detail, "%.*s%s", (int)(n < most ? n : most), text_str(&names), n > most ? ".." : "");
+    if (box.parameters) {
+        text_add(&detail, n ? "  " : "");
+        if (is_again)
+            text_add(&detail, "same weights");
+        else
+            count_text(&detail, box.parameters);
+    }
+    box.detail = arena_strdup(view->arena, text_str(&detail));
+    return box;
+}
+
+// Neighbours of one iteration become one box.
+static GraphView by_iterations(const GraphView *view)
+{
+    uint32_t *moved = arena_array(view->arena, uint32_t, view->n_boxes + 1);
+    GraphView out = {.arena = view->arena};
+    for (uint32_t b = 0, next; b < view->n_boxes; b = next) {
+        const char *group = view->box[b].group;
+        next = b + 1;
+        while (group && next < view->n_boxes && view->box[next].group && !strcmp(view->box[next].group, group))
+            next++;
+        bool is_again = false;
+        for (size_t i = 0; group && i < out.n_boxes; i++)
+            is_again |= !strcmp(out.box[i].key, group);
+        const uint32_t to = graph_view_box(&out, group ? iteration_box(view, b, next, is_again) : view->box[b]);
+        for (uint32_t c = b; c < next; c++)
+            moved[c] = to;
+    }
+    for (size_t i = 0; i < view->n_edges; i++) {
+        const uint32_t from = moved[view->edge[i].from], to = moved[view->edge[i].to];
+        if (from != to)
+            graph_view_edge(&out, from, to, from > to);
+    }
+    return out;
+}
+
 static GraphView folded(GraphView *view)
 {
     uint32_t *into = arena_array(view->arena, uint32_t, view->n_boxes + 1),
@@ -352,7 +412,7 @@ static GraphView folded(GraphView *view)
     return out;
 }
 
-GraphView graph_view_make(Arena *arena, const Graph *g, bool each)
+GraphView graph_view_make(Arena *arena, const Graph *g, ViewDetail detail)
 {
     GraphView view = {.arena = arena};
     size_t most = g->n_nodes + g->n_outputs;
@@ -360,7 +420,6 @@ GraphView graph_view_make(Arena *arena, const Graph *g, bool each)
     m.box_of = arena_array(arena, uint32_t, g->n_nodes + 1);
     m.param_of = arena_array(arena, ValueId, g->n_nodes + 1);
     m.reaches = arena_array(arena, uint64_t *, most + 1);
-    m.parameters = arena_array(arena, int64_t, most + 1);
     m.last_node = arena_array(arena, uint32_t, most + 1);
     m.ops = arena_array(arena, Text, most + 1);
     for (ValueId id = 1; id < g->n_nodes; id++)
@@ -378,5 +437,5 @@ GraphView graph_view_make(Arena *arena, const Graph *g, bool each)
             (ViewBox){.key = name, .title = name, .detail = type_text(&m, o->value), .copies = 1, .is_end = true});
         graph_view_edge(&view, m.box_of[o->value] - 1, b, false);
     }
-    return each ? view : folded(&view);
+    return detail == VIEW_ALL ? view : detail == VIEW_ITERATIONS ? by_iterations(&view) : folded(&view);
 }

@@ -1,7 +1,7 @@
 // A picture of a model: its graph collapsed to one box a layer, laid out in levels, as SVG or dot.
 //
 // Boxes are formed so that no cycle arises: a layer's own operations (residual sums and the like) are split into as
-// many boxes as needed. Equal iterations of a repeat are drawn once, with their number.
+// many boxes as needed. Equal iterations of a repeat are drawn once, with their number; or each as one box, with what is in it.
 #ifndef MIXC_GRAPH_VIEW_H
 #define MIXC_GRAPH_VIEW_H
 
@@ -12,6 +12,7 @@ typedef struct ViewBox {
     const char *title, *detail;             // two lines of text
     const char *group;                      // the repeat's iteration it is in ("GPT.l0"); NULL: none
     int         copies;                     // iterations drawn as one
+    int64_t     parameters;                 // numbers held
     bool        is_end;                     // an input or a result
     // layout
     int         level, order;
@@ -31,8 +32,13 @@ typedef struct GraphView {
     double    width, height;
 } GraphView;
 
-// `each`: draw every iteration of a repeat.
-GraphView graph_view_make(Arena *arena, const Graph *g, bool each);
+typedef enum ViewDetail {
+    VIEW_FOLDED,                            // equal iterations of a repeat once
+    VIEW_ITERATIONS,                        // each iteration as one box
+    VIEW_ALL                                // every box of each
+} ViewDetail;
+
+GraphView graph_view_make(Arena *arena, const Graph *g, ViewDetail detail);
 void graph_view_dot(const GraphView *view, Text *out);
 // Lays out and draws. Adds lanes to the view.
 void graph_view_svg(GraphView *view, Text *out);

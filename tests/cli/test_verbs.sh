@@ -104,8 +104,10 @@ expect 0 "$MIXC" graph "$model" -o g.svg; says g.svg "<svg"; says g.svg "Mlp"; s
 expect 0 "$MIXC" graph "$MIXC_TESTS/../models/widenet.mix" -o wide.svg; says wide.svg "&#215;4"       # one block, four times
 [ "$(grep -o '>moe<' wide.svg | wc -l)" = 1 ] || complain "the shared block is drawn $(grep -o '>moe<' wide.svg | wc -l) times"
 expect 0 "$MIXC" graph "$model" -o g.dot; says g.dot "digraph"
-expect 0 "$MIXC" graph "$model" -v -o all.dot; says all.dot "Tiny.l1"
+expect 0 "$MIXC" graph "$model" -vv -o all.dot; says all.dot "Tiny.l1"
+expect 0 "$MIXC" graph "$model" -v -o each.dot; says each.dot 'label="l1'; [ $(wc -l <each.dot) -lt $(wc -l <all.dot) ] || complain "-v draws as much as -vv"
 expect 2 "$MIXC" graph "$model" -o g.png; says err ".svg or .dot"
+expect 0 "$MIXC" graph "$model" -o -; says out "</svg>"
 
 # explain, doctor, completion, cache
 expect 0 "$MIXC" explain E0412; [ -s out ] || complain "explain says nothing"

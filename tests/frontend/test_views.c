@@ -30,7 +30,7 @@ static void check_layout(const GraphView *view)
     }
 }
 
-static void check_model(const char *path, bool each)
+static void check_model(const char *path, ViewDetail detail)
 {
     Arena arena = {0};
     Sources sources = sources_make(&arena);
@@ -40,7 +40,7 @@ static void check_model(const char *path, bool each)
     const Ast *ast = ast_parse(&arena, &diag, &sources, file);
     const Module *m = build_module(&arena, &diag, &sources, ast, &(BuildOptions){.mode = MODE_EVAL});
     if (m) {                                // some models wait for what is not built yet
-        GraphView view = graph_view_make(&arena, module_graph(m, "main"), each);
+        GraphView view = graph_view_make(&arena, module_graph(m, "main"), detail);
         Text dot = text_make(&arena), svg = text_make(&arena);
         graph_view_dot(&view, &dot);
         graph_view_svg(&view, &svg);
@@ -58,8 +58,9 @@ static void every_model_has_a_picture(void **state)
     glob_t found;
     assert_int_equal(glob(MIXC_TESTS "/../models/*.mix", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) {
-        check_model(found.gl_pathv[i], false);
-        check_model(found.gl_pathv[i], true);
+        check_model(found.gl_pathv[i], VIEW_FOLDED);
+        check_model(found.gl_pathv[i], VIEW_ITERATIONS);
+        check_model(found.gl_pathv[i], VIEW_ALL);
     }
     globfree(&found);
 }
@@ -77,11 +78,15 @@ static void repeats_fold(void **state)
     const Ast *ast = ast_parse(&arena, &diag, &sources, file);
     const Module *m = build_module(&arena, &diag, &sources, ast, &(BuildOptions){.mode = MODE_EVAL});
     assert_non_null(m);
-    GraphView folded = graph_view_make(&arena, module_graph(m, "main"), false);
-    GraphView each = graph_view_make(&arena, module_graph(m, "main"), true);
+    GraphView folded = graph_view_make(&arena, module_graph(m, "main"), VIEW_FOLDED);
+    GraphView each = graph_view_make(&arena, module_graph(m, "main"), VIEW_ALL);
+    GraphView iterations = graph_view_make(&arena, module_graph(m, "main"), VIEW_ITERATIONS);
     assert_int_equal(folded.n_boxes, 4);    // x, A, the sum, y
     assert_int_equal(folded.box[1].copies, 5);
     assert_int_equal(each.n_boxes, 12);
+    assert_int_equal(iterations.n_boxes, 7);    // x, five of them, y
+    assert_string_equal(iterations.box[2].title, "l1");
+    assert_string_equal(iterations.box[2].detail, "A  16");
     arena_free(&arena);
 }
 
