@@ -5,6 +5,7 @@
 #include "cache.h"
 #include "sha256.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { APPLICATION = 0x6d697863, SCHEMA = 1, WAIT_MS = 2000 };      // "mixc"
+enum { APPLICATION = 0x6d697863, SCHEMA = 2, WAIT_MS = 2000 };      // "mixc"
 
 const char *const tuning_outcome_text[TUNING_OUTCOME_COUNT] = {"ok", "wrong", "crashed", "refused"};
 
@@ -25,10 +26,17 @@ struct Tuning {
 };
 
 static const char make_tables[] =
-    "PRAGMA application_id = 1835628643; PRAGMA user_version = 1;"
+    "PRAGMA application_id = 1835628643;"
     "CREATE TABLE place (id TEXT PRIMARY KEY, text TEXT NOT NULL);"
     "CREATE TABLE timing (kernel TEXT, place TEXT, schedule TEXT, outcome TEXT NOT NULL, seconds REAL NOT NULL,"
     " beside REAL NOT NULL, about TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kernel, place, schedule)) WITHOUT ROWID;";
+
+// What version 2 has besides.
+static const char add_tables[] =
+    "PRAGMA user_version = 2;"
+    "CREATE TABLE race (kernel TEXT, place TEXT, schedule TEXT, number INTEGER, ratio REAL NOT NULL, rounds INTEGER NOT NULL,"
+    " wins INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kernel, place, schedule, number)) WITHOUT ROWID;"
+    "CREATE TABLE constant (place TEXT, name TEXT, value REAL NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (place, name)) WITHOUT ROWID;";
 
 const char *tuning_path(const Tuning *t)
 {
@@ -45,27 +53,35 @@ static int64_t ask_number(sqlite3 *db, const char *query)
     return n;
 }
 
-typedef enum FileState { FILE_OURS, FILE_EMPTY, FILE_FOREIGN, FILE_BUSY } FileState;
+typedef enum FileState { FILE_OURS, FILE_OLD, FILE_EMPTY, FILE_FOREIGN, FILE_BUSY } FileState;
+
+static bool is_valid(sqlite3 *db, const char *query)
+{
+    sqlite3_stmt *s = NULL;
+    const bool good = sqlite3_prepare_v2(db, query, -1, &s, NULL) == SQLITE_OK;
+    sqlite3_finalize(s);
+    return good;
+}
 
 // `whole`: every page is looked at.
 static FileState look_at(sqlite3 *db, bool whole)
 {
-    const int64_t tables = ask_number(db, "SELECT count(*) FROM sqlite_master");
+    const int64_t tables = ask_number(db, "SELECT count(*) FROM sqlite_master"), version = ask_number(db, "PRAGMA user_version");
     if (tables < 0)
         return sqlite3_errcode(db) == SQLITE_BUSY || sqlite3_errcode(db) == SQLITE_LOCKED ? FILE_BUSY : FILE_FOREIGN;
-    if (ask_number(db, "PRAGMA application_id") != APPLICATION || ask_number(db, "PRAGMA user_version") != SCHEMA)
+    if (ask_number(db, "PRAGMA application_id") != APPLICATION || version < 1 || version > SCHEMA)
         return tables == 0 && ask_number(db, "PRAGMA application_id") == 0 ? FILE_EMPTY : FILE_FOREIGN;
-    sqlite3_stmt *s = NULL;
-    bool good = true;
-    if (whole) {
+    bool good = is_valid(db, "SELECT kernel, place, schedule, outcome, seconds, beside, about, at FROM timing");
+    if (version == SCHEMA)
+        good = good && is_valid(db, "SELECT kernel, place, schedule, number, ratio, rounds, wins, at FROM race")
+            && is_valid(db, "SELECT place, name, value, at FROM constant");
+    if (whole && good) {
+        sqlite3_stmt *s = NULL;
         good = sqlite3_prepare_v2(db, "PRAGMA quick_check(1)", -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW
             && !strcmp((const char *)sqlite3_column_text(s, 0), "ok");
         sqlite3_finalize(s);
     }
-    s = NULL;
-    good = good && sqlite3_prepare_v2(db, "SELECT kernel, place, schedule, outcome, seconds, beside, about, at FROM timing", -1, &s, NULL) == SQLITE_OK;
-    sqlite3_finalize(s);
-    return good ? FILE_OURS : FILE_FOREIGN;
+    return !good ? FILE_FOREIGN : version == SCHEMA ? FILE_OURS : FILE_OLD;
 }
 
 // The file leaves under a name that nothing has.
@@ -145,7 +161,11 @@ static Status prepare(Tuning *t, const char *place, bool to_write, StatusText *n
         return fail_sql(t, why);
     if (state == FILE_FOREIGN || (state == FILE_EMPTY && !to_write))
         return status_fail(why, STATUS_DAMAGED, "%s is not a tuning database", t->path);
+    if (state == FILE_OLD && !to_write)
+        return status_fail(why, STATUS_DAMAGED, "%s is of an earlier version; `mixc tune` brings it up to date", t->path);
     if (state == FILE_EMPTY && sqlite3_exec(t->db, make_tables, NULL, NULL, NULL) != SQLITE_OK)
+        return fail_sql(t, why);
+    if (state != FILE_OURS && sqlite3_exec(t->db, add_tables, NULL, NULL, NULL) != SQLITE_OK)
         return fail_sql(t, why);
     status = to_write ? make_place(t, place, why) : STATUS_OK;
     if (status == STATUS_OK && to_write && sqlite3_exec(t->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
@@ -237,15 +257,80 @@ Status tuning_put(Tuning *t, const TuningRow *row, StatusText *why)
     return status;
 }
 
-bool tuning_has(Tuning *t, uint64_t kernel, const char *schedule)
+// Binds (kernel, place, schedule) to 1, 2, 3 of a query. False: it cannot be asked.
+static bool ask_of(Tuning *t, const char *query, uint64_t kernel, const char *schedule, sqlite3_stmt **out)
+{
+    *out = NULL;
+    if (sqlite3_prepare_v2(t->db, query, -1, out, NULL) != SQLITE_OK)
+        return false;
+    bind_kernel(*out, 1, kernel);
+    sqlite3_bind_text(*out, 2, t->place, -1, SQLITE_STATIC);
+    sqlite3_bind_text(*out, 3, schedule, -1, SQLITE_STATIC);
+    return true;
+}
+
+bool tuning_find(Tuning *t, uint64_t kernel, const char *schedule, double *out_ratio)
+{
+    sqlite3_stmt *s;
+    const bool has = ask_of(t, "SELECT outcome = 'ok' AND beside > 0, seconds/max(beside, 1e-12) FROM timing"
+                               " WHERE kernel = ? AND place = ? AND schedule = ?", kernel, schedule, &s) && sqlite3_step(s) == SQLITE_ROW;
+    if (has)
+        *out_ratio = sqlite3_column_int(s, 0) ? sqlite3_column_double(s, 1) : 0;
+    sqlite3_finalize(s);
+    return has;
+}
+
+Status tuning_put_race(Tuning *t, const TuningRace *race, StatusText *why)
+{
+    sqlite3_stmt *s;
+    if (!ask_of(t, "INSERT OR IGNORE INTO race VALUES (?, ?, ?, ?, ?, ?, ?, ?)", race->kernel, race->schedule, &s))
+        return fail_sql(t, why);
+    sqlite3_bind_int(s, 4, race->number);
+    sqlite3_bind_double(s, 5, race->ratio);
+    sqlite3_bind_int(s, 6, race->rounds);
+    sqlite3_bind_int(s, 7, race->wins);
+    sqlite3_bind_int64(s, 8, (sqlite3_int64)time(NULL));
+    const Status status = sqlite3_step(s) == SQLITE_DONE ? STATUS_OK : fail_sql(t, why);
+    sqlite3_finalize(s);
+    return status;
+}
+
+bool tuning_has_race(Tuning *t, uint64_t kernel, const char *schedule, int number)
+{
+    sqlite3_stmt *s;
+    bool has = false;
+    if (ask_of(t, "SELECT 1 FROM race WHERE kernel = ? AND place = ? AND schedule = ? AND number = ?", kernel, schedule, &s)) {
+        sqlite3_bind_int(s, 4, number);
+        has = sqlite3_step(s) == SQLITE_ROW;
+    }
+    sqlite3_finalize(s);
+    return has;
+}
+
+Status tuning_put_constant(Tuning *t, const char *name, double value, StatusText *why)
+{
+    sqlite3_stmt *s = NULL;
+    if (sqlite3_prepare_v2(t->db, "INSERT OR REPLACE INTO constant VALUES (?, ?, ?, ?)", -1, &s, NULL) != SQLITE_OK)
+        return fail_sql(t, why);
+    sqlite3_bind_text(s, 1, t->place, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s, 2, name, -1, SQLITE_STATIC);
+    sqlite3_bind_double(s, 3, value);
+    sqlite3_bind_int64(s, 4, (sqlite3_int64)time(NULL));
+    const Status status = sqlite3_step(s) == SQLITE_DONE ? STATUS_OK : fail_sql(t, why);
+    sqlite3_finalize(s);
+    return status;
+}
+
+bool tuning_constant(Tuning *t, const char *name, double *out_value)
 {
     sqlite3_stmt *s = NULL;
     bool has = false;
-    if (sqlite3_prepare_v2(t->db, "SELECT 1 FROM timing WHERE kernel = ? AND place = ? AND schedule = ?", -1, &s, NULL) == SQLITE_OK) {
-        bind_kernel(s, 1, kernel);
-        sqlite3_bind_text(s, 2, t->place, -1, SQLITE_STATIC);
-        sqlite3_bind_text(s, 3, schedule, -1, SQLITE_STATIC);
+    if (sqlite3_prepare_v2(t->db, "SELECT value FROM constant WHERE place = ? AND name = ?", -1, &s, NULL) == SQLITE_OK) {
+        sqlite3_bind_text(s, 1, t->place, -1, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, name, -1, SQLITE_STATIC);
         has = sqlite3_step(s) == SQLITE_ROW;
+        if (has)
+            *out_value = sqlite3_column_double(s, 0);
     }
     sqlite3_finalize(s);
     return has;
@@ -260,7 +345,8 @@ static void visit_all(Tuning *t, const char *query, TuningVisit *visit, void *us
             const char *kernel = (const char *)sqlite3_column_text(s, 0), *schedule = (const char *)sqlite3_column_text(s, 1),
                        *outcome = (const char *)sqlite3_column_text(s, 2), *about = (const char *)sqlite3_column_text(s, 5);
             TuningRow row = {.schedule = schedule, .seconds = sqlite3_column_double(s, 3), .about = about,
-                             .beside = sqlite3_column_double(s, 4), .outcome = TUNING_REFUSED};
+                             .beside = sqlite3_column_double(s, 4), .outcome = TUNING_REFUSED, .final = sqlite3_column_double(s, 6),
+                             .rounds = sqlite3_column_int(s, 7), .wins = sqlite3_column_int(s, 8)};
             if (!kernel || !schedule || !outcome || !about)
                 continue;
             row.kernel = strtoull(kernel, NULL, 16);
@@ -273,16 +359,25 @@ static void visit_all(Tuning *t, const char *query, TuningVisit *visit, void *us
     sqlite3_finalize(s);
 }
 
+// The verdict of the last races on a schedule, once there are all of them: the median of three ratios.
+#define VERDICTS \
+    "(SELECT kernel, schedule, sum(ratio) - min(ratio) - max(ratio) AS final, sum(rounds) AS rounds, sum(wins) AS wins FROM race" \
+    " WHERE place = ?1 GROUP BY kernel, schedule HAVING count(*) = 3)"
+static_assert(TUNING_RACES == 3, "the queries take the middle one of three");
+
 void tuning_list(Tuning *t, TuningVisit *visit, void *user)
 {
-    visit_all(t, "SELECT kernel, schedule, outcome, seconds, beside, about FROM timing WHERE place = ?"
-                 " ORDER BY kernel, seconds/max(beside, 1e-12), schedule", visit, user);
+    visit_all(t, "SELECT t.kernel, t.schedule, outcome, seconds, beside, about, coalesce(final, 0), coalesce(rounds, 0), coalesce(wins, 0)"
+                 " FROM timing t LEFT JOIN " VERDICTS " v ON t.kernel = v.kernel AND t.schedule = v.schedule WHERE t.place = ?1"
+                 " ORDER BY t.kernel, seconds/max(beside, 1e-12), t.schedule", visit, user);
 }
 
+// Sure: of n rounds it won more than n/2 + sqrt(n), twice the deviation of what chance would give.
 void tuning_winners(Tuning *t, TuningVisit *visit, void *user)
 {
-    visit_all(t, "SELECT kernel, schedule, outcome, seconds, beside, about, min(seconds/beside) FROM timing"
-                 " WHERE place = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < 0.985*beside"
-                 " AND beside - seconds > 1e-7 GROUP BY kernel",
+    visit_all(t, "SELECT t.kernel, t.schedule, outcome, seconds, beside, about, min(final), rounds, wins"
+                 " FROM timing t JOIN " VERDICTS " v ON t.kernel = v.kernel AND t.schedule = v.schedule WHERE t.place = ?1"
+                 " AND outcome = 'ok' AND final > 0 AND final < 0.985 AND beside*(1 - final) > 1e-7"
+                 " AND 2*wins > rounds AND (2*wins - rounds)*(2*wins - rounds) > 4*rounds GROUP BY t.kernel",
               visit, user);
 }

@@ -50,9 +50,9 @@ static bool show_progress(void *user, const Tune *t, size_t i)
 }
 
 typedef struct Best {
-    double      by_default, seconds;        // 0: not known
+    double      by_default, ratio;          // 0: not known; of the best schedule's time to the default's
     const char *schedule;
-    size_t      tried, failed;
+    size_t      failed;
 } Best;
 
 typedef struct Found {
@@ -61,25 +61,31 @@ typedef struct Found {
     Best       *best;                       // [tune->n]
 } Found;
 
+static Best *best_of(const Found *f, uint64_t kernel)
+{
+    for (size_t i = 0; i < f->tune->n; i++)
+        if (f->tune->kernel[i].key == kernel)
+            return &f->best[i];
+    return NULL;
+}
+
 static void collect(void *user, const TuningRow *row)
 {
-    Found *f = user;
-    for (size_t i = 0; i < f->tune->n; i++) {
-        Best *b = &f->best[i];
-        if (f->tune->kernel[i].key != row->kernel)
-            continue;
-        b->tried++;
-        b->failed += row->outcome != TUNING_OK;
-        if (row->outcome != TUNING_OK || row->beside <= 0)
-            continue;
-        const bool is_default = !strcmp(row->schedule, "default");
-        if (is_default)
-            b->by_default = row->seconds;
-        const double ratio = is_default ? 1 : row->seconds / row->beside;
-        if (is_default ? !b->schedule : ratio < 0.985 && row->beside - row->seconds > 1e-7 && (!b->schedule || !strcmp(b->schedule, "default") || ratio < b->seconds)) {
-            b->seconds = ratio;
-            b->schedule = arena_strdup(f->arena, row->schedule);
-        }
+    Best *b = best_of(user, row->kernel);
+    if (!b)
+        return;
+    b->failed += row->outcome != TUNING_OK;
+    if (!strcmp(row->schedule, "default") && row->outcome == TUNING_OK)
+        *b = (Best){.by_default = row->seconds, .ratio = 1, .schedule = "default", .failed = b->failed};
+}
+
+static void collect_winner(void *user, const TuningRow *row)
+{
+    const Found *f = user;
+    Best *b = best_of(f, row->kernel);
+    if (b && b->schedule) {
+        b->ratio = row->final;
+        b->schedule = arena_strdup(f->arena, row->schedule);
     }
 }
 
@@ -92,7 +98,7 @@ static void print_table(Cli *cli, const Tune *t, const Best *best)
     for (size_t i = 0; i < t->n; i++) {
         if (!best[i].schedule)
             continue;
-        const double gain = 1 - best[i].seconds, of_step = best[i].by_default * (double)t->kernel[i].instances;
+        const double gain = 1 - best[i].ratio, of_step = best[i].by_default * (double)t->kernel[i].instances;
         all += of_step;
         gained += of_step * gain;
         const bool whole = strlen(t->kernel[i].about) <= ABOUT_COLUMNS || cli_has(cli, OPT_VERBOSE);
@@ -131,8 +137,11 @@ static void print_json_row(void *user, const TuningRow *row)
     text_printf(out, "%s{\"kernel\": \"%016llx\", \"schedule\": ", out->n > 16 ? ",\n  " : "\n  ", (unsigned long long)row->kernel);
     text_json(out, row->schedule);
     print_json_place(((JsonRows *)user)->tune, row, out);
-    text_printf(out, ", \"outcome\": \"%s\", \"seconds\": %.9g, \"default_seconds\": %.9g, \"about\": ",
-                tuning_outcome_text[row->outcome], row->seconds, row->beside);
+    text_printf(out, ", \"outcome\": \"%s\", \"seconds\": %.9g, \"default_seconds\": %.9g, ", tuning_outcome_text[row->outcome], row->seconds,
+                row->beside);
+    if (row->final > 0)
+        text_printf(out, "\"final_ratio\": %.6g, \"rounds\": %d, \"wins\": %d, ", row->final, row->rounds, row->wins);
+    text_add(out, "\"about\": ");
     text_json(out, row->about);
     text_add(out, "}");
 }
@@ -149,10 +158,88 @@ static void print_result(Cli *cli, Tune *t, bool finished)
     }
     Found found = {&cli->arena, t, arena_array(&cli->arena, Best, t->n + 1)};
     tuning_list(t->db, collect, &found);
+    tuning_winners(t->db, collect_winner, &found);
     print_table(cli, t, found.best);
     if (!finished)
-        printf("%zu of %zu schedules are measured; the same command goes on from here\n", t->n_known, t->n_candidates);
+        printf("%zu of %zu schedules are measured, %zu of %zu kernels are done; the same command goes on from here\n", t->n_known,
+               t->n_candidates, t->n_settled, t->n);
 }
+
+// --- schedules that the user chose
+
+enum { MOST_TRIED = 64 };
+
+// "A; B": the default, then these.
+static bool read_schedules(Cli *cli, Schedule *out, size_t *out_n)
+{
+    *out_n = 1;
+    out[0] = (Schedule){0};
+    for (const char *at = cli->value[OPT_TRY]; *at; at += strspn(at, "; ")) {
+        size_t n = strcspn(at, ";");
+        const char *next = at + n;
+        while (n && at[n - 1] == ' ')
+            n--;
+        const char *text = arena_strndup(&cli->arena, at, n);
+        if (*out_n == MOST_TRIED || !schedule_parse(text, &out[*out_n])) {
+            cli_usage(cli, "--try takes schedules like \"tile_rows=8 pack=2; terms=128\" (at most %d), not `%s`; docs/tuning.md has the knobs", MOST_TRIED - 1,
+                      text);
+            return false;
+        }
+        ++*out_n;
+        at = next;
+    }
+    return true;
+}
+
+typedef struct Heats {
+    Cli        *cli;
+    Tune       *tune;
+    const Schedule *schedule;
+    Text       *json;                       // NULL: a table
+    const TuneKernel *last;
+    size_t      n;
+} Heats;
+
+static void show_heat(void *user, const TuneKernel *k, const TuneHeat *heat)
+{
+    Heats *h = user;
+    const char *schedule = schedule_text(h->tune->arena, &h->schedule[heat->schedule]);
+    const bool is_ok = !strcmp(heat->outcome, "ok");
+    if (h->json) {
+        text_printf(h->json, "%s{\"kernel\": \"%016llx\", \"race\": %d, \"schedule\": ", h->n++ ? ",\n  " : "\n  ", (unsigned long long)k->key, heat->race);
+        text_json(h->json, schedule);
+        text_printf(h->json, ", \"outcome\": \"%s\", \"seconds\": %.9g, \"ratio\": %.6g, \"rounds\": %d, \"wins\": %d}", heat->outcome, heat->seconds,
+                    heat->ratio, heat->rounds, heat->wins);
+        return;
+    }
+    if (h->last != k)
+        printf("%s\n%4s  %10s  %8s  %9s  schedule\n", k->about, "race", "ms", "default", "faster in");
+    h->last = k;
+    if (is_ok)
+        printf("%4d  %10.4f  %7.1f%%  %4d/%-4d  %s\n", heat->race + 1, heat->seconds * 1e3, 100 * heat->ratio, heat->wins, heat->rounds, schedule);
+    else
+        printf("%4d  %10s  %8s  %9s  %s\n", heat->race + 1, heat->outcome, "", "", schedule);
+}
+
+static int try_schedules(Cli *cli, Tune *tune)
+{
+    Schedule schedule[MOST_TRIED];
+    size_t n;
+    StatusText why = {0};
+    if (!read_schedules(cli, schedule, &n))
+        return status_exit_code(STATUS_BAD_USAGE);
+    tune_begin(tune);
+    if (!tune->n)
+        cli_note(cli, "there is no such kernel that has a choice");
+    Text text = text_make(&cli->arena);
+    Heats heats = {.cli = cli, .tune = tune, .schedule = schedule, .json = cli_has(cli, OPT_JSON) ? &text : NULL};
+    const Status status = tune_try(tune, schedule, n, TUNING_RACES, show_heat, &heats, &why);
+    if (heats.json)
+        printf("{\"heats\": [%s\n]}\n", text_str(&text));
+    return status == STATUS_OK ? 0 : cli_fail(cli, status, &why);
+}
+
+// --- the search
 
 static int tune_model(Cli *cli, CliModel *model)
 {
@@ -177,6 +264,8 @@ static int tune_model(Cli *cli, CliModel *model)
     int code = cli_diagnostics(cli);
     if (code || !tune.g)
         return code ? code : status_exit_code(STATUS_INTERNAL);
+    if (cli_has(cli, OPT_TRY))
+        return try_schedules(cli, &tune);
     status = tuning_open(NULL, place, true, &tune.db, &note, &why);
     if (note.text[0])
         cli_note(cli, "%s", note.text);

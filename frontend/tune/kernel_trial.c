@@ -3,24 +3,15 @@
 
 #include "codegen.h"
 #include "eval.h"
+#include "kernel_race.h"
 #include "plan_memory.h"
-#include "proc.h"
 #include "safetensors.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
-enum { MOST_ROUNDS = 40, LEAST_ROUNDS = 5, MOST_ATTEMPTS = 4 };
 static const double most_evaluated = 2e8;   // operations; more would take longer than the search
-
-typedef struct Runner {                     // one schedule
-    const Program *program;
-    LoadedProgram *loaded;                  // NULL: out of the race
-    double         least;
-    int            rounds;
-} Runner;
 
 typedef struct TrialState {
     const Trial *trial;
@@ -29,9 +20,7 @@ typedef struct TrialState {
     Device      *device;
     Target       target;
     double     **input, **wanted;           // wanted[i] of output i; NULL: not known yet
-    Runner      *runner;
-    double      *seconds;                   // of the launches of a run
-    char        *flush; size_t flush_bytes;
+    Racer       *racer;
 } TrialState;
 
 static const double *leaf_numbers(void *user, const Graph *g, const Node *leaf)
@@ -63,14 +52,14 @@ static void evaluate(TrialState *s, const Program *p)
     const Graph *g = s->trial->g;
     EvalResult result;
     StatusText why = {0};
-    if (operations(p) > most_evaluated || graph_eval_outputs(g, leaf_numbers, s, &s->arena, &result, &why) != STATUS_OK)
+    if (s->trial->is_final || operations(p) > most_evaluated || graph_eval_outputs(g, leaf_numbers, s, &s->arena, &result, &why) != STATUS_OK)
         return;
     s->wanted = arena_array(&s->arena, double *, g->n_outputs + 1);
     for (size_t i = 0; i < g->n_outputs; i++)
         s->wanted[i] = result.value[g->output[i].value];
 }
 
-static Status write_inputs(TrialState *s, const Runner *r, StatusText *why)
+static Status write_inputs(TrialState *s, const Racer *r, StatusText *why)
 {
     const Program *p = r->program;
     Status status = STATUS_OK;
@@ -97,7 +86,7 @@ static Status write_inputs(TrialState *s, const Runner *r, StatusText *why)
 }
 
 // The results of output `o`, as doubles in the arena.
-static double *read_output(TrialState *s, const Runner *r, size_t o, size_t *out_n, StatusText *why)
+static double *read_output(TrialState *s, const Racer *r, size_t o, size_t *out_n, StatusText *why)
 {
     const Program *p = r->program;
     const char *name = arena_printf(&s->arena, "output.%s", s->trial->g->output[o].name);
@@ -136,7 +125,7 @@ static const char *compare(TrialState *s, size_t o, const double *got, size_t n)
     return NULL;
 }
 
-static void drop(TrialState *s, Runner *r)
+static void drop(TrialState *s, Racer *r)
 {
     if (r->loaded)
         s->trial->ops->unload(r->loaded);
@@ -145,7 +134,7 @@ static void drop(TrialState *s, Runner *r)
 
 static void check(TrialState *s, size_t i, StatusText *why)
 {
-    Runner *r = &s->runner[i];
+    Racer *r = &s->racer[i];
     const Graph *g = s->trial->g;
     Status status = write_inputs(s, r, why);
     if (status == STATUS_OK)
@@ -178,7 +167,7 @@ static const Schedule *forced_schedule(void *user, uint64_t kernel)
 
 static void prepare(TrialState *s, size_t i)
 {
-    Runner *r = &s->runner[i];
+    Racer *r = &s->racer[i];
     Target target = s->target;
     StatusText why = {0};
     Sources sources = sources_make(&s->arena);
@@ -202,64 +191,18 @@ static void prepare(TrialState *s, size_t i)
     check(s, i, &why);
 }
 
-// How often others took a processor from our threads so far.
-static long interruptions(void)
-{
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_nivcsw : 0;
-}
-
-// A run in which another process had our processor says nothing of the kernel, so it is repeated, a few times.
-static void time_once(TrialState *s, Runner *r)
-{
-    StatusText why = {0};
-    for (int attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-        if (s->trial->ops->chill && s->trial->ops->chill(r->loaded, &why) != STATUS_OK)
-            return;
-        if (!s->trial->ops->chill)
-            memset(s->flush, r->rounds, s->flush_bytes);
-        const long before = interruptions();
-        if (s->trial->ops->run_timed(r->loaded, s->seconds, &why) != STATUS_OK)
-            return;
-        const bool is_clean = interruptions() == before;
-        double sum = 0;
-        for (size_t l = 0; l < r->program->n_launches; l++)
-            sum += s->seconds[l];
-        r->least = r->rounds == 0 || sum < r->least ? sum : r->least;
-        r->rounds++;
-        if (is_clean)
-            return;
-    }
-}
-
-// How much slower than the best so far a schedule may be and stay in the race.
-static double still_in(int round)
-{
-    return round < 3 ? INFINITY : round < 6 ? 1.3 : round < 12 ? 1.12 : 1.06;
-}
-
-// In turns, so that a neighbour's noise meets all alike; who is far behind drops out. The default stays: it is what the others
-// are held against.
 static void race(TrialState *s)
 {
-    const size_t n = s->trial->n;
-    double best = INFINITY;
-    for (int round = 0; round < MOST_ROUNDS; round++) {
-        double spent = 0;
-        for (size_t i = 0; i < n; i++) {
-            Runner *r = &s->runner[i];
-            if (!r->loaded || (i > 0 && r->rounds > 0 && r->least > still_in(round) * best))
-                continue;
-            time_once(s, r);
-            best = fmin(best, r->least);
-            spent = fmax(spent, r->least * r->rounds);
-        }
-        if (round + 1 >= LEAST_ROUNDS && spent > s->trial->seconds)
-            break;
+    const Trial *t = s->trial;
+    StatusText why = {0};
+    Race race = {.ops = t->ops, .device = s->device, .target = &s->target, .racer = s->racer, .n = t->n, .seconds = t->seconds, .is_final = t->is_final};
+    if (race_run(&s->arena, &race, &why) != STATUS_OK) {
+        say(s, "unable", 0, why.text);
+        return;
     }
-    for (size_t i = 0; i < n; i++)
-        if (s->runner[i].loaded && s->runner[i].rounds)
-            fprintf(s->out, "ok %zu %.9g\n", i, s->runner[i].least);
+    for (size_t i = 0; i < t->n; i++)
+        if (s->racer[i].loaded && s->racer[i].n_rounds)
+            fprintf(s->out, "ok %zu %.9g %.9g %d %d\n", i, s->racer[i].seconds, s->racer[i].ratio, s->racer[i].n_rounds, s->racer[i].n_wins);
     fflush(s->out);
 }
 
@@ -275,20 +218,13 @@ void trial_run(const Trial *trial, FILE *out)
     }
     trial->ops->target(s.device, &s.target);
     s.target = trial->target ? *trial->target : s.target;
-    s.flush_bytes = s.target.l2_bytes * 4 + ((size_t)8 << 20);
     s.input = trial_inputs(&s.arena, trial->g);
-    s.runner = arena_array(&s.arena, Runner, trial->n + 1);
+    s.racer = arena_array(&s.arena, Racer, trial->n + 1);
     for (size_t i = 0; i < trial->n; i++)
         prepare(&s, i);
-    size_t most = 1;
-    for (size_t i = 0; i < trial->n; i++)
-        if (s.runner[i].program && s.runner[i].program->n_launches > most)
-            most = s.runner[i].program->n_launches;
-    s.seconds = arena_array(&s.arena, double, most);
-    s.flush = arena_array(&s.arena, char, s.flush_bytes);
     race(&s);
     for (size_t i = 0; i < trial->n; i++)
-        drop(&s, &s.runner[i]);
+        drop(&s, &s.racer[i]);
     trial->ops->close(s.device);
     arena_free(&s.arena);
 }

@@ -1,4 +1,4 @@
-// One kernel, under several schedules: made-up inputs, checked results, times taken in turns with cold caches.
+// One kernel, under several schedules: made-up inputs, checked results, times in turns (kernel_race.h).
 #ifndef MIXC_KERNEL_TRIAL_H
 #define MIXC_KERNEL_TRIAL_H
 
@@ -16,7 +16,8 @@ double **trial_inputs(Arena *arena, const Graph *g);
 //     refused I WHY               it could not be compiled, loaded or run
 //     wrong I WHY                 its results differ from the evaluator's (or, where evaluating would take too long, from
 //                                 those of the first schedule)
-//     ok I SECONDS                the least time of a run
+//     ok I SECONDS RATIO ROUNDS WINS    the median time of a run; that of its ratio to the first schedule's in the same round;
+//                                 rounds, and how many of them it won (kernel_race.h)
 //     unable 0 WHY                the device could not be opened; this says nothing of a schedule
 // Meant for a child process, as a kernel may crash. `g` is a kernel's graph (codegen_kernel_graph).
 typedef struct Trial {
@@ -25,7 +26,8 @@ typedef struct Trial {
     const Schedule  *schedule; size_t n;
     const DeviceOps *ops;
     const DeviceOptions *on_device;
-    double           seconds;               // of timing, for each schedule, about
+    double           seconds;               // of timing, for each schedule that stays to the end, about
+    bool             is_final;              // all were found right before and stay to the end: only their times are wanted
 } Trial;
 
 void trial_run(const Trial *trial, FILE *out);

@@ -3,6 +3,7 @@
 //     device cuda
 //     threads 2
 //     seconds 0.02
+//     final 0                                    1: Trial.is_final
 //     cache /home/me/.cache/mixc                 if one is named, and the compiler likewise
 //     try gpu_rows=128 gpu_cols=64               a line for each schedule
 //     graph
@@ -23,7 +24,7 @@ void trial_print(const Trial *trial, FILE *to)
     arena_init(&arena);
     Text graph = text_make(&arena);
     graph_print(trial->g, &graph);
-    fprintf(to, "device %s\nthreads %d\nseconds %.17g\n", trial->ops->name, trial->on_device->threads, trial->seconds);
+    fprintf(to, "device %s\nthreads %d\nseconds %.17g\nfinal %d\n", trial->ops->name, trial->on_device->threads, trial->seconds, trial->is_final);
     if (trial->on_device->cache_dir)
         fprintf(to, "cache %s\n", trial->on_device->cache_dir);
     if (trial->on_device->compiler)
@@ -39,6 +40,7 @@ typedef struct Request {
     const DeviceOps *ops;
     DeviceOptions    on_device;
     double           seconds;
+    bool             is_final;
     Schedule        *schedule; size_t n, capacity;
 } Request;
 
@@ -57,6 +59,8 @@ static bool read_line(Arena *arena, char *line, Request *r)
         r->on_device.threads = atoi(value);
     else if (!strcmp(line, "seconds"))
         r->seconds = strtod(value, NULL);
+    else if (!strcmp(line, "final"))
+        r->is_final = atoi(value) != 0;
     else if (!strcmp(line, "cache"))
         r->on_device.cache_dir = value;
     else if (!strcmp(line, "compiler"))
@@ -100,7 +104,8 @@ int trial_serve(FILE *in, FILE *out)
     if (good && r.ops && r.n)
         g = graph_parse(&arena, &diag, &sources, sources_add(&sources, "kernel", at + 6, strlen(at + 6)));
     if (g)
-        trial_run(&(Trial){.g = g, .schedule = r.schedule, .n = r.n, .ops = r.ops, .on_device = &r.on_device, .seconds = r.seconds}, out);
+        trial_run(&(Trial){.g = g, .schedule = r.schedule, .n = r.n, .ops = r.ops, .on_device = &r.on_device, .seconds = r.seconds,
+                           .is_final = r.is_final}, out);
     else
         fprintf(out, "unable 0 what to try cannot be read\n");
     fflush(out);

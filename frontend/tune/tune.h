@@ -23,7 +23,9 @@ typedef struct TuneKernel {                 // a structure of the graph that has
     const char *about;                      // in words
     Candidate  *candidate; size_t n;
     bool       *known;                      // [n] measured before
+    double     *ratio;                      // [n] where known: its time over the default's; 0: it was not OK
     size_t      n_known;
+    bool        is_settled;                 // and the best have met the default in the last races
 } TuneKernel;
 
 typedef struct Tune {
@@ -34,15 +36,22 @@ typedef struct Tune {
     TuneOptions   options;
     TuneKernel   *kernel; size_t n;         // those with a choice
     size_t        n_structures;             // all
-    size_t        n_candidates, n_known;
+    size_t        n_candidates, n_known, n_settled;
 } Tune;
 
 // Finds the kernels, their candidates and what is known of them.
 void   tune_begin(Tune *tune);
 
-// Measures what is not known, kernel by kernel. `progress` is called before each kernel (i of n) and may return false to
+// Measures what is not known, kernel by kernel: first all candidates in one race (kernel_race.h), then, in TUNING_RACES processes
+// more, the two best against the default. `progress` is called before each kernel (i of n) and may return false to
 // stop. *out_finished: nothing is left.
 typedef bool TuneProgress(void *user, const Tune *tune, size_t i);
 Status tune_run(Tune *tune, TuneProgress *progress, void *user, bool *out_finished, StatusText *why);
+
+// Times schedules of the kernels that were found against their defaults, in `races` processes one after the other, and keeps
+// nothing. `visit` gets each outcome: the race, the schedule (0: the default), "ok", "wrong" or "refused".
+typedef struct TuneHeat { int race; size_t schedule; const char *outcome; double seconds, ratio; int rounds, wins; } TuneHeat;
+typedef void TuneVisit(void *user, const TuneKernel *kernel, const TuneHeat *heat);
+Status tune_try(Tune *tune, const Schedule *schedule, size_t n, int races, TuneVisit *visit, void *user, StatusText *why);
 
 #endif

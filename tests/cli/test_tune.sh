@@ -15,7 +15,35 @@ says_not out '"wrong"'; says_not out '"crashed"'
 [ "$(rows)" = "$all" ] || complain "a finished search measured again"
 # more candidates later keep the old rows
 expect 0 "$MIXC" tune "$model" --candidates 4 --kernel logits
-[ "$(rows)" -ge "$all" ] || complain "old rows were lost"
+more=$(rows)
+[ "$more" -ge "$all" ] || complain "old rows were lost"
+
+# schedules of one's own are timed and nothing is kept
+expect 0 "$MIXC" tune "$model" --kernel logits --try "tile_rows=3; default"; says out "faster in"; says out "  tile_rows=3"
+expect 0 "$MIXC" tune "$model" --kernel logits --try "tile_rows=3" --json; says out '"race": 2, "schedule": "tile_rows=3", "outcome": "ok"'
+expect 2 "$MIXC" tune "$model" --try "tile_rows"; says err "takes schedules like"
+[ "$(rows)" = "$more" ] || complain "--try was kept"
+
+# a schedule wins by the middle one of its last three ratios, if it was faster in so many rounds that chance explains nothing
+verdict() {                                 # verdict WINS: of 60 rounds in each race
+    python3 - "$db" "$1" <<'PY'
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+kernel, place, schedule = db.execute("SELECT kernel, place, schedule FROM timing WHERE about LIKE 'logits%' AND outcome = 'ok'"
+                                     " AND schedule <> 'default' ORDER BY schedule").fetchone()
+db.execute("DELETE FROM race WHERE kernel = ?", (kernel,))
+db.execute("UPDATE timing SET seconds = beside, beside = 1 WHERE kernel = ?", (kernel,))
+db.execute("UPDATE timing SET seconds = 0.5 WHERE kernel = ? AND schedule = ?", (kernel, schedule))
+db.execute("UPDATE timing SET seconds = 1 WHERE kernel = ? AND schedule = 'default'", (kernel,))
+for number, ratio in enumerate((0.97, 0.5, 0.9)):
+    db.execute("INSERT INTO race VALUES (?, ?, ?, ?, ?, 60, ?, 0)", (kernel, place, schedule, number, ratio, int(sys.argv[2])))
+PY
+    expect 0 "$MIXC" tune "$model" --candidates 2 --kernel logits
+}
+verdict 50; says out " 10.0%"
+verdict 33; says out " 0.0%"
+rm -f "$db"
+expect 0 "$MIXC" tune "$model" --candidates 3
 
 for i in $(seq 60); do echo "the quick brown fox jumps over the lazy dog and runs"; done >text.txt
 # tuned or not, the results are the same up to rounding
