@@ -148,7 +148,7 @@ void lower_launch(Lower *L, const LowerText *t)
                      .cuda = t->cuda ? lower_cuda_function(L, t->cuda, t->comment, name, shared_floats(t)) : NULL,
                      .scratch_bytes = t->scratch_bytes, .cuda_threads = t->cuda_threads,
                      .cuda_shared_bytes = t->cuda ? 4 * shared_floats(t) : 0,
-                     .cuda_dynamic_bytes = t->cuda ? t->cuda_dynamic_bytes : 0};
+                     .cuda_dynamic_bytes = t->cuda ? t->cuda_dynamic_bytes : 0, .library = t->library};
     LowerLaunch launch = {.n_args = (uint32_t)E->n_params, .n_work = t->n_work, .grain = t->grain,
                           .cuda_blocks = t->cuda_blocks, .flops = t->flops, .bytes = t->bytes};
     launch.value = arena_array(L->arena, ValueId, E->n_params);

@@ -78,6 +78,7 @@ typedef struct LowerText {
     int64_t     cuda_dynamic_bytes;         // of the block's array `dynamic` of floats, a multiple of 128 in memory; 0: none
     double      flops, bytes;
     bool        uses_scratch;
+    const LibraryProduct *library;          // Kernel.library
     bool        is_shared;                  // LowerLaunch.is_shared; kernels with the same text become one
 } LowerText;
 

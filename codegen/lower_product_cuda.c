@@ -210,7 +210,7 @@ static void emit_tiles(ProductCuda *T, Scope *top, const ProductBand *band, cons
     cuda_emit_block(T, top, space);
 }
 
-// The launch before: parts of the sum, each in a place of its own.
+// The launch before: parts of the sum, each in a place of its own; with one part, the product without what follows it.
 static uint32_t launch_parts(ProductCuda *like, Lower *L, const Space *space, const char *hint)
 {
     ProductCuda T = *like;
@@ -221,11 +221,13 @@ static uint32_t launch_parts(ProductCuda *like, Lower *L, const Space *space, co
     Scope *top = scope_block(E, E->top, "{");
     emit_tiles(&T, top, NULL, space, emit_workspace(E, workspace, "parts", DTYPE_F32, true));
     scope_close(E, top);
+    const LibraryProduct *library = T.library.way ? cuda_library(&T, L, workspace) : NULL;
     product_share_params(c, E);
-    lower_launch(L, &(LowerText){.hint = arena_printf(L->arena, "%s_parts", hint), .comment = "parts of the next product's sums, on a GPU", .c = c,
+    lower_launch(L, &(LowerText){.hint = arena_printf(L->arena, library ? "%s_sums" : "%s_parts", hint), .c = c, .library = library,
+                                 .comment = library ? "the next product's sums, on a GPU" : "parts of the next product's sums, on a GPU",
                                  .cuda = E, .n_work = 1, .grain = 1, .cuda_blocks = batch * T.plan.across * T.plan.down * T.plan.parts,
                                  .cuda_threads = T.plan.threads, .cuda_dynamic_bytes = cuda_shared_bytes(&T.plan),
-                                 .flops = product_flops(&T.P.p)});
+                                 .flops = 2 * product_flops(&T.P.p)});
     return workspace;
 }
 
@@ -267,7 +269,7 @@ void product_cuda(Lower *L, const Product *p, const ProductBand *band, const Spa
     ProductCuda T = make_text(L, E, p, band);
     cuda_prepare(&T, L, 0);
     const int64_t batch = p->group[CLASS_BATCH].size, results = batch * p->group[CLASS_ROW].size * p->group[CLASS_COL].size;
-    const bool has_parts = T.plan.parts > 1;
+    const bool is_library = cuda_find_library(&T, L), has_parts = is_library ? !T.library_result : T.plan.parts > 1;
     const uint32_t workspace = has_parts ? launch_parts(&T, L, space, text->hint) : 0;
     Scope *top = scope_block(E, E->top, "{");
     if (has_parts)
@@ -275,6 +277,10 @@ void product_cuda(Lower *L, const Product *p, const ProductBand *band, const Spa
     else
         emit_tiles(&T, top, band, space, NULL);
     scope_close(E, top);
+    if (is_library && !has_parts)
+        text->library = cuda_library(&T, L, 0);
+    if (has_parts)
+        text->flops = (double)(T.plan.parts * results);
     product_share_params(text->c, E);
     text->cuda = E;
     text->cuda_blocks = has_parts ? (results + ADDERS - 1) / ADDERS : batch * T.plan.across * T.plan.down;

@@ -49,6 +49,8 @@ typedef struct ProductCuda {
     const char *n_strips;                   // of terms; NULL: as many as the product has
     const char *part;                       // C text: where the part at hand lies, row 0, column 0; NULL: there are none
     const char *lane, *warp, *acc;
+    LibraryProduct library;                 // its way is 0: the product is ours. Parameters are not known yet
+    ValueId     library_result;             // what it stores; 0: sums, which a second launch reads
 } ProductCuda;
 
 // Fills in everything but the names. `schedule` may say how; `rows`: of the tile, where they are given, else 0.
@@ -64,6 +66,12 @@ const char *cuda_swizzle(ProductCuda *T, int operand, const char *line);
 bool     cuda_wants_ahead(const ProductCuda *T, int operand, const Lower *L);
 uint32_t cuda_launch_ahead(ProductCuda *T, int operand, Lower *L);
 Affine   cuda_ahead_affine(const ProductCuda *T, int operand);
+
+// Whether the schedule leaves the product to a library, and whether it fits one: then T->library is filled in. cuda_library is what the
+// finished text of T->P.E says to the device, with its parameters; `sums`: the workspace that results go to, or 0.
+bool     cuda_wants_library(const ProductCuda *T, const Lower *L);
+bool     cuda_find_library(ProductCuda *T, const Lower *L);
+const LibraryProduct *cuda_library(ProductCuda *T, Lower *L, uint32_t sums);
 // The plan of a product, with such launches made.
 void     cuda_prepare(ProductCuda *T, Lower *L, int rows);
 

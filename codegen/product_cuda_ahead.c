@@ -66,6 +66,8 @@ bool cuda_wants_ahead(const ProductCuda *T, int which, const Lower *L)
     const Graph *g = T->P.E->g;
     if (!L->target->is_cuda || o->load == CUDA_COPY || g->node[T->P.p.operand[which]].type.n_axes == 0)
         return false;
+    if (cuda_wants_library(T, L))
+        return true;                        // nobody else would compute it
     if (L->schedule.knob[KNOB_GPU_AHEAD])
         return L->schedule.knob[KNOB_GPU_AHEAD] == 2;
     return cuda_flops(T) >= least_flops && reuse(T, which) >= (o->load == CUDA_WIDE ? PLAIN_REUSE : COMPUTED_REUSE);

@@ -64,7 +64,7 @@ static int most_parts(const ProductCuda *T, const Schedule *schedule)
     const int64_t strips = tiles(T->P.p.group[CLASS_SUM].size, T->plan.terms);
     const int64_t wanted = schedule->knob[KNOB_GPU_PARTS] ? schedule->knob[KNOB_GPU_PARTS] : strips / LEAST_STRIPS;
     const int64_t most = wanted < strips ? wanted : strips;
-    return !T->may_part || most < 1 ? 1 : most < MOST_PARTS ? (int)most : MOST_PARTS;
+    return !T->may_part || most < 1 || schedule->knob[KNOB_GPU_LIBRARY] ? 1 : most < MOST_PARTS ? (int)most : MOST_PARTS;
 }
 
 static void choose_tile(ProductCuda *T, const Schedule *schedule, int rows)
@@ -180,6 +180,28 @@ void cuda_plan(ProductCuda *T, const Schedule *schedule, int rows)
         plan->stages--;
 }
 
+// Ways of a library, a little ahead of the best of ours: they cost nothing to compile, and only time tells.
+static void add_library(const Lower *L, const ProductCuda *like, CandidateList *list)
+{
+    double best = 0;
+    for (size_t i = 0; i < list->n; i++)
+        best = i == 0 || list->at[i].cycles < best ? list->at[i].cycles : best;
+    for (int way = 1; way <= L->target->library_ways && like->may_part; way++) {
+        ProductCuda T = *like;
+        Lower with = *L;
+        Schedule s = {0};
+        s.knob[KNOB_GPU_LIBRARY] = way;
+        with.schedule = s;
+        cuda_plan(&T, &s, 0);
+        const bool ahead[2] = {cuda_wants_ahead(&T, 0, &with), cuda_wants_ahead(&T, 1, &with)};
+        for (int which = 0; which < 2; which++)
+            T.ahead[which] = ahead[which];
+        cuda_plan(&T, &s, 0);
+        if (cuda_find_library(&T, &with))
+            candidates_add(list, s, best * (0.9 + 0.001 * way), schedule_sign(schedule_sign(UINT64_MAX, way), KNOB_GPU_LIBRARY));
+    }
+}
+
 // Every tile with two to four stages, with operands made ready or not, and with the sum in parts.
 size_t cuda_candidates(Lower *L, const ProductCuda *like, int rows, size_t most, Candidate **out)
 {
@@ -203,6 +225,8 @@ size_t cuda_candidates(Lower *L, const ProductCuda *like, int rows, size_t most,
             candidates_add(&list, s, cycles(&T, T.plan.tile, share_of(T.plan.tile), T.plan.parts),
                            schedule_sign(schedule_sign(schedule_sign(tile, T.plan.stages), T.plan.parts), ahead));
         }
+    if (rows == 0)
+        add_library(L, like, &list);
     return candidates_ranked(&list, most, out);
 }
 

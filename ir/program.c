@@ -39,6 +39,11 @@ void program_add_launch(Program *p, Launch launch)
     p->launch[p->n_launches++] = launch;
 }
 
+const char *program_kernel_kind(const Kernel *kernel)
+{
+    return kernel->library ? "cublaslt" : kernel_family_text[kernel->family];
+}
+
 uint32_t program_place(const Program *p, const Launch *launch, const char **out_file)
 {
     if (!p->sources || !launch->at.file || launch->at.file >= p->sources->n_files)
@@ -102,6 +107,8 @@ Program *program_copy(Arena *arena, const Program *p)
         q->kernel[k].name = copy_text(arena, q->kernel[k].name);
         q->kernel[k].text = copy_text(arena, q->kernel[k].text);
         q->kernel[k].cuda = copy_text(arena, q->kernel[k].cuda);
+        if (q->kernel[k].library)
+            q->kernel[k].library = copy_items(arena, q->kernel[k].library, 1, sizeof *q->kernel[k].library);
     }
     for (size_t l = 0; l < q->n_launches; l++) {
         Launch *launch = &q->launch[l];

@@ -36,6 +36,23 @@ typedef struct Buffer {
     ValueId     value;                      // of the graph it came from; 0: a workspace
 } Buffer;
 
+// A matrix in an argument of a kernel: element (g, x, k) lies at offset + g*batch + x*outer + k*step, in elements. Of an operand of a product
+// x is its row or column and k the term of the sum; of the result they are row and column. One of outer and step is 1.
+typedef struct MatrixPlace {
+    uint32_t    param;
+    int64_t     offset, batch, outer, step;
+} MatrixPlace;
+
+// What a kernel says that computes y[g,i,j] = sum over k of a[g,i,k]*b[g,k,j] and nothing else, and that a measurement gave to a
+// library (cuBLASLt). A device that has none, or whose library refuses, runs the kernel's own text.
+typedef struct LibraryProduct {
+    int32_t     way;                        // of those that the library offers, from 1 on
+    DType       type, result;               // of both operands; of y
+    int64_t     batch, rows, cols, sum;
+    MatrixPlace a, b, y;
+    uint32_t    work;                       // an argument that the library may use as it likes
+} LibraryProduct;
+
 typedef struct Kernel {
     const char *name;                       // C identifier, unique in the program
     KernelFamily family;
@@ -47,6 +64,7 @@ typedef struct Kernel {
     uint64_t    c_ignores;                  // bit i: only the CUDA text reads parameter i; not in the text form
     int64_t     cuda_threads, cuda_shared_bytes;
     int64_t     cuda_dynamic_bytes;         // of `extern __shared__`, given at the launch; 0: none
+    const LibraryProduct *library;          // NULL: its text is all there is
 } Kernel;
 
 typedef struct Launch {
@@ -79,6 +97,8 @@ uint32_t program_add_buffer(Program *p, Buffer buffer);
 uint32_t program_add_kernel(Program *p, Kernel kernel);
 void     program_add_launch(Program *p, Launch launch);
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+// The kernel's family, or "cublaslt" for a product that is left to that library: for reports.
+const char *program_kernel_kind(const Kernel *kernel);
 // The model's line of a launch and the name of its file, borrowed; 0: it is not known.
 uint32_t program_place(const Program *p, const Launch *launch, const char **out_file);
 // "models/gpt.mix:14", the model's line of a launch; "its line is not known" where it is not. Returns out.

@@ -104,22 +104,30 @@ static bool check_bytes(Scan *s, const Buffer *b)
     return checked_add(b->offset, b->bytes, &end) || scan_fail(s, "the buffer ends beyond all memory");
 }
 
+static bool read_dtype(Scan *s, DType *out)
+{
+    const char *dtypes[DTYPE_COUNT];
+    size_t dtype;
+    for (size_t i = 0; i < DTYPE_COUNT; i++)
+        dtypes[i] = dtype_row[i].text;
+    if (!scan_choice(s, "an element type", dtypes, DTYPE_COUNT, &dtype))
+        return false;
+    *out = (DType)dtype;
+    return true;
+}
+
 static bool read_buffer(Scan *s, Program *p)
 {
     Buffer b = {0};
-    size_t kind, dtype;
-    const char *dtypes[DTYPE_COUNT];
-    for (size_t i = 0; i < DTYPE_COUNT; i++)
-        dtypes[i] = dtype_row[i].text;
+    size_t kind;
     if (!read_number(s, p->n_buffers) || !scan_string(s, "the buffer's name", &b.name) || !scan_expect(s, ':') ||
         !scan_choice(s, "a kind of buffer", buffer_kind_text, BUFFER_KIND_COUNT, &kind) ||
-        !scan_choice(s, "an element type", dtypes, DTYPE_COUNT, &dtype) || !read_sizes(s, &b) ||
+        !read_dtype(s, &b.dtype) || !read_sizes(s, &b) ||
         !read_size(s, "bytes", &b.bytes) || !read_size(s, "offset", &b.offset) ||
         (scan_accept_word(s, "same") && !read_ref(s, "a buffer", UINT32_MAX, &b.same_as)) ||
         (scan_accept_word(s, "value") && !read_ref(s, "a value", UINT32_MAX, &b.value)))
         return false;
     b.kind = (BufferKind)kind;
-    b.dtype = (DType)dtype;
     if (!check_bytes(s, &b))
         return false;
     program_add_buffer(p, b);
@@ -143,6 +151,54 @@ static bool read_writes(Scan *s, uint32_t n_params, uint64_t *out)
     return scan_expect(s, ']');
 }
 
+// One of `word number`, where the number may be 0.
+static bool read_count(Scan *s, const char *word, int64_t *out)
+{
+    size_t value = 0;
+    if (!scan_expect_word(s, word) || !scan_size(s, word, &value))
+        return false;
+    *out = (int64_t)value;
+    return true;
+}
+
+static bool read_param(Scan *s, const Kernel *k, uint32_t *out)
+{
+    size_t value = 0;
+    if (!scan_size(s, "a parameter's number", &value))
+        return false;
+    *out = (uint32_t)value;
+    return value < k->n_params || scan_fail(s, "there is no parameter %zu", value);
+}
+
+static bool read_place(Scan *s, const char *word, const Kernel *k, MatrixPlace *out)
+{
+    int64_t *const number[] = {&out->offset, &out->batch, &out->outer, &out->step};
+    if (!scan_expect_word(s, word) || !scan_expect(s, '[') || !read_param(s, k, &out->param))
+        return false;
+    for (size_t i = 0; i < sizeof number / sizeof *number; i++) {
+        size_t value = 0;
+        if (!scan_expect(s, ',') || !scan_size(s, "a stride", &value))
+            return false;
+        *number[i] = (int64_t)value;
+    }
+    return scan_expect(s, ']');
+}
+
+static bool read_library(Scan *s, Program *p, Kernel *k)
+{
+    LibraryProduct *l = arena_new(p->arena, LibraryProduct);
+    int64_t way = 0;
+    if (!scan_accept_word(s, "library"))
+        return true;
+    k->library = l;
+    if (!read_count(s, "way", &way) || !read_dtype(s, &l->type) || !read_dtype(s, &l->result) || !read_count(s, "batch", &l->batch)
+        || !read_count(s, "rows", &l->rows) || !read_count(s, "cols", &l->cols) || !read_count(s, "sum", &l->sum)
+        || !read_place(s, "a", k, &l->a) || !read_place(s, "b", k, &l->b) || !read_place(s, "y", k, &l->y) || !scan_expect_word(s, "work"))
+        return false;
+    l->way = (int32_t)way;
+    return (way > 0 && way <= INT32_MAX) ? read_param(s, k, &l->work) : scan_fail(s, "ways are counted from 1");
+}
+
 static bool read_kernel(Scan *s, Program *p)
 {
     Kernel k = {0};
@@ -159,7 +215,7 @@ static bool read_kernel(Scan *s, Program *p)
     k.n_params = (uint32_t)n_params;
     if (!read_writes(s, k.n_params, &k.writes) || !read_size(s, "scratch", &k.scratch_bytes) ||
         !read_i64(s, "threads", &k.cuda_threads) || !read_i64(s, "shared", &k.cuda_shared_bytes) ||
-        !read_i64(s, "dynamic", &k.cuda_dynamic_bytes))
+        !read_i64(s, "dynamic", &k.cuda_dynamic_bytes) || !read_library(s, p, &k))
         return false;
     k.text = read_block(s);
     if (scan_accept_word(s, "cuda"))

@@ -66,6 +66,22 @@ static void print_buffer(const Program *p, size_t id, Text *out)
     text_char(out, '\n');
 }
 
+static void print_place(Text *out, const char *word, const MatrixPlace *m)
+{
+    text_printf(out, " %s [%u, %lld, %lld, %lld, %lld]", word, m->param, (long long)m->offset, (long long)m->batch, (long long)m->outer,
+                (long long)m->step);
+}
+
+static void print_library(Text *out, const LibraryProduct *l)
+{
+    text_printf(out, "  library way %d %s %s batch %lld rows %lld cols %lld sum %lld", l->way, dtype_row[l->type].text,
+                dtype_row[l->result].text, (long long)l->batch, (long long)l->rows, (long long)l->cols, (long long)l->sum);
+    print_place(out, "a", &l->a);
+    print_place(out, "b", &l->b);
+    print_place(out, "y", &l->y);
+    text_printf(out, " work %u\n", l->work);
+}
+
 static void print_kernel(const Program *p, size_t id, Text *out)
 {
     const Kernel *k = &p->kernel[id];
@@ -86,6 +102,8 @@ static void print_kernel(const Program *p, size_t id, Text *out)
     print_number(out, "shared", (uint64_t)k->cuda_shared_bytes);
     print_number(out, "dynamic", (uint64_t)k->cuda_dynamic_bytes);
     text_char(out, '\n');
+    if (k->library)
+        print_library(out, k->library);
     print_block(out, "  ", k->text);
     if (k->cuda) {
         text_add(out, "  cuda\n");

@@ -14,6 +14,7 @@ typedef struct Target {
     size_t      l1_bytes, l2_bytes;
     int         threads;
     size_t      keep_bytes;                 // what depends on parameters only may be kept, up to so much; 0: nothing
+    int         library_ways;               // of a product by a library, that a search may try; 0: the device has no library
     const struct Schedules *schedules;      // what was measured, codegen/kernel_schedule.h; NULL: nothing. Borrowed
 } Target;
 

@@ -92,6 +92,38 @@ static Status check_kernels(const Program *p, const char **name, StatusText *why
     return STATUS_OK;
 }
 
+// The bytes of `m`'s argument that its last element of a matrix x by k ends at; false: more than there can be.
+static bool matrix_end(const MatrixPlace *m, int64_t batch, int64_t n_x, int64_t n_k, size_t element, size_t *out)
+{
+    const int64_t stride[] = {m->batch, m->outer, m->step}, count[] = {batch, n_x, n_k};
+    size_t end = (size_t)m->offset;
+    for (int i = 0; i < 3; i++) {
+        size_t far;
+        if (stride[i] < 0 || count[i] < 1 || !checked_mul((size_t)stride[i], (size_t)(count[i] - 1), &far) || !checked_add(end, far, &end))
+            return false;
+    }
+    return m->offset >= 0 && checked_add(end, 1, &end) && checked_mul(end, element, out);
+}
+
+// What a library reads and writes lies within the arguments of the launch: nobody else looks.
+static Status check_library(const Program *p, const Launch *launch, StatusText *why)
+{
+    const Kernel *k = &p->kernel[launch->kernel];
+    const LibraryProduct *l = k->library;
+    const MatrixPlace *const place[] = {&l->a, &l->b, &l->y};
+    const int64_t n_x[] = {l->rows, l->cols, l->rows}, n_k[] = {l->sum, l->sum, l->cols};
+    if (l->type >= DTYPE_COUNT || l->result >= DTYPE_COUNT || l->work >= k->n_params)
+        return status_fail(why, STATUS_INTERNAL, "kernel '%s' has a library's product with a type or argument that does not exist", k->name);
+    for (int i = 0; i < 3; i++) {
+        size_t end;
+        if (place[i]->param >= k->n_params
+            || !matrix_end(place[i], l->batch, n_x[i], n_k[i], dtype_row[i == 2 ? l->result : l->type].bytes, &end)
+            || end > p->buffer[launch->buffer[place[i]->param]].bytes)
+            return status_fail(why, STATUS_INTERNAL, "operand %d of the library's product in kernel '%s' lies outside its buffer", i + 1, k->name);
+    }
+    return STATUS_OK;
+}
+
 static Status check_launch(const Program *p, size_t i, StatusText *why)
 {
     const Launch *l = &p->launch[i];
@@ -106,7 +138,7 @@ static Status check_launch(const Program *p, size_t i, StatusText *why)
         if (l->buffer[a] == 0 || l->buffer[a] >= p->n_buffers)
             return status_fail(why, STATUS_INTERNAL, "launch %zu of '%s' passes buffer %u of %zu", i, k->name,
                                l->buffer[a], p->n_buffers);
-    return STATUS_OK;
+    return k->library ? check_library(p, l, why) : STATUS_OK;
 }
 
 // Lifetimes of all storage, from who uses it.

@@ -20,6 +20,9 @@ enum { CUDA_UNITS_MOST = 8,                // NVRTC programs at a time; each tak
 struct Device {
     const DriverApi  *driver;               // borrowed: of the libraries, of the simulator, or of who gave them
     const NvrtcApi   *nvrtc;
+    const BlasApi    *blas;                 // NULL: not wanted yet, or there is none (cuda_blas)
+    void             *blas_handle;          // NULL: not wanted yet
+    bool              looked_for_blas;
     CudaLibraries    *libraries;            // owned; NULL: none were loaded
     struct SimDriver *sim;                  // owned; NULL: not simulated
     Pool             *pool;                 // compiles
@@ -44,6 +47,7 @@ struct LoadedProgram {
     Placement       place;                  // addresses of the device, never followed here
     CudaStream     *stream;
     CudaExec       *exec;                   // one run
+    struct LibraryCall **library;           // [n_kernels] of those that cuBLASLt computes; NULL: our own text does
     CudaTouch     **touch;                  // [n_launches] what each may touch; NULL when nobody watches
     LoadStats       stats;
 };
@@ -60,6 +64,16 @@ Status cuda_capture(LoadedProgram *l, StatusText *why);
 Status cuda_run(LoadedProgram *l, StatusText *why);
 Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why);
 Status cuda_run_counted(LoadedProgram *l, struct SimCounters *out_counters, StatusText *why);
+
+// "models/gpt.mix:14, which makes 'a' and 'b'": where a launch comes from, for errors. Returns out.
+const char *cuda_describe_launch(const Program *p, const Launch *launch, char *out, size_t room);
+
+// Products by cuBLASLt (cuda_library.c). Preparing never fails: what the library cannot do our own kernels do.
+const BlasApi *cuda_blas(Device *d);        // NULL: there is none
+void   cuda_prepare_library(LoadedProgram *l);
+void   cuda_free_library(LoadedProgram *l);
+Status cuda_launch_library(LoadedProgram *l, size_t i, StatusText *why);        // enqueues launch i
+const char *cuda_library_version(Device *d, Arena *arena);
 
 // For searches (device.h).
 Status cuda_identify(Device *d, Arena *arena, const char **out_text, StatusText *why);

@@ -105,14 +105,13 @@ static void plan_touches(LoadedProgram *l)
     }
 }
 
-// "models/gpt.mix:14, which makes 'a' and 'b'": where a launch comes from, for errors.
-static const char *describe_launch(const Program *p, const Launch *launch, char *out, size_t room)
+const char *cuda_describe_launch(const Program *p, const Launch *launch, char *out, size_t room)
 {
     const Kernel *k = &p->kernel[launch->kernel];
     size_t n = strlen(program_line(p, launch, out, room));
     uint32_t made = 0;
     for (uint32_t a = 0; a < k->n_params && a < 64 && n < room; a++) {
-        if (!(k->writes >> a & 1))
+        if (!(k->writes >> a & 1) || (k->library && a == k->library->work))
             continue;
         const char *before = made == 0 ? ", which makes " : made < SHOWN ? ", " : ", ..";
         n += (size_t)snprintf(out + n, room - n, made < SHOWN ? "%s'%s'" : "%s", before, p->buffer[launch->buffer[a]].name);
@@ -140,11 +139,13 @@ static Status start(LoadedProgram *l, size_t i, StatusText *why)
         return STATUS_OK;                   // nothing to do; an empty grid is an error of the driver
     int error = 0;
     if (d->driver->expect)
-        error = d->driver->expect(d->driver->self, l->stream, describe_launch(p, launch, line, sizeof line), l->touch[i], k->n_params);
+        error = d->driver->expect(d->driver->self, l->stream, cuda_describe_launch(p, launch, line, sizeof line), l->touch[i], k->n_params);
+    if (error == 0 && l->library[launch->kernel])
+        return cuda_launch_library(l, i, why);
     if (error == 0)
         error = d->driver->launch(d->driver->self, l->function[launch->kernel], (unsigned)launch->cuda_blocks, 1, 1,
                                   (unsigned)k->cuda_threads, 1, 1, (unsigned)k->cuda_dynamic_bytes, l->stream, argument, NULL);
-    return cuda_status(d, error, why, "kernel '%s' (%s) cannot be launched", k->name, describe_launch(p, launch, line, sizeof line));
+    return cuda_status(d, error, why, "kernel '%s' (%s) cannot be launched", k->name, cuda_describe_launch(p, launch, line, sizeof line));
 }
 
 // Every output is written in full when the run ends.
@@ -169,7 +170,8 @@ Status cuda_capture(LoadedProgram *l, StatusText *why)
     CudaGraph *graph = NULL;
     if (api->expect)
         plan_touches(l);
-    int error = api->capture_begin(api->self, l->stream, 1);            // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL; RELAXED where a library may load its kernels at their first launch.
+    int error = api->capture_begin(api->self, l->stream, l->stats.library_kernels ? 2 : 1);
     if (error != 0)
         return cuda_status(d, error, why, "the launches of '%s' cannot be recorded", l->program->name);
     Status status = STATUS_OK;
@@ -210,7 +212,7 @@ static Status run_waiting(LoadedProgram *l, void (*after)(LoadedProgram *l, size
         if (status == STATUS_OK)
             status = cuda_status(d, d->driver->stream_wait(d->driver->self, l->stream), why, "kernel '%s' of '%s' (%s)",
                                  p->kernel[launch->kernel].name, launch->layer ? launch->layer : p->name,
-                                 describe_launch(p, launch, line, sizeof line));
+                                 cuda_describe_launch(p, launch, line, sizeof line));
         nvtx_pop(&d->nvtx);
         if (after && status == STATUS_OK)
             after(l, i, user);

@@ -21,10 +21,10 @@ Status cuda_identify(Device *d, Arena *arena, const char **out_text, StatusText 
     Status status = cuda_status(d, d->driver->version(d->driver->self, &version), why, "the driver does not tell its version");
     if (status != STATUS_OK)
         return status;
-    *out_text = arena_printf(arena, "%s\n%s\ndriver %d\nprocessors %d at %d kHz\nmemory %d bits at %d kHz, cache %d\n%s", d->sim ? "sim" : "cuda",
+    *out_text = arena_printf(arena, "%s\n%s\ndriver %d\nprocessors %d at %d kHz\nmemory %d bits at %d kHz, cache %d\n%s\n%s", d->sim ? "sim" : "cuda",
                              d->about, version, attribute(d, ATTRIBUTE_PROCESSORS), attribute(d, ATTRIBUTE_CLOCK_KHZ),
                              attribute(d, ATTRIBUTE_BUS_BITS), attribute(d, ATTRIBUTE_MEMORY_CLOCK_KHZ), attribute(d, ATTRIBUTE_L2_BYTES),
-                             nvrtc_key(d->nvrtc, arena));
+                             cuda_library_version(d, arena), nvrtc_key(d->nvrtc, arena));
     return STATUS_OK;
 }
 

@@ -18,6 +18,7 @@ typedef struct DeviceOptions {
     // cuda: another GPU and another compiler than those that are installed, borrowed; sim: the compiler. NULL: installed.
     const struct DriverApi *driver;
     const struct NvrtcApi  *nvrtc;
+    const struct BlasApi   *blas;           // cuda, sim: cuBLASLt, borrowed; NULL: the installed one, or none beside a borrowed GPU
 } DeviceOptions;
 
 struct SimCounters;
@@ -27,6 +28,8 @@ typedef struct LoadStats {                  // of one loaded program
     double      touch_s;                    // first touch of the arena
     int         units, cache_hits, cache_damaged;   // translation units; found compiled; found damaged, so recompiled
     const char *cache_refused;              // why the cache directory is not used; NULL: it is, or none was wanted
+    int         library_kernels;            // that a library computes (cuBLASLt)
+    const char *library_refused;            // why it does not compute one that a measurement gave to it; NULL: it does
     size_t      arena_bytes, scratch_bytes;
     int64_t     launches;                   // run so far
     int64_t     graph_launches;             // runs that were one launch of a graph

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OLDEST_CUDA = 12000, OLDEST_CAPABILITY = 80,
+enum { OLDEST_CUDA = 12000, OLDEST_CAPABILITY = 80, LIBRARY_WAYS = 4,
        ATTRIBUTE_MAJOR = 75, ATTRIBUTE_MINOR = 76 };        // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
 
 // --- errors
@@ -95,6 +95,8 @@ static void cuda_close(Device *d)
 {
     if (!d)
         return;
+    if (d->blas_handle && !d->is_lost && d->driver->context_use(d->driver->self, d->context) == 0)
+        d->blas->destroy(d->blas->self, d->blas_handle);
     if (d->flush && !d->is_lost && d->driver->context_use(d->driver->self, d->context) == 0)
         d->driver->memory_free(d->driver->self, d->flush);
     if (d->context && !d->is_lost)
@@ -191,6 +193,8 @@ static Device *make_device(const DeviceOptions *options, StatusText *why)
     if (d) {
         d->driver = options->driver;
         d->nvrtc = options->nvrtc;
+        d->blas = getenv("MIXC_NO_CUBLASLT") ? NULL : options->blas;
+        d->looked_for_blas = options->driver != NULL;       // what is installed knows nothing of a GPU that is borrowed
         d->libraries = cuda_libraries_open();
     }
     if (!d || !d->libraries) {
@@ -236,11 +240,12 @@ static const char *cuda_describe(const Device *d)
     return d->about;
 }
 
+// Whether there is a library is known when it is first wanted; a search then meets refusals where there is none.
 static void target(const Device *d, const char *name, Target *out)
 {
-    (void)d;
+    const bool may_have_library = d->blas || (!d->looked_for_blas && !d->sim && !getenv("MIXC_NO_CUBLASLT"));
     *out = (Target){.name = name, .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32 << 10,
-                    .l2_bytes = 1 << 20, .threads = 1};
+                    .l2_bytes = 1 << 20, .threads = 1, .library_ways = may_have_library ? LIBRARY_WAYS : 0};
 }
 
 static void cuda_target(const Device *d, Target *out)
@@ -266,6 +271,7 @@ static void cuda_unload(LoadedProgram *l)
         api->context_use(api->self, d->context);        // whichever thread this is
         if (l->exec)
             api->exec_free(api->self, l->exec);
+        cuda_free_library(l);
         if (l->stream)
             api->stream_free(api->self, l->stream);
         for (int i = 0; i < l->n_modules; i++)
@@ -335,6 +341,8 @@ static Status load(Device *d, const Placement *beside, const Program *p, LoadedP
     l->stats.arena_bytes = plan.bytes;
     nvtx_push(&d->nvtx, "load %s", p->name);
     status = cuda_check_memory(d, p, bytes, why);
+    if (status == STATUS_OK)
+        cuda_prepare_library(l);
     if (status == STATUS_OK)
         status = cuda_build(l, why);
     if (status == STATUS_OK)

@@ -112,7 +112,7 @@ static void look_at_gpu(Doctor *d)
     if (cuda_find_blas(libraries, &blas, &why[2]) == STATUS_OK)
         found(d, "cublaslt", VERDICT_PASS, arena_strdup(arena, cuda_library_name(libraries, CUDA_BLAS)), "");
     else
-        found(d, "cublaslt", VERDICT_WARN, arena_strdup(arena, why[2].text), "only needed to compare with in tests/gpu");
+        found(d, "cublaslt", VERDICT_WARN, arena_strdup(arena, why[2].text), "not needed: our own kernels multiply");
     cuda_libraries_close(libraries);
     d->has_sim = nvrtc != NULL;
     if (!driver || !nvrtc)

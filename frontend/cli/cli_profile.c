@@ -35,7 +35,7 @@ static size_t add_up(Cli *cli, const Program *p, const Ceiling *ceiling, const d
             const char *file = launch->at.file ? cli->sources.file[launch->at.file].name : "";
             row[n++] = (ProfileRow){.kernel = p->kernel[launch->kernel].name};
             row[n - 1].what =
-                arena_printf(&cli->arena, "%-8s %s:%u%s%s", kernel_family_text[p->kernel[launch->kernel].family], file,
+                arena_printf(&cli->arena, "%-8s %s:%u%s%s", program_kernel_kind(&p->kernel[launch->kernel]), file,
                              sources_line_col(&cli->sources, launch->at.file, launch->at.begin).line,
                              launch->layer ? "  " : "", launch->layer ? cli_without_numbers(&cli->arena, launch->layer, true) : "");
             *r = n;

@@ -28,7 +28,7 @@ static size_t add_up(Cli *cli, const Program *p, const SimCounters *counters, Co
             char line[256];
             const Kernel *k = &p->kernel[launch->kernel];
             row[n++] = (CountRow){.kernel = k->name};
-            row[n - 1].where = arena_printf(&cli->arena, "%-8s %s", kernel_family_text[k->family],
+            row[n - 1].where = arena_printf(&cli->arena, "%-8s %s", program_kernel_kind(k),
                                             program_line(p, launch, line, sizeof line));
             *r = n;
         }

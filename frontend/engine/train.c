@@ -513,6 +513,10 @@ static void say_start(Trainer *t)
         (double)numbers / (millions ? 1e6 : 1e3), millions ? "M" : "k", planned < (size_t)10 << 20 ? 2 : 0,
         (double)planned / 1048576,
         stats.units && stats.cache_hits == stats.units ? "kernels from the cache" : "compiled", stats.compile_s);
+    if (stats.library_kernels)
+        progress_say(&t->progress, "       %d kernels are products of cuBLASLt", stats.library_kernels);
+    if (stats.library_refused)
+        progress_say(&t->progress, "note   %s", stats.library_refused);
     if (t->at.step)
         progress_say(&t->progress, "going on after step %lld", (long long)t->at.step);
 }

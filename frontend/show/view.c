@@ -169,7 +169,7 @@ static void put_kernels(const ViewPage *page, const KernelSum *sum, Text *out)
         text_add(out, k > 1 ? ",\n{\"name\":" : "\n{\"name\":");
         text_json(out, kernel->name);
         text_printf(out, ",\"family\":\"%s\",\"launches\":%zu,\"flops\":%.6g,\"bytes\":%.6g,\"seconds\":%.6g,\"line\":%u,\"c\":",
-                    kernel_family_text[kernel->family], sum[k].launches, sum[k].flops, sum[k].bytes, sum[k].seconds,
+                    program_kernel_kind(kernel), sum[k].launches, sum[k].flops, sum[k].bytes, sum[k].seconds,
                     own_line(page, sum[k].at));
         text_json(out, kernel->text);
         text_add(out, ",\"cuda\":");

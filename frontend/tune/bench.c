@@ -94,7 +94,7 @@ static void add_kernels(Bench *b, const Program *p, const Series *series, const 
             r.bytes += launch->bytes;
             r.floor_s += ceiling_floor(&b->ceiling, launch);
             if (!*r.detail)
-                r.detail = arena_printf(b->arena, "%s %s:%u", kernel_family_text[p->kernel[k].family],
+                r.detail = arena_printf(b->arena, "%s %s:%u", program_kernel_kind(&p->kernel[k]),
                                         launch->at.file ? sources->file[launch->at.file].name : "",
                                         sources_line_col(sources, launch->at.file, launch->at.begin).line);
         }

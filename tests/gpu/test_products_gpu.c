@@ -1,6 +1,7 @@
 // Dense products y[M,N] = x[M,K] W[K,N] on the GPU beside cuBLASLt, in one process and in turns: our kernels, and the best of eight ways
 // that cuBLASLt offers. Without a GPU it says so and compares small products in the simulator with plain loops.
 #include "build.h"
+#include "cublaslt.h"
 #include "cuda_api.h"
 #include "engine.h"
 
@@ -11,10 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROUNDS = 7, WAYS = 8, WORK_BYTES = 32 << 20, RESULT_BYTES = 96 };
-
-// Of cublasLt.h and library_types.h.
-enum { COMPUTE_F32 = 68, TYPE_F32 = 0, TYPE_BF16 = 14, WISH_WORK_BYTES = 1 };
+enum { ROUNDS = 7, WAYS = 8, WORK_BYTES = 32 << 20 };
 
 typedef struct Shape { int64_t m, n, k; bool is_bf16; } Shape;
 
@@ -96,7 +94,7 @@ typedef struct Peer {
     CudaEvent       *event[2];
     void            *handle, *product, *a, *b, *c, *wish;
     uint64_t         x, w, y, work;
-    unsigned char    way[WAYS][RESULT_BYTES];
+    LtWay            way[WAYS];
     int              n_ways;
 } Peer;
 
@@ -123,7 +121,7 @@ static int peer_open(Peer *p, const Shape *s)
 {
     const DriverApi *d = p->driver;
     const BlasApi *l = p->blas;
-    const int type = s->is_bf16 ? TYPE_BF16 : TYPE_F32;
+    const int type = s->is_bf16 ? LT_BF16 : LT_F32;
     const size_t bytes = s->is_bf16 ? 2 : 4, most = WORK_BYTES;
     int e = d->device_get(d->self, &p->gpu, 0);
     e = e ? e : d->context_retain(d->self, &p->context, p->gpu);
@@ -138,12 +136,12 @@ static int peer_open(Peer *p, const Shape *s)
     e = e ? e : give(p, p->x, s, s->m * s->k, 1);
     e = e ? e : give(p, p->w, s, s->k * s->n, 2);
     e = e ? e : l->create(l->self, &p->handle);
-    e = e ? e : l->product_make(l->self, &p->product, COMPUTE_F32, TYPE_F32);
+    e = e ? e : l->product_make(l->self, &p->product, s->is_bf16 ? LT_COMPUTE_F32 : LT_COMPUTE_F32_PEDANTIC, LT_F32);
     e = e ? e : l->layout_make(l->self, &p->a, type, (uint64_t)s->n, (uint64_t)s->k, s->n);
     e = e ? e : l->layout_make(l->self, &p->b, type, (uint64_t)s->k, (uint64_t)s->m, s->k);
     e = e ? e : l->layout_make(l->self, &p->c, type, (uint64_t)s->n, (uint64_t)s->m, s->n);
     e = e ? e : l->wish_make(l->self, &p->wish);
-    e = e ? e : l->wish_set(l->self, p->wish, WISH_WORK_BYTES, &most, sizeof most);
+    e = e ? e : l->wish_set(l->self, p->wish, LT_WISH_WORK_BYTES, &most, sizeof most);
     return e ? e : l->ways(l->self, p->handle, p->product, p->a, p->b, p->c, p->c, p->wish, WAYS, p->way, &p->n_ways);
 }
 
@@ -183,7 +181,7 @@ static int time_peer(Peer *p, double *out_best)
         float ms = 0;
         int e = d->event_record(d->self, p->event[0], p->stream);
         e = e ? e : l->multiply(l->self, p->handle, p->product, &one, (void *)(uintptr_t)p->w, p->a, (void *)(uintptr_t)p->x, p->b, &zero,
-                                (void *)(uintptr_t)p->y, p->c, (void *)(uintptr_t)p->y, p->c, p->way[i], (void *)(uintptr_t)p->work,
+                                (void *)(uintptr_t)p->y, p->c, (void *)(uintptr_t)p->y, p->c, &p->way[i], (void *)(uintptr_t)p->work,
                                 WORK_BYTES, p->stream);
         e = e ? e : d->event_record(d->self, p->event[1], p->stream);
         e = e ? e : d->stream_wait(d->self, p->stream);

@@ -70,10 +70,40 @@ static void negative(Program *p)       { p->launch[0].n_work = -1; }
 static void cycle(Program *p)          { p->buffer[2].same_as = 3; p->buffer[3].same_as = 2; }
 static void shares_larger(Program *p)  { p->buffer[1].same_as = 4; }
 
+// A library's product of 10 by 10 and 10 by 10, all in the buffer of 1000 floats, broken in one place.
+static void give_to_library(Program *p, int broken)
+{
+    LibraryProduct *l = arena_new(p->arena, LibraryProduct);
+    const MatrixPlace all = {.param = 0, .offset = 0, .outer = 10, .step = 1};
+    *l = (LibraryProduct){.way = 1, .type = DTYPE_F32, .result = DTYPE_F32, .batch = 1, .rows = 10, .cols = 10, .sum = 10, .a = all, .b = all,
+                          .y = all, .work = 1};
+    p->kernel[1].library = l;
+    if (broken == 1)
+        l->b.offset = 901;
+    else if (broken == 2)
+        l->y.param = 7;
+    else if (broken == 3)
+        l->a.step = -1;
+    else if (broken == 4)
+        l->work = 9;
+    else if (broken == 5)
+        l->a.outer = INT64_MAX;
+}
+
+static void library_fits(Program *p)     { p->launch[0].kernel = 3; give_to_library(p, 0); }
+static void library_beyond(Program *p)   { give_to_library(p, 1); }
+static void library_param(Program *p)    { give_to_library(p, 2); }
+static void library_backward(Program *p) { give_to_library(p, 3); }
+static void library_work(Program *p)     { give_to_library(p, 4); }
+static void library_huge(Program *p)     { give_to_library(p, 5); }
+
 static void test_checks(void **state)
 {
     (void)state;
     static const struct { Break *change; const char *expected; } row[] = {
+        {library_fits, "names kernel 3 of 3"}, {library_beyond, "operand 2 of the library's product in kernel"},
+        {library_param, "operand 3 of the library's product"}, {library_backward, "operand 1 of the library's product"},
+        {library_work, "a type or argument that does not exist"}, {library_huge, "operand 1 of the library's product"},
         {misalign, "not at a multiple of 64"}, {leave_arena, "ends outside the arena of 4096 bytes"},
         {overlap, "buffers 2 't' (bytes 4032 to 8032) and 3 'output.y' (bytes 4032 to 8032) share memory"},
         {overlap_state, "share memory while both are alive"}, {bad_buffer, "passes buffer 9 of 5"},
