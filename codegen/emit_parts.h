@@ -46,6 +46,10 @@ void        memo_add(Emitter *E, Scope *at, ValueId v, const Env *env, Val val);
 // Whether `v` is in memory when the kernel starts: a leaf, stored by another kernel, or by an earlier launch of this one.
 bool        emit_is_stored(const Emitter *E, ValueId v);
 
+// CUDA: who shares loops out, as C text - the thread's number among them, and how many they are.
+const char *emit_thread(const Emitter *E);
+const char *emit_threads(const Emitter *E);
+
 // An integer as the C text of a long: suffixed where an int would not do.
 const char *render_long(Emitter *E, int64_t value);
 

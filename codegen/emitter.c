@@ -177,11 +177,21 @@ Scope *scope_loop(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64
     return scope_loop_text(E, parent, hint, render_long(E, lo), render_long(E, hi), step, lo, most, out_var);
 }
 
+const char *emit_thread(const Emitter *E)
+{
+    return E->by_warp ? "threadIdx.x % 32" : "threadIdx.x";
+}
+
+const char *emit_threads(const Emitter *E)
+{
+    return E->by_warp ? "32" : "blockDim.x";
+}
+
 Scope *scope_quads(Emitter *E, Scope *parent, const char *hint, const char *first, const char *last, int64_t most, Ix *out_var)
 {
     const char *name = emit_name(E, hint), *place = emit_name(E, "e");
-    Scope *outer = open_scope(E, parent, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += blockDim.x*4L) {", name, first, name, last,
-                                                      name), true);
+    Scope *outer = open_scope(E, parent, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %s*4L) {", name, first, name, last,
+                                                      name, emit_threads(E)), true);
     outer->name = name;
     outer->is_thread = true;
     const Ix group = scope_var(E, outer, name, 0, most, 4);
@@ -197,12 +207,12 @@ Scope *scope_quads(Emitter *E, Scope *parent, const char *hint, const char *firs
 Scope *scope_lanes(Emitter *E, Scope *parent, const char *hint, int64_t lo, int64_t hi, Ix *out_var)
 {
     if (E->dialect == DIALECT_CUDA && lo == 0 && hi > 0 && hi % 4 == 0 && !E->one_by_one)
-        return scope_quads(E, parent, hint, "threadIdx.x*4L", render_long(E, hi), hi - 4, out_var);
+        return scope_quads(E, parent, hint, arena_printf(E->arena, "%s*4L", emit_thread(E)), render_long(E, hi), hi - 4, out_var);
     if (E->dialect == DIALECT_CUDA) {
         const char *name = emit_name(E, hint);
-        const char *first = lo ? arena_printf(E->arena, "%s + threadIdx.x", render_long(E, lo)) : "threadIdx.x";
-        const char *head = arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += blockDim.x) {", name, first, name,
-                                        render_long(E, hi), name);
+        const char *first = lo ? arena_printf(E->arena, "%s + %s", render_long(E, lo), emit_thread(E)) : emit_thread(E);
+        const char *head = arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %s) {", name, first, name, render_long(E, hi), name,
+                                        emit_threads(E));
         Scope *s = open_scope(E, parent, head, true);
         s->name = name;
         s->is_thread = true;

@@ -93,6 +93,7 @@ typedef struct Emitter {
     ValueId       stream;                   // C: a value larger than the caches, whose vectors go past them; 0: none
     bool          grid_loop;                // CUDA: a block takes every gridDim.x-th work item
     int           launch_threads;           // CUDA: the assembler is told so many; 0: it is not
+    bool          by_warp;                  // CUDA: each warp is where it is for itself: its lanes share loops and reductions out, not the block's threads
     bool          one_by_one;               // CUDA: a thread does not take four elements at once
     size_t        scratch_floats;           // used so far, of the thread's scratch
     size_t        shared_floats;            // CUDA: of the block's shared memory

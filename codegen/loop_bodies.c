@@ -109,10 +109,10 @@ void loop_block(Emitter *E, Scope *s, Ix block, int64_t length, int64_t size, Lo
                    render_long(E, size), span->first, render_long(E, length), render_long(E, size));
 }
 
-// A statement that one thread of the block makes.
+// A statement that one thread of the block (or of the warp) makes.
 Scope *loop_single(Emitter *E, Scope *s)
 {
-    return E->dialect == DIALECT_CUDA ? scope_set_threads(scope_block(E, s, "if (threadIdx.x == 0) {")) : s;
+    return E->dialect == DIALECT_CUDA ? scope_set_threads(scope_block(E, s, arena_printf(E->arena, "if (%s == 0) {", emit_thread(E)))) : s;
 }
 
 void loop_single_end(Emitter *E, Scope *outer, Scope *s)

@@ -1,151 +1,43 @@
 // Grouped products in CUDA: the kernel of lower_product_cuda.c on rows that are looked up.
 //
-//   order   one block of threads: each warp counts the rows of its stretch by group, 32 at a time; sums over groups and warps say
-//           where each warp's rows of a group go; each warp puts them there. Stable, so the order is that of the C text
+//   order   one block of threads counts (count_cuda.h), so the order is that of the C text
 //   rows    a tile is of one group, from the list of blocks that `order` wrote; rows are fetched through the order
 //   sums    a tile of one group's matrix; its terms are the group's rows, fetched through the order
 //
 // Tiles that no group needs end at once.
 #include "lower_grouped.h"
 
+#include "count_cuda.h"
 #include "product_cuda.h"
 
 #define N(x) ((long long)(x))
-
-enum { THREADS = 1024, MOST_COUNTS = 16384, LEAST_WARPS = 2 };
 
 static int64_t blocks_of(int64_t size, int64_t block)
 {
     return (size + block - 1) / block;
 }
 
-// Warps that count: as many as their counts of all groups have room for.
-static int64_t counting_warps(const Grouped *of)
+// Warps that put the rows in order; 0: there are too many groups.
+static int64_t order_warps(const Grouped *of)
 {
-    int64_t warps = THREADS / 32;
-    while (warps > 1 && (warps * (of->n_groups + 1) > MOST_COUNTS || warps * 32 > 2 * of->n_rows))
-        warps /= 2;
-    return warps * (of->n_groups + 1) > MOST_COUNTS ? 0 : warps < LEAST_WARPS ? LEAST_WARPS : warps;
-}
-
-// --- the order
-
-// Opens the loop over a warp's rows, 32 at a time; *out_row: the lane's, *out_group: what it chose, -1 behind the end. *out_same: the
-// lanes whose rows chose the same; *out_before: how many of them come before this one.
-static Scope *open_rows(GroupedText *G, Scope *at, const char *first, const char *last, const char **out_row, const char **out_group,
-                        const char **out_before, const char **out_same)
-{
-    Emitter *E = G->P.E;
-    const char *r0 = emit_name(E, "r0"), *r = emit_name(E, "r"), *group = emit_name(E, "group"), *same = emit_name(E, "same");
-    const char *before = emit_name(E, "before");
-    Scope *rows = scope_set_threads(scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += 32) {", r0, first, r0, last, r0)));
-    scope_line(rows, "const long %s = %s + threadIdx.x %% 32;", r, r0);
-    scope_line(rows, "int %s = -1;", group);
-    Scope *inside = scope_set_threads(scope_block(E, rows, arena_printf(E->arena, "if (%s < %s) {", r, last)));
-    const char *chosen = order_declare_group(E, &G->rows, inside, scope_var(E, inside, r, 0, product_top_index(G->of.n_rows), 1));
-    scope_line(inside, "%s = (int)%s;", group, chosen);
-    scope_close(E, inside);
-    scope_line(rows, "const unsigned %s = __match_any_sync(0xffffffffu, %s);", same, group);
-    scope_line(rows, "const int %s = __popc(%s & ((1u << threadIdx.x %% 32) - 1));", before, same);
-    *out_row = r;
-    *out_group = group;
-    *out_before = before;
-    *out_same = same;
-    return rows;
-}
-
-// Lists of blocks: each thread those of a group.
-static void emit_blocks(GroupedText *G, Scope *at, const char *ints, const char *scan, int64_t threads)
-{
-    Emitter *E = G->P.E;
-    const char *n = emit_name(E, "n"), *g0 = emit_name(E, "g0"), *g = emit_name(E, "g"), *from = emit_name(E, "from"), *to = emit_name(E, "to");
-    const char *b = emit_name(E, "b"), *blocks = emit_name(E, "blocks");
-    const long long block = N(G->rows.cuda_block), groups = N(G->of.n_groups + 1);
-    scope_line(at, "int %s = 0;", n);
-    Scope *some = scope_block(E, at, arena_printf(E->arena, "for (int %s = 0; %s < %lld; %s += %lld) {", g0, g0, groups, g0, N(threads)));
-    scope_line(some, "const int %s = %s + (int)threadIdx.x;", g, g0);
-    scope_line(some, "const int %s = %s < %lld ? %s[%lld + %s] : 0, %s = %s < %lld ? %s[%lld + %s + 1] : 0;", from, g, groups, ints, N(G->rows.start),
-               g, to, g, groups, ints, N(G->rows.start), g);
-    scope_line(some, "const int %s = (%s - %s + %lld) / %lld;", blocks, to, from, block - 1, block);
-    scope_line(some, "int %s = %s + block_scan_s(%s, %s);", b, n, blocks, scan);
-    scope_line(some, "for (int first = %s; first < %s; first += %lld) {", from, to, block);
-    scope_line(some, "    %s[%lld + %s] = %s;", ints, N(G->rows.block_group), b, g);
-    scope_line(some, "    %s[%lld + %s] = first;", ints, N(G->rows.block_first), b);
-    scope_line(some, "    %s[%lld + %s++] = first + %lld < %s ? first + %lld : %s;", ints, N(G->rows.block_end), b, block, to, block, to);
-    scope_line(some, "}");
-    scope_line(some, "%s += %s[blockDim.x - 1];", n, scan);
-    scope_line(some, "__syncthreads();");
-    scope_close(E, some);
-    scope_line(at, "if (threadIdx.x == 0)");
-    scope_line(at, "    %s[%lld] = %s;", ints, N(G->rows.n_blocks), n);
-}
-
-// count[group][warp] -> where the warp's first row of the group goes; where each group begins.
-static void emit_places(GroupedText *G, Scope *at, const char *ints, const char *count, const char *scan, int64_t warps)
-{
-    Emitter *E = G->P.E;
-    const int64_t n = warps * (G->of.n_groups + 1), each = blocks_of(n, warps * 32);
-    const char *i = emit_name(E, "i"), *own = emit_name(E, "own"), *place = emit_name(E, "place"), *here = emit_name(E, "here");
-    const char *from = emit_name(E, "from");
-    scope_line(at, "const int %s = (int)threadIdx.x*%lld;", from, N(each));
-    scope_line(at, "int %s = 0;", own);
-    scope_line(at, "for (int %s = %s; %s < %s + %lld && %s < %lld; %s++)", i, from, i, from, N(each), i, N(n), i);
-    scope_line(at, "    %s += %s[%s];", own, count, i);
-    scope_line(at, "int %s = block_scan_s(%s, %s);", place, own, scan);
-    Scope *loop = scope_block(E, at, arena_printf(E->arena, "for (int %s = %s; %s < %s + %lld && %s < %lld; %s++) {", i, from, i, from, N(each), i, N(n), i));
-    scope_line(loop, "const int %s = %s[%s];", here, count, i);
-    scope_line(loop, "%s[%s] = %s;", count, i, place);
-    scope_line(loop, "if (%s %% %lld == 0)", i, N(warps));
-    scope_line(loop, "    %s[%lld + %s / %lld] = %s;", ints, N(G->rows.start), i, N(warps), place);
-    scope_line(loop, "%s += %s;", place, here);
-    scope_close(E, loop);
-    scope_line(at, "if (threadIdx.x == 0)");
-    scope_line(at, "    %s[%lld] = %lld;", ints, N(G->rows.start + G->of.n_groups + 1), N(G->of.n_rows));
-    scope_line(at, "__syncthreads();");
+    return count_cuda_warps(of->n_rows, of->n_groups + 1);
 }
 
 void grouped_cuda_order(Lower *L, const GroupedText *of, LowerText *text)
 {
-    GroupedText G = *of;
-    const int64_t warps = counting_warps(&G.of), counts = warps * (G.of.n_groups + 1);
+    const int64_t warps = order_warps(&of->of);
     if (warps == 0)
         return;
-    Emitter *E = G.P.E = lower_emitter(L, DIALECT_CUDA, text->c);
+    Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
     E->n_uses = NULL;
-    const int64_t each = blocks_of(blocks_of(G.of.n_rows, warps), 32) * 32;
-    const char *ints = emit_workspace(E, G.order, "order", DTYPE_I32, true), *r, *group, *before, *same;
     Scope *top = scope_block(E, E->top, "{");
-    const char *count = emit_name(E, "count"), *scan = emit_name(E, "scan"), *warp = emit_name(E, "warp"), *first = emit_name(E, "first");
-    const char *last = emit_name(E, "last");
-    scope_line(top, "int *const %s = (int *)dynamic, *const %s = %s + %lld;", count, scan, count, N(counts));
-    scope_line(top, "const int %s = threadIdx.x / 32;", warp);
-    scope_line(top, "const long %s = %s*%lldL, %s = %s + %lld < %lld ? %s + %lld : %lld;", first, warp, N(each), last, first, N(each), N(G.of.n_rows),
-               first, N(each), N(G.of.n_rows));
-    scope_line(top, "for (int i = threadIdx.x; i < %lld; i += %lld)", N(counts), N(warps * 32));
-    scope_line(top, "    %s[i] = 0;", count);
-    scope_line(top, "__syncthreads();");
-    Scope *rows = open_rows(&G, top, first, last, &r, &group, &before, &same);
-    scope_line(rows, "if (%s >= 0 && %s == 0)", group, before);
-    scope_line(rows, "    %s[%s*%lld + %s] += __popc(%s);", count, group, N(warps), warp, same);
-    scope_line(rows, "__syncwarp();");
-    scope_close(E, rows);
-    scope_line(top, "__syncthreads();");
-    emit_places(&G, top, ints, count, scan, warps);
-    rows = open_rows(&G, top, first, last, &r, &group, &before, &same);
-    scope_line(rows, "if (%s >= 0)", group);
-    scope_line(rows, "    %s[%s[%s*%lld + %s] + %s] = (int)%s;", ints, count, group, N(warps), warp, before, r);
-    scope_line(rows, "__syncwarp();");
-    scope_line(rows, "if (%s >= 0 && %s == 0)", group, before);
-    scope_line(rows, "    %s[%s*%lld + %s] += __popc(%s);", count, group, N(warps), warp, same);
-    scope_line(rows, "__syncwarp();");
-    scope_close(E, rows);
-    emit_blocks(&G, top, ints, scan, warps * 32);
+    count_cuda_order(E, top, &of->rows, emit_workspace(E, of->order, "order", DTYPE_I32, true), warps);
     scope_close(E, top);
     product_share_params(text->c, E);
     text->cuda = E;
     text->cuda_blocks = 1;
     text->cuda_threads = warps * 32;
-    text->cuda_dynamic_bytes = 4 * (counts + warps * 32);
+    text->cuda_dynamic_bytes = count_cuda_bytes(warps, of->of.n_groups + 1);
 }
 
 // --- the products
@@ -246,7 +138,7 @@ static void emit_sums(ProductCuda *T, const GroupedText *G, Scope *top, const Sp
 
 void grouped_cuda(Lower *L, const GroupedText *G, const Space *space, LowerText *text)
 {
-    if (counting_warps(&G->of) == 0)
+    if (order_warps(&G->of) == 0)
         return;
     Emitter *E = lower_emitter(L, DIALECT_CUDA, text->c);
     ProductCuda T = make_text(L, G, E);

@@ -58,7 +58,7 @@ typedef void LoopStep(Emitter *E, Scope *s, Ix at, void *user);
 void    loop_lanes(Emitter *E, Scope *parent, const LoopSpan *span, LoopStep *step, void *user);
 // Declares first and last of block number `block` of `length` out of `size`.
 void    loop_block(Emitter *E, Scope *s, Ix block, int64_t length, int64_t size, LoopSpan *span);
-// Statements for one thread of the block only.
+// Statements for one thread of the block (or of the warp) only.
 Scope  *loop_single(Emitter *E, Scope *s);
 void    loop_single_end(Emitter *E, Scope *outer, Scope *s);
 

@@ -114,7 +114,7 @@ Env route_env(Emitter *E, const Route *r)
 }
 
 // NaN counts as inf: what is chosen because of it shows in its weight.
-static const char *score(Emitter *E, Scope *s, ValueId x, const Env *env)
+const char *route_score(Emitter *E, Scope *s, ValueId x, const Env *env)
 {
     Val v = val_named(E, s, val_float(E, emit_value(E, s, x, env)), "score");
     return arena_printf(E->arena, "%s == %s ? %s : %s", v.text, v.text, v.text, val_const(E, HUGE_VAL, VAL_FLOAT).text);
@@ -134,7 +134,7 @@ static void topk_in_turn(Emitter *E, Scope *s, const Route *r, Env *env)
     Ix index;
     Scope *each = scope_loop(E, s, loop_hint(E, axis), 0, graph_size(E->g, axis), 1, &index);
     env_set(env, axis, index);
-    const char *x = score(E, each, n->in[0], env), *at = scope_name(E, each, "at"), *value = scope_name(E, each, "x");
+    const char *x = route_score(E, each, n->in[0], env), *at = scope_name(E, each, "at"), *value = scope_name(E, each, "x");
     scope_line(each, "const float %s = %s;", value, x);
     scope_line(each, "if (%s == %lld && !(%s > %s[%lld]))", have, k, value, best, k - 1);
     scope_line(each, "    continue;");
@@ -253,6 +253,108 @@ void route_topk_lanes(Emitter *E, Scope *s, const Route *r, const RouteArrays *u
     scope_close(E, each);
 }
 
+// --- topk in CUDA
+
+enum { MOST_OF_LANE = 32, MOST_BY_WARP = 32, MOST_SHARED = 12288, SORT_THREADS = 1024 };
+
+bool route_by_warp(const Graph *g, const Route *r)
+{
+    return graph_size(g, g->node[r->v].attr[0].axis) <= 32 * MOST_OF_LANE && graph_size(g, g->node[r->v].attr[1].axis) <= MOST_BY_WARP;
+}
+
+// What is larger than the last choice has been chosen: for rows that no registers hold. They are read once for each choice.
+static void topk_again(Emitter *E, Scope *s, const Route *r, Env *env)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId axis = n->attr[0].axis, to = n->attr[1].axis;
+    const long long size = (long long)graph_size(E->g, axis), k = (long long)graph_size(E->g, to);
+    const char *last = scope_name(E, s, "last"), *at = scope_name(E, s, "at"), *e = scope_name(E, s, "e");
+    scope_line(s, "float %s = %s;", last, val_const(E, HUGE_VAL, VAL_FLOAT).text);
+    scope_line(s, "int %s = -1;", at);
+    Ix choice;
+    Scope *out = scope_loop(E, s, loop_hint(E, to), 0, k, 1, &choice);
+    const char *best = scope_name(E, out, "best"), *here = scope_name(E, out, "here");
+    scope_line(out, "float %s = %s;", best, val_const(E, -HUGE_VAL, VAL_FLOAT).text);
+    scope_line(out, "int %s = 0x7fffffff;", here);
+    Scope *own = scope_set_threads(scope_block(E, out, arena_printf(E->arena, "for (int %s = threadIdx.x %% 32; %s < %lld; %s += 32) {", e, e, size, e)));
+    env_set(env, axis, scope_var(E, own, e, 0, size - 1, 1));
+    const char *x = scope_name(E, own, "x");
+    scope_line(own, "const float %s = %s;", x, route_score(E, own, n->in[0], env));
+    scope_line(own, "if ((%s < %s || (%s == %s && %s > %s)) && (%s > %s || %s == 0x7fffffff))", x, last, x, last, e, at, x, best, here);
+    scope_line(own, "    %s = %s, %s = %s;", best, x, here, e);
+    scope_close(E, own);
+    scope_line(out, "%s = warp_first_s(%s, %s);", at, best, here);
+    scope_line(out, "%s = %s;", last, best);
+    env_set(env, to, choice);
+    Scope *one = scope_set_threads(scope_block(E, out, "if (threadIdx.x % 32 == 0) {"));
+    store(E, one, r, env, at);
+    scope_close(E, one);
+    scope_close(E, out);
+    scope_line(s, "__syncwarp();");
+}
+
+// The warp's lanes have a share of the row each; the best are taken one after the other.
+void route_topk_warp(Emitter *E, Scope *s, const Route *r, Env *env)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId axis = n->attr[0].axis, to = n->attr[1].axis;
+    const long long size = (long long)graph_size(E->g, axis), k = (long long)graph_size(E->g, to);
+    if (!k)
+        return;
+    if (size > 32 * MOST_OF_LANE) {
+        topk_again(E, s, r, env);
+        return;
+    }
+    const char *x = scope_name(E, s, "x"), *taken = scope_name(E, s, "taken"), *q = scope_name(E, s, "q"), *e = scope_name(E, s, "e");
+    scope_line(s, "float %s[%lld];", x, (size + 31) / 32);
+    scope_line(s, "unsigned %s = 0;", taken);
+    Scope *own = scope_set_threads(scope_block(E, s, arena_printf(E->arena, "_Pragma(\"unroll\") for (int %s = 0; %s < %lld; %s++) {", q, q,
+                                                                  (size + 31) / 32, q)));
+    scope_line(own, "const int %s = threadIdx.x %% 32 + 32*%s;", e, q);
+    scope_line(own, "%s[%s] = 0.0f;", x, q);
+    Scope *some = scope_set_threads(scope_block(E, own, arena_printf(E->arena, "if (%s < %lld) {", e, size)));
+    env_set(env, axis, scope_var(E, some, e, 0, size - 1, 1));
+    scope_line(some, "%s[%s] = %s;", x, q, route_score(E, some, n->in[0], env));
+    scope_close(E, some);
+    scope_close(E, own);
+    Ix choice;
+    Scope *out = scope_loop(E, s, loop_hint(E, to), 0, k, 1, &choice);
+    const char *best = scope_name(E, out, "best");
+    scope_line(out, "const int %s = warp_best_s(%s, %s, %lld);", best, x, taken, size);
+    env_set(env, to, choice);
+    Scope *one = scope_set_threads(scope_block(E, out, "if (threadIdx.x % 32 == 0) {"));
+    store(E, one, r, env, best);
+    scope_close(E, one);
+    scope_close(E, out);
+    scope_line(s, "__syncwarp();");
+}
+
+// Many choices, or of many: the block sorts the row. `keys`: a workspace for rows that shared memory has no room for; 0: it has.
+static void topk_block_sort(Emitter *E, Scope *s, const Route *r, Env *env, uint32_t keys, Ix item)
+{
+    const Node *n = &E->g->node[r->v];
+    const AxisId axis = n->attr[0].axis, to = n->attr[1].axis;
+    const long long size = (long long)graph_size(E->g, axis);
+    const char *key = scope_name(E, s, "key"), *who = scope_name(E, s, "who");
+    if (keys)
+        scope_line(s, "float *const %s = %s + %s*%lldL;", key, emit_workspace(E, keys, "keys", DTYPE_F32, true), ix_text(E, item, true), 2 * size);
+    else
+        scope_line(s, "float *const %s = dynamic;", key);
+    scope_line(s, "int *const %s = (int *)(%s + %lld);", who, key, size);
+    Scope *each = scope_set_threads(scope_block(E, s, arena_printf(E->arena, "for (long i = threadIdx.x; i < %lld; i += blockDim.x) {", size)));
+    env_set(env, axis, scope_var(E, each, "i", 0, size ? size - 1 : 0, 1));
+    scope_line(each, "%s[i] = %s;", key, route_score(E, each, n->in[0], env));
+    scope_line(each, "%s[i] = (int)i;", who);
+    scope_close(E, each);
+    scope_line(s, "__syncthreads();");
+    scope_line(s, "sort_block_s(%s, %s, %lldL);", key, who, size);
+    const long long k = (long long)graph_size(E->g, to);
+    Scope *out = scope_set_threads(scope_block(E, s, arena_printf(E->arena, "for (long i = threadIdx.x; i < %lld; i += blockDim.x) {", k)));
+    env_set(env, to, scope_var(E, out, "i", 0, k ? k - 1 : 0, 1));
+    store(E, out, r, env, arena_printf(E->arena, "%s[i]", who));
+    scope_close(E, out);
+}
+
 bool route_by_lanes(const Emitter *E, const Route *r)
 {
     return E->dialect == DIALECT_C && E->g->node[r->v].op == OP_TOPK && graph_size(E->g, E->g->node[r->v].attr[1].axis) <= MOST_LISTS;
@@ -261,7 +363,7 @@ bool route_by_lanes(const Emitter *E, const Route *r)
 void route_topk(Emitter *E, Scope *s, const Route *r, Env *env)
 {
     const int64_t k = graph_size(E->g, E->g->node[r->v].attr[1].axis);
-    if (k > MOST_INSERTED && E->dialect == DIALECT_C)
+    if (k > MOST_INSERTED)
         topk_by_sort(E, s, r, env);
     else if (k)
         topk_in_turn(E, s, r, env);
@@ -291,7 +393,7 @@ static const char *sorted(Emitter *E, Scope *s, const Route *r, Env *env, size_t
     if (ascending)
         scope_line(inner, "%s[%s++] = -%s;", keys, at, val_text(E, val_float(E, emit_value(E, inner, key, env)), PREC_UNARY));
     else
-        scope_line(inner, "%s[%s++] = %s;", keys, at, score(E, inner, key, env));
+        scope_line(inner, "%s[%s++] = %s;", keys, at, route_score(E, inner, key, env));
     close_loops(E, chain, n_axes);
     scope_line(s, "order_s(%s, %s, %s + %lldL, %lldL);", keys, who, who, (long long)r->n_turns, (long long)r->n_turns);
     return who;
@@ -381,12 +483,32 @@ static void topk_body(Emitter *E, const Route *r)
         return;
     }
     Ix item;
-    Scope *items = loop_items(E, "item", r->n_rows, &item), *s = loop_single(E, items);
+    Scope *items = loop_items(E, "item", r->n_rows, &item);
     Env env = route_env(E, r);
     loop_set(E, &env, r->item, r->n_items, item);
-    route_topk(E, s, r, &env);
-    loop_single_end(E, items, s);
+    route_topk(E, items, r, &env);
     loop_items_end(E, items);
+}
+
+static void topk_cuda(Lower *L, const Route *r, LowerText *t)
+{
+    Emitter *E = t->cuda = lower_emitter(L, DIALECT_CUDA, t->c);
+    const int64_t size = graph_size(L->g, L->g->node[r->v].attr[0].axis);
+    const bool by_warp = E->by_warp = route_by_warp(L->g, r);
+    const uint32_t keys = by_warp || size <= MOST_SHARED ? 0 : lower_workspace(L, "keys", DTYPE_F32, 2 * size * r->n_rows);
+    Ix item;
+    Scope *items = loop_items(E, "item", r->n_rows, &item);
+    Env env = route_env(E, r);
+    loop_set(E, &env, r->item, r->n_items, item);
+    if (by_warp)
+        route_topk_warp(E, items, r, &env);
+    else
+        topk_block_sort(E, items, r, &env, keys, item);
+    loop_items_end(E, items);
+    product_share_params(t->c, E);
+    for (t->cuda_threads = 32; !by_warp && t->cuda_threads < SORT_THREADS && t->cuda_threads < size / 4;)
+        t->cuda_threads *= 2;
+    t->cuda_dynamic_bytes = by_warp || keys ? 0 : 8 * size;
 }
 
 // A topk whose scores another kernel has made.
@@ -405,8 +527,7 @@ static void lower_topk(Lower *L, ValueId v)
     topk_body(t.c, &r);
     t.uses_scratch = t.c->scratch_floats > 0;
     t.scratch_bytes = 4 * t.c->scratch_floats;
-    t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-    topk_body(t.cuda, &r);
+    topk_cuda(L, &r, &t);
     if (type_bytes(L->g, &L->g->node[n->in[0]].type, &bytes))
         t.flops = t.bytes = (double)bytes;
     if (route_by_lanes(t.c, &r)) {

@@ -19,17 +19,22 @@ typedef struct Route {                      // a topk, rank, slot or assign
 Route route_describe(Lower *L, ValueId v);
 // An environment of the result and of the axes that only operand 0 has.
 Env   route_env(Emitter *E, const Route *r);
+// The score x as a number that can be compared: NaN counts as inf.
+const char *route_score(Emitter *E, Scope *s, ValueId x, const Env *env);
 // A rank, slot or assign: the pool number `item`, whose indices are set in env. Text of one thread.
 void  route_one_pool(Emitter *E, Scope *s, const Route *r, Env *env, Ix item);
 
-// Whether a topk goes by as many rows as a vector has lanes (C); else a row at a time, by one thread.
+// Whether a topk goes by as many rows as a vector has lanes (C); else a row at a time.
 bool  route_by_lanes(const Emitter *E, const Route *r);
 // Arrays of the thread's own for that.
 typedef struct RouteArrays { const char *keys, *turned; } RouteArrays;
 RouteArrays route_arrays(Emitter *E, const Route *r);
 // Rows first <= row < last (C names), at most a vector's lanes.
 void  route_topk_lanes(Emitter *E, Scope *s, const Route *r, const RouteArrays *use, const char *first, const char *last);
-// The row whose indices are set in env.
+// The same row by row in CUDA, by a warp of its own (Emitter.by_warp); whether that holds so many scores and choices.
+bool  route_by_warp(const Graph *g, const Route *r);
+void  route_topk_warp(Emitter *E, Scope *s, const Route *r, Env *env);
+// The row whose indices are set in env (C).
 void  route_topk(Emitter *E, Scope *s, const Route *r, Env *env);
 
 bool  lower_route_tokens(Lower *L);

@@ -2,16 +2,18 @@
 // follows from them for each choice, then the order of the rows by what is kept, if grouped products will ask for it.
 //
 // A work item is a pool, run through by one thread. With an order, which is one of all rows, or with one pool, there is a single
-// work item: counting in order is cheap next to what the rows are for, and makes the bits the same for any number of threads.
+// work item: counting in order is cheap next to what the rows are for, and makes the bits the same for any number of threads. In CUDA
+// a work item is a block of threads, which counts and sorts together (count_cuda.h); an assignment is one thread's.
 #include "lower_route.h"
 
+#include "count_cuda.h"
 #include "emit_parts.h"
 #include "lower_order.h"
 #include "lower_product.h"
 
 #include <string.h>
 
-enum { MOST_MEMBERS = 64, CUDA_THREADS = 128 };
+enum { MOST_MEMBERS = 64, CUDA_THREADS = 128, CUDA_POOLS = 4 };
 
 typedef struct Places {
     Lower   *L;
@@ -24,6 +26,7 @@ typedef struct Places {
     RowOrder order;
     uint32_t workspace;
     int64_t  n_work;
+    int64_t  warps, dynamic_bytes;                  // CUDA: that count together
 } Places;
 
 static void now_ready(Places *p, ValueId v)
@@ -31,6 +34,25 @@ static void now_ready(Places *p, ValueId v)
     p->ready[p->n_ready++] = v;
     p->E->ready = p->ready;
     p->E->n_ready = p->n_ready;
+}
+
+// As many warps as whoever counts most groups has room for; then bytes.
+static void plan_block(Places *p)
+{
+    const Graph *g = p->L->g;
+    if (p->has_order)
+        p->warps = count_cuda_warps(p->of.n_rows, p->of.n_groups + 1);
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const int64_t warps = count_cuda_can(g, &p->route[i]) ? count_cuda_pool_warps(g, &p->route[i]) : 0;
+        if (warps && (!p->warps || warps < p->warps))
+            p->warps = warps;
+    }
+    if (p->has_order && p->warps)
+        p->dynamic_bytes = count_cuda_bytes(p->warps, p->of.n_groups + 1);
+    for (size_t i = 0; i < p->n_routes; i++) {
+        const int64_t bytes = count_cuda_can(g, &p->route[i]) ? count_cuda_pool_bytes(g, &p->route[i], p->warps) : 0;
+        p->dynamic_bytes = bytes > p->dynamic_bytes ? bytes : p->dynamic_bytes;
+    }
 }
 
 static void sort_members(Lower *L, Places *p)
@@ -48,8 +70,9 @@ static void sort_members(Lower *L, Places *p)
         }
     }
     const int64_t pools = p->route[0].n_rows;
-    // On a GPU the order is a launch of its own, in which a whole block of threads counts.
-    for (size_t m = 0; m < L->n_members && L->order_for && !L->target->is_cuda && (pools <= 1 || !heavy); m++)
+    // On a GPU many pools are better counted by a block each, and the order by a launch of its own.
+    const bool one_item = L->target->is_cuda ? pools <= (heavy ? 1 : CUDA_POOLS) : pools <= 1 || !heavy;
+    for (size_t m = 0; m < L->n_members && L->order_for && one_item; m++)
         if (L->order_for[L->member[m]] && grouped_of(g, L->order_for[L->member[m]], &p->of)) {
             p->has_order = true;
             p->order = order_of_rows(&p->of);
@@ -57,6 +80,7 @@ static void sort_members(Lower *L, Places *p)
             break;
         }
     p->n_work = p->has_order && pools > 0 ? 1 : pools;
+    plan_block(p);
 }
 
 // The axes of v that are no pool's items: where one work item has all pools, all axes.
@@ -123,7 +147,12 @@ static void emit_pools(Places *p, Scope *s, const Route *r, Ix item)
     Scope *each = p->n_work == 1 && r->n_rows > 1 ? scope_loop(E, s, "pool", 0, r->n_rows, 1, &pool) : s;
     Env env = route_env(E, r);
     loop_set(E, &env, r->item, r->n_items, pool);
-    route_one_pool(E, each, r, &env, pool);
+    if (E->dialect == DIALECT_CUDA && count_cuda_can(E->g, r)) {
+        count_cuda_pool(E, each, r, &env, p->warps, pool);
+        scope_line(each, "__syncthreads();");
+    } else {
+        route_one_pool(E, each, r, &env, pool);
+    }
     if (each != s)
         scope_close(E, each);
 }
@@ -136,10 +165,11 @@ static void emit_body(Places *p)
     Scope *work = loop_items(E, "item", p->n_work, &item);
     work->is_floor = true;                  // what one part reads, another part wrote
     for (size_t i = 0; i < p->n_routes; i++) {
-        Scope *single = loop_single(E, work);
-        emit_pools(p, single, &p->route[i], item);
-        loop_single_end(E, work, single);
-        if (E->dialect == DIALECT_CUDA)
+        const bool by_block = E->dialect == DIALECT_CUDA && count_cuda_can(E->g, &p->route[i]);
+        Scope *by = by_block ? work : loop_single(E, work);
+        emit_pools(p, by, &p->route[i], item);
+        loop_single_end(E, work, by);
+        if (E->dialect == DIALECT_CUDA && !by_block)
             scope_line(work, "__syncthreads();");
         now_ready(p, p->route[i].v);
     }
@@ -150,9 +180,13 @@ static void emit_body(Places *p)
         const char *ints = emit_workspace(E, p->workspace, "order", DTYPE_I32, true);
         if (E->dialect == DIALECT_CUDA)
             scope_line(work, "__syncthreads();");
-        Scope *single = loop_single(E, work);
-        order_emit(E, single, &p->order, ints);
-        loop_single_end(E, work, single);
+        const bool by_block = E->dialect == DIALECT_CUDA && count_cuda_warps(p->of.n_rows, p->of.n_groups + 1) > 0;
+        Scope *order = by_block ? scope_block(E, work, "{") : loop_single(E, work);
+        if (by_block)
+            count_cuda_order(E, order, &p->order, ints, p->warps);
+        else
+            order_emit(E, order, &p->order, ints);
+        loop_single_end(E, work, order);
     }
     loop_items_end(E, work);
 }
@@ -177,7 +211,7 @@ bool lower_route_places(Lower *L)
     }
     const Node *first = &g->node[p->route[0].v];
     LowerText t = {.hint = first->hint ? first->hint : op_row[first->op].text, .comment = text_str(&comment), .n_work = p->n_work,
-                   .grain = 1, .cuda_blocks = p->n_work, .cuda_threads = p->n_rest ? CUDA_THREADS : 32};
+                   .grain = 1, .cuda_blocks = p->n_work, .cuda_threads = p->warps ? p->warps * 32 : p->n_rest ? CUDA_THREADS : 32, .cuda_dynamic_bytes = p->dynamic_bytes};
     t.c = p->E = lower_emitter(L, DIALECT_C, NULL);
     emit_body(p);
     t.uses_scratch = t.c->scratch_floats > 0;

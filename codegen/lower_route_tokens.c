@@ -9,13 +9,13 @@
 #include "lower_route.h"
 
 #include "emit_parts.h"
-#include "lower_product.h"
+#include "product_cuda.h"
 
 #include <string.h>
 
 #define N(x) ((long long)(x))
 
-enum { MOST_COLS = 512, MOST_MEMBERS = LOOP_MAX_MEMBERS, CUDA_THREADS = 128, MOST_ROWS = 112, LEAST_BLOCKS = 24 };
+enum { MOST_COLS = 512, MOST_MEMBERS = LOOP_MAX_MEMBERS, MOST_ROWS = 112, LEAST_BLOCKS = 24 };
 
 typedef struct Tokens {
     ProductText P;
@@ -189,47 +189,62 @@ static void emit_c(Tokens *T)
     scope_close(E, work);
 }
 
-static void cuda_score(Emitter *E, Scope *s, Ix at, void *user)
+// A block's rows: few enough for all processors to have some.
+static int cuda_rows(const Plan *plan)
 {
-    const Tokens *T = user;
-    const ValueId v = T->P.p.value;
-    Env env = env_of(E, v);
-    env_group(E, &env, &T->P.p.group[CLASS_ROW], T->P.batch);
-    env_group(E, &env, &T->P.p.group[CLASS_COL], at);
-    emit_store(E, s, v, &env, val_named(E, s, emit_value(E, s, v, &env), "score"));
+    return plan->rows >= 64 * 256 ? 64 : 32;
 }
 
-static void emit_cuda(Tokens *T)
+// All columns of the block's rows, a tile of them after the other.
+static void cuda_scores(Tokens *T, ProductCuda *C, Scope *work)
 {
     Emitter *E = T->P.E;
-    Ix row, part = ix_const(E->ix, 0);
-    Scope *work = loop_items(E, "row", T->P.plan.rows, &row), *s = work;
-    LoopSpan span = {.hint = "j", .size = T->P.plan.cols};
-    T->P.batch = row;                       // the row at hand, for cuda_score
+    const CudaPlan *plan = &C->plan;
+    const int64_t sum = T->P.plan.sum;
+    C->i0 = product_declare(E, work, "i0", arena_printf(E->arena, "blockIdx.x*%dL", plan->tile.rows));
+    C->rows_end = T->P.plan.rows % plan->tile.rows == 0 ? NULL : product_number(E, T->P.plan.rows);
+    C->k_end = sum % plan->terms == 0 ? NULL : product_number(E, sum);
+    C->P.batch = ix_const(E->ix, 0);
+    C->j0 = emit_name(E, "j0");
+    Scope *cols = scope_block(E, work, plan->across == 1 ? "{" : arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s += %d) {", C->j0, C->j0,
+                                                                              N(T->P.plan.cols), C->j0, plan->tile.cols));
+    if (plan->across == 1)
+        scope_line(cols, "const long %s = 0;", C->j0);
+    cuda_emit_block(C, cols, &T->space);
+    scope_line(cols, "__syncthreads();");
+    scope_close(E, cols);
+}
+
+// A block of threads makes the scores of its rows; then each warp takes rows of the topk, one after the other.
+static void emit_cuda(Tokens *T, ProductCuda *C)
+{
+    Emitter *E = T->P.E;
+    const CudaPlan *plan = &C->plan;
+    const int64_t n_tokens = T->P.plan.rows * T->each, of_block = plan->tile.rows * T->each;
+    Ix row;
+    Scope *work = E->top;
+    work->is_floor = true;                  // what one part reads, another part wrote
     T->n_ready = 0;
-    loop_lanes(E, work, &span, cuda_score, T);
+    cuda_scores(T, C, work);
     now_ready(T, T->P.p.value);
-    scope_line(work, "__syncthreads();");
-    if (T->each > 1)
-        s = scope_loop(E, work, "part", 0, T->each, 1, &part);
-    const Ix token = ix_add(E->ix, ix_scale(E->ix, row, T->each), part);
+    E->by_warp = true;
+    const char *last = product_declare(E, work, "last", n_tokens % of_block == 0 ? arena_printf(E->arena, "(blockIdx.x + 1)*%lldL", N(of_block))
+        : arena_printf(E->arena, "(blockIdx.x + 1)*%lldL < %lld ? (blockIdx.x + 1)*%lldL : %lld", N(of_block), N(n_tokens), N(of_block), N(n_tokens)));
+    Scope *each = scope_loop_text(E, work, "row", arena_printf(E->arena, "blockIdx.x*%lldL + threadIdx.x / 32", N(of_block)), last, 1, 0,
+                                  n_tokens ? n_tokens - 1 : 0, &row);
+    scope_share(E, each, arena_printf(E->arena, "%d", plan->threads / 32));
     for (size_t i = 0; i < T->n_topk; i++) {
         const Route *r = &T->topk[i];
-        Scope *single = loop_single(E, s);
         Env env = route_env(E, r);
-        loop_set(E, &env, r->item, r->n_items, token);
-        route_topk(E, single, r, &env);
-        loop_single_end(E, s, single);
-        scope_line(s, "__syncthreads();");
+        loop_set(E, &env, r->item, r->n_items, row);
+        route_topk_warp(E, each, r, &env);
         now_ready(T, r->v);
     }
     for (size_t i = 0; i < T->n_rest; i++) {
-        const Env env = token_env(T, token);
-        rows_at(E, s, &T->rest[i], &env);
+        const Env env = token_env(T, row);
+        rows_at(E, each, &T->rest[i], &env);
     }
-    if (s != work)
-        scope_close(E, s);
-    loop_items_end(E, work);
+    scope_close(E, each);
 }
 
 static const char *describe(Lower *L, const Tokens *T)
@@ -256,7 +271,7 @@ bool lower_route_tokens(Lower *L)
     T->P.plan = plan_tokens(L->g, &T->P.p, L->target);
     T->space = space_make(L->arena, L->g, T->P.p.value);
     LowerText t = {.hint = "route", .comment = describe(L, T), .n_work = T->P.plan.n_row_blocks, .grain = 1,
-                   .cuda_blocks = T->P.plan.rows, .cuda_threads = CUDA_THREADS, .flops = 2 * product_flops(&T->P.p)};
+                   .flops = 2 * product_flops(&T->P.p)};
     t.c = T->P.E = lower_emitter(L, DIALECT_C, NULL);
     for (size_t m = 0; m < L->n_members; m++)           // results first, so that they have their own names
         emit_param(t.c, L->member[m], true);
@@ -264,7 +279,12 @@ bool lower_route_tokens(Lower *L)
     t.scratch_bytes = 4 * t.c->scratch_floats;
     t.uses_scratch = true;
     t.cuda = T->P.E = lower_emitter(L, DIALECT_CUDA, t.c);
-    emit_cuda(T);
+    ProductCuda C = {.P = {.E = t.cuda, .p = T->P.p}, .k_begin = "0"};
+    cuda_plan(&C, &(Schedule){0}, cuda_rows(&T->P.plan));
+    emit_cuda(T, &C);
+    t.cuda_blocks = C.plan.down;
+    t.cuda_threads = C.plan.threads;
+    t.cuda_dynamic_bytes = cuda_shared_bytes(&C.plan);
     product_share_params(t.c, t.cuda);
     lower_launch(L, &t);
     return true;

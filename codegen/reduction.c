@@ -263,7 +263,10 @@ Val emit_reduction_part(Emitter *E, Scope *home, ValueId v, const Env *env, cons
         scope_close(E, chain[--depth]);
     if (threads) {
         static const char *const block[RED_COUNT] = {[RED_SUM] = "sum", [RED_MAX] = "max", [RED_MIN] = "min"};
-        scope_line(home, "%s = block_%s_s(%s, shared);", acc.text, block[r.f], acc.text);
+        if (E->by_warp)
+            scope_line(home, "%s = warp_%s_s(%s, 32);", acc.text, block[r.f], acc.text);
+        else
+            scope_line(home, "%s = block_%s_s(%s, shared);", acc.text, block[r.f], acc.text);
     }
     if (!own_lanes)
         return acc;

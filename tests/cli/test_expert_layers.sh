@@ -7,16 +7,25 @@
 . "$MIXC_TESTS/cli/lib.sh"
 models=$MIXC_TESTS/../models
 
-# measure FILE LAYER WIDE HIDDEN MODE [BINDINGS]: sets launches, kept, wanted, copies
+# measure FILE LAYER WIDE HIDDEN MODE [BINDINGS]: sets launches, kept, wanted, copies, choosing, forward, backward
 measure() {
     expect 0 "$MIXC" dump "$1" --mode "$5" --after codegen -o dump "${@:6}"
-    read -r launches kept wanted copies < <(awk -v layer="$2" -v wide="$3" -v hidden="$4" -f "$here/expert_layers.awk" dump/*codegen.ir)
+    read -r launches kept wanted copies choosing forward backward < <(awk -v layer="$2" -v wide="$3" -v hidden="$4" -f "$here/expert_layers.awk" dump/*codegen.ir)
 }
 
 # kernels MODEL LAYER [BINDINGS]
 kernels() {
     measure "$models/$1.mix" "$2" D F eval "${@:3}"
     [ "$launches" -ge 3 ] && [ "$launches" -le 4 ] || complain "$1: $launches kernels forward, not at most 4"
+}
+
+# on_gpu MODEL LAYER BINDINGS: a training step on a GPU. Choices, places and the order of rows take two launches, the experts two products
+# forward and four backward. Where no GPU can be simulated either, nothing is said.
+on_gpu() {
+    [ $has_sim = 1 ] || return
+    MIXC_DEVICE=sim measure "$models/$1.mix" "$2" D F train "${@:3}"
+    [ "$choosing" -ge 1 ] && [ "$choosing" -le 2 ] || complain "$1 on a GPU: $choosing launches that choose and order, not at most 2"
+    [ "$forward" = 2 ] && [ "$backward" -ge 4 ] && [ "$backward" -le 6 ] || complain "$1 on a GPU: $forward products forward, $backward backward"
 }
 
 # check MODEL LAYER [BINDINGS]
@@ -26,6 +35,9 @@ check() {
     [ "$wanted" -gt 100000 ] && [ $((kept * 100)) -le $((wanted * 102)) ] || complain "$1: keeps $kept bytes, X + H + indices are $wanted"
     [ "$copies" = 0 ] || complain "$1: $copies values hold a copy of the tokens"
 }
+
+has_sim=0
+MIXC_DEVICE=sim "$MIXC" dump "$models/switch.mix" --after codegen -o dump >/dev/null 2>&1 && has_sim=1
 
 check switch SwitchLM.l1.Switch
 check gshard GShardLM.l1.GShard
@@ -39,6 +51,19 @@ kernels widenet WideNet.moe L=1
 kernels widenet_text WideNetText.Encoder.moe L=1
 kernels vmoe VMoE.l1.MoE
 kernels vit_moe ViTMoE.l2.MoE
+
+on_gpu switch SwitchLM.l1.Switch train.batch=4
+on_gpu gshard GShardLM.l1.GShard train.batch=4
+on_gpu base BaseLM.l0.Base train.batch=4
+on_gpu hash HashLM.l1.Hash train.batch=4
+on_gpu smlp SMlp.j0.Tmoe train.batch=4
+on_gpu smlp_partial SMlp.j0.Tmoe train.batch=4
+on_gpu sigma_moe SigmaMoELM.l0.SigmaMoE train.batch=4
+on_gpu moeut MoEUT.g0.Block.SigmaMoE R=1 train.batch=4
+on_gpu widenet WideNet.moe L=1 train.batch=4
+on_gpu widenet_text WideNetText.Encoder.moe L=1 train.batch=4
+on_gpu vmoe VMoE.l1.MoE train.batch=8
+on_gpu vit_moe ViTMoE.l2.MoE train.batch=4
 
 # The plan says so too: hidden rows, scores, choices and weights of 4 x 64 tokens, 16 experts of 32, 4 choices.
 expect 0 "$MIXC" plan "$models/sigma_moe.mix" --json train.batch=4
