@@ -31,7 +31,7 @@ def case(text, inputs, sizes=None, mode="train", draw=None, state=None, toleranc
 def write_tensors(path, tensors):
     header, at, blobs = {}, 0, []
     for name, a in tensors.items():
-        a = np.ascontiguousarray(a)
+        a = np.asarray(a, order="C")
         dtype = {"float32": "F32", "int32": "I32"}[str(a.dtype)]
         blob = a.tobytes()
         header[name] = {"dtype": dtype, "shape": list(a.shape), "data_offsets": [at, at + len(blob)]}
