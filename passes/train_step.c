@@ -116,7 +116,8 @@ static ValueId adam_direction(Step *s, const Trained *p, ValueId g)
     return divide(s, m, add(s, root(s, v), num(s, t->eps)));
 }
 
-// SGD's direction with momentum mu (Sutskever et al. 2013, as torch.optim.SGD writes it: the first buffer is g):
+// SGD's direction with momentum mu (Sutskever et al. 2013, as torch.optim.SGD writes it: the first buffer is g, and g holds the
+// decay of the weights already):
 //   b' = mu b + g;  u = b', or with Nesterov's look-ahead u = g + mu b'
 static ValueId sgd_direction(Step *s, const Trained *p, ValueId g)
 {
@@ -139,17 +140,21 @@ static ValueId trust_ratio(Step *s, const Trained *p, ValueId u)
     return graph_select(s->g, both, divide(s, norm_w, norm_u), num(s, 1));
 }
 
-// w' = w - lr (u + decay w): the decay is decoupled (Loshchilov and Hutter 2019) for every optimiser; LAMB scales the
-// bracket by the trust ratio.
+static ValueId decayed(Step *s, const Trained *p, ValueId x)
+{
+    const double decay = own(p->param->decay, s->t->decay);
+    return decay == 0 ? x : add(s, x, scale(s, p->w, decay));
+}
+
+// w' = w - lr (u + decay w): the decay is decoupled (Loshchilov and Hutter 2019); LAMB scales the bracket by the trust ratio.
+// SGD's decay is part of the gradient, so that momentum carries it on, as residual networks are trained (He et al. 2015).
 static void update(Step *s, const Trained *p, ValueId g)
 {
     const TrainSpec *t = s->t;
     s->g->at = s->g->node[p->w].at;
     s->g->layer = s->g->node[p->w].layer;
-    ValueId u = t->optimizer == OPTIMIZER_SGD ? sgd_direction(s, p, g) : adam_direction(s, p, g);
-    double decay = own(p->param->decay, t->decay), peak = own(p->param->lr, t->lr);
-    if (decay != 0)
-        u = add(s, u, scale(s, p->w, decay));
+    const double peak = own(p->param->lr, t->lr);
+    ValueId u = t->optimizer == OPTIMIZER_SGD ? sgd_direction(s, p, decayed(s, p, g)) : decayed(s, p, adam_direction(s, p, g));
     ValueId rate = peak == t->lr ? s->lr : scale(s, s->lr, peak / t->lr);
     if (t->optimizer == OPTIMIZER_LAMB && own(p->param->trust, t->trust) != 0)
         rate = mul(s, rate, trust_ratio(s, p, u));

@@ -109,6 +109,7 @@ static double reference_step(Reference *r, const TrainSpec *t, double lr, double
     for (int i = 0; i < N; i++) {
         g[i] *= factor;
         if (t->optimizer == OPTIMIZER_SGD) {
+            g[i] += decay * r->w[i];
             r->m[i] = t->momentum * r->m[i] + g[i];
             u[i] = t->momentum == 0 ? g[i] : t->nesterov != 0 ? g[i] + t->momentum * r->m[i] : r->m[i];
         } else {
@@ -121,7 +122,7 @@ static double reference_step(Reference *r, const TrainSpec *t, double lr, double
             }
             u[i] = m / (sqrt(v) + t->eps);
         }
-        u[i] += decay * r->w[i];
+        u[i] += t->optimizer == OPTIMIZER_SGD ? 0 : decay * r->w[i];
     }
     double ratio = 1;
     if (t->optimizer == OPTIMIZER_LAMB && trust != 0 && norm(r->w) > 0 && norm(u) > 0)
