@@ -15,6 +15,8 @@ typedef struct Piece {                      // something that needs `size` bytes
 
 // The largest sum of sizes alive at one time; no packing is smaller.
 size_t pack_lower_bound(Arena *scratch, const Piece *piece, size_t n, uint32_t n_times);
+// The bytes that the offsets need.
+size_t pack_end(const Piece *piece, size_t n);
 // Sets all offsets; returns the bytes used. Pieces that are alive at one time do not overlap.
 size_t pack(Arena *scratch, Piece *piece, size_t n, uint32_t n_times);
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # The memory plan of every model, trained and run, at its own size: at most 2 % above the largest set of buffers that are alive
-# together, which no plan can go below. Prints the worst. MIXC_ALL_SIZES=1: at each of its sizes; otherwise two that take a search.
+# together, which no plan can go below. Prints the worst. MIXC_ALL_SIZES=1: at each of its sizes; otherwise those that take the longest search.
 set -u
 tests=${MIXC_TESTS:-$(cd "$(dirname "$0")/.." && pwd)}
 mixc=${MIXC:-$tests/../build/mixc}
@@ -10,8 +10,9 @@ bad=0 n=0 worst=0 which=
 for file in "$tests"/../models/*.mix; do
     case ${MIXC_ALL_SIZES:+all}$(basename "$file") in
         all*) sizes=$(sed -n 's/^size \([a-z0-9_]*\).*/\1/p' "$file") ;;
-        sut.mix) sizes=m44 ;;
-        vmoe.mix) sizes=h14 ;;
+        sut.mix) sizes=m244 ;;
+        vmoe.mix) sizes=l16 ;;
+        moeut.mix) sizes=s244 ;;
         *) sizes= ;;
     esac
     for size in $sizes ""; do

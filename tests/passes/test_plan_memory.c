@@ -151,7 +151,7 @@ static void training_comes_close_to_the_largest_live_set(void **state)
         check_plan(p);
         double ratio = (double)p->arena_bytes / (double)p->live_peak_bytes;
         print_message("%u layers: arena %.4f of the largest live set\n", layers, ratio);
-        assert_true(ratio <= 1.05);
+        assert_true(ratio <= 1.005);
         arena_free(&arena);
     }
 }
@@ -163,7 +163,7 @@ static double seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-// The pairwise check would take too long here; the times are printed, not tested.
+// The pairwise check would take too long here; the times are printed, not tested: a machine may be busy.
 static void a_hundred_thousand_buffers(void **state)
 {
     (void)state;
@@ -174,6 +174,7 @@ static void a_hundred_thousand_buffers(void **state)
     assert_true(plan_memory(p, &diag));
     print_message("training, %zu buffers: %.4f of the largest live set, %.2f s\n", p->n_buffers - 1,
                   (double)p->arena_bytes / (double)p->live_peak_bytes, seconds() - start);
+    assert_true((double)p->arena_bytes <= 1.005 * (double)p->live_peak_bytes);
     enum { N = 100000 };
     Piece *piece = arena_array(&arena, Piece, N);
     uint64_t s = 5;
@@ -185,7 +186,57 @@ static void a_hundred_thousand_buffers(void **state)
     size_t used = pack(&arena, piece, N, N);
     print_message("random, %d pieces: %.4f of the largest live set, %.2f s\n", (int)N,
                   (double)used / (double)pack_lower_bound(&arena, piece, N, N), seconds() - start);
+    assert_true((double)used <= 1.1 * (double)pack_lower_bound(&arena, piece, N, N));
     arena_free(&arena);
+}
+
+// Pieces cut out of a rectangle of `bytes` by `n_times`: there is a packing without a hole. The cuts go through it all or split one
+// piece in two, in time or in bytes.
+static size_t cut(Piece *piece, size_t most, uint32_t n_times, size_t bytes, uint64_t *seed)
+{
+    size_t n = 1;
+    piece[0] = (Piece){.first = 0, .last = n_times - 1, .size = bytes};
+    for (uint32_t tries = 0; n < most && tries < 100 * most; tries++) {
+        Piece *p = &piece[pick(seed, (uint32_t)n)], *q = &piece[n];
+        const uint32_t time = p->last - p->first, lines = (uint32_t)(p->size / PLAN_ALIGN);
+        *q = *p;
+        if (pick(seed, 2) && time > 0) {
+            p->last = p->first + pick(seed, time);
+            q->first = p->last + 1;
+        } else if (lines > 1) {
+            q->size = PLAN_ALIGN * (size_t)(1 + pick(seed, lines - 1));
+            p->size -= q->size;
+        } else
+            continue;
+        n++;
+    }
+    return n;
+}
+
+static void what_fits_without_a_hole_is_packed_close_to_that(void **state)
+{
+    (void)state;
+    enum { MOST = 400, BYTES = 64 << 14 };
+    double worst = 1;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        Arena arena = {0};
+        Piece *piece = arena_array(&arena, Piece, MOST);
+        uint64_t s = seed;
+        const uint32_t n_times = 20 + pick(&s, 300);
+        const size_t n = cut(piece, 20 + pick(&s, MOST - 20), n_times, BYTES, &s);
+        assert_int_equal(pack_lower_bound(&arena, piece, n, n_times), BYTES);
+        const double ratio = (double)pack(&arena, piece, n, n_times) / BYTES;
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = 0; j < i; j++) {
+                const Piece *a = &piece[i], *b = &piece[j];
+                assert_true(a->first > b->last || b->first > a->last || a->offset >= b->offset + b->size ||
+                            b->offset >= a->offset + a->size);
+            }
+        worst = ratio > worst ? ratio : worst;
+        arena_free(&arena);
+    }
+    print_message("cut from a rectangle: at most %.4f of it\n", worst);
+    assert_true(worst <= 1.08);
 }
 
 static void outputs_and_states_keep_their_bytes(void **state)
@@ -266,6 +317,7 @@ int main(void)
         cmocka_unit_test(random_programs_do_not_overlap),
         cmocka_unit_test(training_comes_close_to_the_largest_live_set),
         cmocka_unit_test(a_hundred_thousand_buffers),
+        cmocka_unit_test(what_fits_without_a_hole_is_packed_close_to_that),
         cmocka_unit_test(outputs_and_states_keep_their_bytes),
         cmocka_unit_test(sizes_that_do_not_fit_are_refused),
         cmocka_unit_test(the_plan_is_printed),
