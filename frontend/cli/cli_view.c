@@ -80,8 +80,12 @@ static int view_model(Cli *cli, CliModel *model)
                      .about = arena_printf(&cli->arena, "mode %s, device %s, %d threads", mode_text[model->options.mode], engine_target(model->engine)->name,
                                            engine_target(model->engine)->threads)};
     page.seconds = measure(cli, model, p, steps, &code);
+    if (!page.seconds)
+        page.about = arena_printf(&cli->arena, "%s, not timed: mixc view --steps 3 takes the time", page.about);
     if (code)
         return code;
+    if (page.seconds && ceiling_measure(model->engine, &page.ceiling, &(StatusText){0}) != STATUS_OK)
+        page.ceiling = (Ceiling){0};
     Text text = text_make(&cli->arena);
     view_html(&page, &text);
     return cli_write(cli, cli->value[OPT_OUTPUT], text_str(&text), text.n);

@@ -5,6 +5,7 @@
 #include "route_plan.h"
 #include "view_files.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -77,8 +78,47 @@ static ValueId node_of(View line)
     return id;
 }
 
+// How many numbers all axes of a node's operands together span: the terms of a product.
+static double terms(const Graph *g, const Node *n)
+{
+    double all = 1;
+    for (int i = 0; i < n->n_in; i++) {
+        const Type *t = &g->node[n->in[i]].type;
+        for (int a = 0; a < t->n_axes; a++) {
+            bool seen = false;
+            for (int k = 0; k < i; k++)
+                for (int j = 0; j < g->node[n->in[k]].type.n_axes; j++)
+                    seen |= g->node[n->in[k]].type.axis[j] == t->axis[a];
+            all *= seen ? 1 : (double)graph_size(g, t->axis[a]);
+        }
+    }
+    return all;
+}
+
+// Floating-point operations of a node. A convolution: three transforms of twice the length, 5/2 n log n each.
+static double operations(const Graph *g, const Node *n)
+{
+    int64_t count;
+    switch (n->op) {
+    case OP_CONST: case OP_INDEX: case OP_STOP: case OP_CAST:
+        return 0;
+    case OP_CONTRACT:
+        return 2 * terms(g, n);
+    case OP_REDUCE:
+        return terms(g, n);
+    case OP_FFTCONV: {
+        const double length = 2 * (double)graph_size(g, n->attr[0].axis);
+        return 15 * terms(g, n) / fmax((double)graph_size(g, n->attr[1].axis), 1) * log2(fmax(length, 2));
+    }
+    default:
+        return op_row[n->op].flags & OP_FLAG_POINTWISE && type_count(g, &n->type, &count) ? (double)count : 0;
+    }
+}
+
 static void count_stored(const Graph *g, ViewStage *s)
 {
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        s->flops += operations(g, &g->node[v]);
     const bool fused = g->n_kernels > 1;
     for (ValueId v = 1; v < g->n_nodes; v++) {
         const Node *n = &g->node[v];
@@ -118,8 +158,8 @@ static void put_stage(const ViewStage *s, LineTable *lines, Text *out)
     text_json(out, s->name);
     text_add(out, ",\"summary\":");
     text_json(out, s->summary);
-    text_printf(out, ",\"ms\":%.4g,\"nodes\":%zu,\"stored\":%zu,\"bytes\":%.0f,\"kernels\":%zu,\"lines\":[", s->seconds * 1e3,
-                s->n_values, s->n_stored, s->bytes, s->n_kernels);
+    text_printf(out, ",\"ms\":%.4g,\"nodes\":%zu,\"stored\":%zu,\"bytes\":%.0f,\"flops\":%.6g,\"kernels\":%zu,\"lines\":[", s->seconds * 1e3,
+                s->n_values, s->n_stored, s->bytes, s->flops, s->n_kernels);
     const char *text = s->text;
     for (size_t i = 0; *text; i++) {
         const View line = {text, strcspn(text, "\n")};
@@ -160,7 +200,17 @@ static KernelSum *sum_kernels(const ViewPage *page, Arena *arena)
     return sum;
 }
 
-static void put_kernels(const ViewPage *page, const KernelSum *sum, Text *out)
+// "26" in the model's own file, "std.norm:5" in another.
+static const char *place_text(const ViewPage *page, Arena *arena, Span at)
+{
+    const uint32_t own = own_line(page, at);
+    if (own || !at.file)
+        return own ? arena_printf(arena, "%u", own) : "";
+    const char *name = page->sources->file[at.file].name, *end = strstr(name, ".mix");
+    return arena_printf(arena, "%.*s:%u", (int)(end ? end - name : (ptrdiff_t)strlen(name)), name, line_in(page->sources, at.file, at));
+}
+
+static void put_kernels(const ViewPage *page, const KernelSum *sum, Arena *arena, Text *out)
 {
     const Program *p = page->program;
     text_add(out, "\"kernels\":[");
@@ -168,9 +218,13 @@ static void put_kernels(const ViewPage *page, const KernelSum *sum, Text *out)
         const Kernel *kernel = &p->kernel[k];
         text_add(out, k > 1 ? ",\n{\"name\":" : "\n{\"name\":");
         text_json(out, kernel->name);
-        text_printf(out, ",\"family\":\"%s\",\"launches\":%zu,\"flops\":%.6g,\"bytes\":%.6g,\"seconds\":%.6g,\"line\":%u,\"c\":",
+        text_printf(out, ",\"family\":\"%s\",\"launches\":%zu,\"flops\":%.6g,\"bytes\":%.6g,\"seconds\":%.6g,\"line\":%u,\"place\":",
                     program_kernel_kind(kernel), sum[k].launches, sum[k].flops, sum[k].bytes, sum[k].seconds,
                     own_line(page, sum[k].at));
+        text_json(out, place_text(page, arena, sum[k].at));
+        text_add(out, ",\"layer\":");
+        text_json(out, sum[k].layer ? sum[k].layer : "");
+        text_add(out, ",\"c\":");
         text_json(out, kernel->text);
         text_add(out, ",\"cuda\":");
         text_json(out, kernel->cuda ? kernel->cuda : "");
@@ -246,16 +300,16 @@ static void put_plain(const ViewPage *page, Text *out)
     const Program *p = page->program;
     text_add(out, "<h2>Source</h2><pre>");
     put_escaped(out, file->data);
-    text_add(out, "</pre><h2>Passes</h2><table><tr><th>pass</th><th>what it does</th><th>ms</th><th>values</th><th>stored</th>"
-                  "<th>MiB</th></tr>");
+    text_add(out, "</pre><h2>Passes</h2><table><tr><th>pass</th><th>what it does</th><th>ms</th><th>values</th><th>MFLOP</th>"
+                  "<th>stored</th><th>MiB</th></tr>");
     for (size_t i = 0; i < page->n_stages; i++) {
         const ViewStage *s = &page->stage[i];
         text_add(out, "<tr><td>");
         put_escaped(out, s->name);
         text_add(out, "</td><td>");
         put_escaped(out, s->summary);
-        text_printf(out, "</td><td>%.2f</td><td>%zu</td><td>%zu</td><td>%.2f</td></tr>", s->seconds * 1e3, s->n_values, s->n_stored,
-                    s->bytes / 1048576);
+        text_printf(out, "</td><td>%.2f</td><td>%zu</td><td>%.1f</td><td>%zu</td><td>%.2f</td></tr>", s->seconds * 1e3, s->n_values,
+                    s->flops * 1e-6, s->n_stored, s->bytes / 1048576);
     }
     text_printf(out, "</table><p>%zu kernels, %zu launches, %.2f MiB of memory (largest live set %.2f MiB).</p>",
                 p->n_kernels - 1, p->n_launches, (double)p->arena_bytes / 1048576, (double)p->live_peak_bytes / 1048576);
@@ -299,8 +353,9 @@ void view_html(const ViewPage *page, Text *out)
     text_add(&json, ",\n");
     put_stages(page, &arena, &json);
     text_add(&json, ",\n");
-    put_kernels(page, sum_kernels(page, &arena), &json);
-    text_printf(&json, ",\n\"measured\":%s,\n", page->seconds ? "true" : "false");
+    put_kernels(page, sum_kernels(page, &arena), &arena, &json);
+    text_printf(&json, ",\n\"measured\":%s,\n\"ceiling\":{\"flops\":%.6g,\"bytes\":%.6g},\n", page->seconds ? "true" : "false", page->ceiling.flops,
+                page->ceiling.bytes);
     put_memory(page, &arena, &json);
     text_add(&json, ",\n\"plan\":");
     Text routes = text_make(&arena);

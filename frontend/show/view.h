@@ -3,7 +3,7 @@
 #ifndef MIXC_VIEW_H
 #define MIXC_VIEW_H
 
-#include "engine.h"
+#include "ceiling.h"
 
 typedef struct ViewStage {                  // the graph after a pass
     const char *name, *summary;
@@ -12,6 +12,7 @@ typedef struct ViewStage {                  // the graph after a pass
     uint32_t   *at;                         // the model's line that each line of the text stands for; 0: none
     size_t      n_values, n_stored, n_kernels;
     double      bytes;                      // of the stored values; before fusion of all
+    double      flops;                      // floating-point operations, if each value is computed once
 } ViewStage;
 
 // What is kept of a graph, which may go away afterwards. `file`: the model's own source.
@@ -26,6 +27,7 @@ typedef struct ViewPage {
     const Module *module;                   // as built: its routes
     const Program *program;                 // planned
     const double *seconds;                  // [n_launches] least time of each; NULL: not measured
+    Ceiling       ceiling;                  // of the device; flops 0: not measured
 } ViewPage;
 
 void view_html(const ViewPage *page, Text *out);

@@ -30,6 +30,8 @@ assert not d["measured"] and all(s["ms"] >= 0 for s in d["stages"])
 r = data("switch.html")["plan"]["routes"]
 assert r and all(x["what_if"] and x["rows"] > 0 for x in r)
 t = data("tiny.html")
+assert t["ceiling"]["flops"] > 1e8 and t["ceiling"]["bytes"] > 1e8 and d["ceiling"]["flops"] == 0
+assert any("." in k["layer"] for k in t["kernels"]) and all(s["flops"] > 0 for s in t["stages"])
 assert t["measured"] and sum(l[2] for l in t["memory"]["launches"]) > 0
 assert any(any(s["at"]) for s in t["stages"])
 n = len(t["memory"]["launches"])
@@ -47,6 +49,30 @@ if [ -n "$browser" ]; then
         says dom 'data-ready="yes"'
         grep -q CONSOLE log && complain "$page.html: $(grep CONSOLE log | head -3)"
     done
+    # by keyboard: tabs, the slider, lines of both panes, rows of tables that lead to kernels and back to lines
+    { cat switch.html; cat <<'JS'; } >keys.html
+<script>addEventListener("load", () => setTimeout(() => {
+  const key = (e, k) => e.dispatchEvent(new KeyboardEvent("keydown", {key: k, bubbles: true, cancelable: true}));
+  const shown = () => [...document.querySelectorAll("[role=tabpanel]")].filter((p) => !p.hidden).map((p) => p.id).join();
+  const marked = (id) => document.querySelectorAll("#" + id + " .hit").length, told = [];
+  key($("tab-ir"), "ArrowRight"); told.push(shown());
+  key($("tab-kernels"), "ArrowLeft"); told.push(shown());
+  $("stage").value = $("stage").max; $("stage").dispatchEvent(new Event("input")); told.push($("stage").getAttribute("aria-valuetext"));
+  key($("graph"), "ArrowDown"); key($("graph"), "ArrowDown"); told.push(marked("graph") > 0 && marked("source") === 1);
+  key($("source"), "ArrowDown"); told.push(marked("source"));
+  const row = document.querySelector("#kernel-list tr[tabindex='0']"), first = $("kernel-name").textContent;
+  key(row, "ArrowDown"); told.push($("kernel-name").textContent !== first);
+  told.push([...document.querySelectorAll("table")].every((t) => t.querySelectorAll("tr[tabindex='0']").length <= 1));
+  for (const b of document.querySelectorAll("#kernel-list .sort")) b.click();
+  told.push(document.querySelectorAll("#kernel-list [aria-sort=descending]").length);
+  $("roof").dispatchEvent(new MouseEvent("mousemove")); told.push(!$("roof-part").hidden);
+  document.title = "told " + told.join(" ");
+}, 1500))</script>
+JS
+    timeout 120 "$browser" --headless=new --no-sandbox --disable-gpu --virtual-time-budget=20000 --enable-logging=stderr \
+        --user-data-dir="$tmp/browser" --dump-dom "file://$tmp/keys.html" >dom 2>log
+    grep -q CONSOLE log && complain "keys: $(grep CONSOLE log | head -3)"
+    grep -Eq "<title>told kernels ir [a-z_]+ true 1 true true 1 true</title>" dom || complain "by keyboard: $(grep -o "<title>.*</title>" dom)"
     # nothing is wider than a telephone, in any view, nor in the report of a run: pages that tell their width, in frames 400 wide
     yes "the sea saw the sailor" | head -400 >text.txt
     expect 0 "$MIXC" train "$here/tiny.mix" --data text.txt --steps 3 --out run

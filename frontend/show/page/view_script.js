@@ -7,7 +7,12 @@ const make = (tag, text, className) => {
   if (className) e.className = className;
   return e;
 };
-const mib = (bytes) => bytes >= 104857.6 ? (bytes/1048576).toFixed(1) + " MiB" : (bytes/1024).toFixed(1) + " KiB";
+// 1234567 -> "1.23 M"
+const count = (n) => {
+  const k = n >= 1e12 ? 4 : n >= 1e9 ? 3 : n >= 1e6 ? 2 : n >= 1e3 ? 1 : 0;
+  return (n/1000**k).toPrecision(3).replace(/e.*/, "") + " " + ["", "k", "M", "G", "T"][k];
+};
+const mib = (bytes) => bytes >= 1e10 ? (bytes/2**30).toFixed(1) + " GiB" : bytes >= 104857.6 ? (bytes/1048576).toFixed(1) + " MiB" : (bytes/1024).toFixed(1) + " KiB";
 
 async function read() {
   const bytes = Uint8Array.from(atob($("data").textContent), (c) => c.charCodeAt(0));
@@ -101,10 +106,31 @@ function graphPane(data, onLine) {
   return {show, rows: () => rows};
 }
 
+// Arrows move through a pane line by line, from the one that is marked.
+function walk(pane, go) {
+  pane.addEventListener("keydown", (e) => {
+    const step = {ArrowDown: 1, ArrowUp: -1}[e.key];
+    if (!step || e.altKey || e.ctrlKey) return;
+    const rows = [...pane.children].filter((r) => !r.classList.contains("dim"));
+    const hits = rows.map((r, i) => r.classList.contains("hit") ? i : -1).filter((i) => i >= 0);
+    let i = hits.length ? (step > 0 ? hits[hits.length - 1] : hits[0]) + step : 0;
+    while (rows[i] && !rows[i].dataset.at) i += step;
+    if (rows[i]) go(rows[i]);
+    e.preventDefault();
+  });
+}
+
+// Scrolls the pane, and not the page, until the row is in it.
+function reveal(row, pane) {
+  const above = row.offsetTop - pane.scrollTop, height = row.offsetHeight;
+  if (above < 0) pane.scrollTop += above - height;
+  else if (above + height > pane.clientHeight) pane.scrollTop += above + 3*height - pane.clientHeight;
+}
+
 function mark(rows, pane) {
   for (const r of pane.querySelectorAll(".hit")) r.classList.remove("hit");
   for (const r of rows) r.classList.add("hit");
-  if (rows.length) rows[0].scrollIntoView({block: "nearest"});
+  if (rows.length) reveal(rows[0], pane);
 }
 
 function irView(data) {
@@ -115,10 +141,12 @@ function irView(data) {
     mark([...$("source").children].filter((r) => +r.dataset.line === n), $("source"));
     const rows = graph.rows().filter((r) => +r.dataset.at === n);
     mark(rows, $("graph"));
-    if (from) from.scrollIntoView({block: "nearest"});
+    if (from) reveal(from, $("graph"));
   };
   sourcePane(data, (n) => onLine(n));
   const graph = graphPane(data, onLine);
+  walk($("source"), (row) => onLine(+row.dataset.at));
+  walk($("graph"), (row) => onLine(+row.dataset.at, row));
   const filter = () => {
     const text = find.value.toLowerCase();
     for (const r of graph.rows())
@@ -130,7 +158,7 @@ function irView(data) {
     $("stage-name").textContent = s.name;
     slider.setAttribute("aria-valuetext", s.name);
     $("stage-facts").textContent = s.summary + " \u00b7 " + (index ? s.ms.toFixed(2) + " ms \u00b7 " : "") + s.nodes + " values, "
-      + mib(s.bytes) + (s.kernels ? " stored in " + s.kernels + " kernels" : "")
+      + count(s.flops) + "FLOP, " + mib(s.bytes) + (s.kernels ? " stored in " + s.kernels + " kernels" : "")
       + (d.first ? "" : d.added || d.gone ? " \u00b7 " + d.added + " lines new, " + d.gone + " gone" : " \u00b7 nothing changed");
     filter();
     if (line) onLine(line);
@@ -139,55 +167,94 @@ function irView(data) {
   slider.oninput = show;
   changed.onchange = filter;
   find.oninput = filter;
-  table($("passes"), ["pass", "what it does", "ms", "values", "stored", "bytes", "kernels"], data.stages.map((s, i) =>
-    [s.name, s.summary, s.ms.toFixed(2), s.nodes, s.stored, mib(s.bytes), s.kernels || ""]), {num: [2, 3, 4, 5, 6],
+  table($("passes"), ["pass", "what it does", "ms", "values", "operations", "stored", "bytes", "kernels"], data.stages.map((s) =>
+    [s.name, s.summary, s.ms.toFixed(2), s.nodes, count(s.flops), s.stored, mib(s.bytes), s.kernels || ""]), {num: [2, 3, 4, 5, 6, 7],
     onRow: (i) => { slider.value = i; show(); }});
   show();
   return (pass, n) => {
-    slider.value = Math.max(0, data.stages.findIndex((s) => s.name === pass));
+    if (pass) slider.value = Math.max(0, data.stages.findIndex((s) => s.name === pass));
     show();
     if (n) onLine(n);
   };
 }
 
-// ---- tables; rows can be chosen by mouse and keyboard
-function table(at, heads, rows, {num = [], onRow} = {}) {
-  const head = make("tr");
-  heads.forEach((h, i) => { const th = make("th", h, num.includes(i) ? "num" : ""); th.scope = "col"; head.append(th); });
+// ---- tables; rows can be chosen by mouse and keyboard, and sorted by the columns of `sort`
+function table(at, heads, rows, {num = [], sort = {}, onRow} = {}) {
+  const head = make("tr"), all = [];
+  let by = -1;
+  const reorder = (column) => {
+    const key = sort[column], down = by !== column ? -1 : 1;
+    const order = rows.map((_, i) => i).sort((a, b) => down*(key(a) - key(b)) || a - b);
+    by = by === column ? -1 : column;
+    [...head.cells].forEach((th, i) => th.setAttribute("aria-sort", i !== column ? "none" : down < 0 ? "descending" : "ascending"));
+    at.append(...order.map((i) => all[i]));
+    return order[0];
+  };
+  heads.forEach((h, i) => {
+    const th = make("th", sort[i] ? undefined : h, num.includes(i) ? "num" : "");
+    th.scope = "col";
+    if (sort[i]) {
+      const button = make("button", h, "sort");
+      button.onclick = () => reorder(i);
+      th.append(button);
+    }
+    head.append(th);
+  });
   at.replaceChildren(head);
+  const choose = (index) => {
+    for (const r of all) { r.classList.toggle("on", r === all[index]); r.tabIndex = r === all[index] ? 0 : -1; }
+    onRow(index);
+  };
   rows.forEach((cells, index) => {
     const tr = make("tr");
     cells.forEach((c, i) => tr.append(make("td", c, num.includes(i) ? "num" : "")));
     if (onRow) {
-      tr.tabIndex = 0;
-      tr.onclick = () => { for (const r of at.querySelectorAll(".on")) r.classList.remove("on"); tr.classList.add("on"); onRow(index); };
+      tr.tabIndex = index ? -1 : 0;         // one stop for the whole table; arrows move in it
+      tr.onclick = () => choose(index);
       tr.onkeydown = (e) => {
         const next = {ArrowDown: tr.nextElementSibling, ArrowUp: tr.previousElementSibling}[e.key];
         if (e.key === "Enter" || e.key === " ") tr.onclick();
-        else if (next && next.tabIndex === 0) next.focus();
+        else if (next && next !== head) { next.focus(); choose(all.indexOf(next)); }
         else return;
         e.preventDefault();
       };
     }
+    all.push(tr);
     at.append(tr);
   });
+  return {choose, reorder};
 }
 
 // ---- kernels
-function kernelsView(data) {
+// The least time in which this machine could do it; 0: its ceilings were not measured.
+const floorOf = (data, k) => data.ceiling.flops ? Math.max(k.flops/data.ceiling.flops, k.bytes/data.ceiling.bytes) : 0;
+const roof = (data, k) => k.seconds && data.ceiling.flops ? (100*floorOf(data, k)/k.seconds).toFixed(0) + " %" : "";
+
+function kernelsView(data, goToLine) {
   let chosen = 0;
   const text = () => {
     const k = data.kernels[chosen], language = document.querySelector("[name=language]:checked").value;
     $("kernel-name").textContent = k.name;
+    $("kernel-facts").textContent = [k.layer, k.family, k.launches + (k.launches === 1 ? " run" : " runs"), count(k.flops) + "FLOP", mib(k.bytes)]
+      .concat(k.seconds ? [(k.seconds*1e3).toFixed(3) + " ms", count(k.flops/k.seconds) + "FLOP/s", (k.bytes/k.seconds*1e-9).toFixed(1) + " GB/s"] : [])
+      .concat(roof(data, k) ? [roof(data, k) + " of the roof"] : []).filter((x) => x).join(" \u00b7 ");
+    $("kernel-line").textContent = k.place ? (k.line ? "line " : "") + k.place : "";
+    $("kernel-line").disabled = !k.line;
     $("kernel-text").textContent = k[language] || "There is no text in this language.";
   };
+  $("kernel-line").onclick = () => goToLine(data.kernels[chosen].line);
   const list = make("table");
   $("kernel-list").append(list);
-  table(list, ["kernel", "family", "runs", "MFLOP", "MB", "line"].concat(data.measured ? ["ms"] : []), data.kernels.map((k) =>
-    [k.name, k.family, k.launches, (k.flops*1e-6).toFixed(2), (k.bytes*1e-6).toFixed(2), k.line || ""]
-      .concat(data.measured ? [(k.seconds*1e3).toFixed(3)] : [])), {num: [2, 3, 4, 5, 6], onRow: (i) => { chosen = i; text(); }});
+  const key = (name) => (i) => data.kernels[i][name], timed = data.measured;
+  const shown = table(list, ["kernel", "family"].concat(timed ? ["ms", "roof"] : []).concat(["runs", "FLOP", "bytes", "line"]), data.kernels.map((k) =>
+    [k.name, k.family].concat(timed ? [(k.seconds*1e3).toFixed(3), roof(data, k)] : [])
+      .concat([k.launches, count(k.flops), mib(k.bytes), k.place])),
+    {num: timed ? [2, 3, 4, 5, 6] : [2, 3, 4], onRow: (i) => { chosen = i; text(); },
+     sort: timed ? {2: key("seconds"), 3: (i) => floorOf(data, data.kernels[i])/(data.kernels[i].seconds || Infinity), 4: key("launches"), 5: key("flops"), 6: key("bytes")}
+                 : {2: key("launches"), 3: key("flops"), 4: key("bytes")}});
   for (const r of document.querySelectorAll("[name=language]")) r.onchange = text;
-  if (data.kernels.length) text();
+  if (data.kernels.length) shown.choose(timed ? shown.reorder(2) : 0);
+  return (i) => shown.choose(i);
 }
 
 // ---- drawing
@@ -289,12 +356,76 @@ function routingView(data) {
 }
 
 // ---- time
-function traceView(data) {
+const shades = ["param", "temp", "output", "input", "mark", "soft", "new-edge", "focus"];
+
+// Each kernel as a dot: operations a byte, operations a second; the roof is what the machine can do.
+function roofView(data, families, tell, open) {
+  const dots = data.kernels.map((k, i) => ({i, k, x: k.flops/(k.bytes || 1), y: k.flops/(k.seconds || 1)})).filter((d) => d.k.seconds > 0 && d.k.flops > 0);
+  if (!data.ceiling.flops || !dots.length) return;
+  $("roof-part").hidden = false;
+  const ridge = data.ceiling.flops/data.ceiling.bytes, all = dots.reduce((s, d) => s + d.k.seconds, 0);
+  const x0 = Math.min(ridge/10, ...dots.map((d) => d.x))/1.5, x1 = Math.max(ridge*10, ...dots.map((d) => d.x))*1.5;
+  const y1 = Math.max(data.ceiling.flops, ...dots.map((d) => d.y))*2, y0 = Math.max(Math.min(x0*data.ceiling.bytes, ...dots.map((d) => d.y))/2, y1/1e7);
+  const left = 46, right = 12, top = 22, bottom = 40;
+  const px = (x, w) => left + Math.log(x/x0)/Math.log(x1/x0)*(w - left - right);
+  const py = (y, h) => h - bottom - Math.log(Math.max(y, y0)/y0)/Math.log(y1/y0)*(h - top - bottom);
+  const size = (d) => 3 + 15*Math.sqrt(d.k.seconds/all);
+  const view = canvas("roof", (g, w, h) => {
+    g.font = "12px system-ui, sans-serif";
+    g.fillStyle = colour("soft");
+    g.strokeStyle = colour("line");
+    const grid = (x, y, u, v) => { g.beginPath(); g.moveTo(x, y); g.lineTo(u, v); g.stroke(); };
+    for (let e = Math.ceil(Math.log10(y0)); 10**e <= y1; e++) {
+      grid(left, py(10**e, h), w - right, py(10**e, h));
+      g.textAlign = "right";
+      g.fillText(10**(e % 3) + " " + (["", "k", "M", "G", "T", "P"][Math.floor(e/3)] || ""), left - 4, py(10**e, h) + 4);
+    }
+    for (let e = Math.ceil(Math.log10(x0)); 10**e <= x1; e++) {
+      grid(px(10**e, w), top, px(10**e, w), h - bottom);
+      g.textAlign = "center";
+      g.fillText(e < 0 ? (10**e).toFixed(-e) : 10**e, px(10**e, w), h - bottom + 15);
+    }
+    g.textAlign = "left";
+    g.fillText("FLOP/s", 4, 14);
+    g.textAlign = "center";
+    g.fillText("floating-point operations a byte", (w + left)/2, h - 7);
+    g.strokeStyle = colour("text");
+    g.lineWidth = 1.5;
+    g.beginPath();
+    g.moveTo(px(x0, w), py(x0*data.ceiling.bytes, h));
+    g.lineTo(px(ridge, w), py(data.ceiling.flops, h));
+    g.lineTo(px(x1, w), py(data.ceiling.flops, h));
+    g.stroke();
+    g.lineWidth = 1;
+    for (const d of dots) {
+      g.beginPath();
+      g.arc(px(d.x, w), py(d.y, h), size(d), 0, 7);
+      g.globalAlpha = .65;
+      g.fillStyle = colour(shades[families.indexOf(d.k.family) % shades.length]);
+      g.fill();
+      g.globalAlpha = 1;
+      g.strokeStyle = colour("back");
+      g.stroke();
+    }
+  });
+  const near = (e) => {
+    const w = view.c.clientWidth, h = view.c.clientHeight;
+    const away = (d) => Math.hypot(px(d.x, w) - e.offsetX, py(d.y, h) - e.offsetY) - size(d);
+    const d = dots.reduce((a, b) => away(b) < away(a) ? b : a);
+    return away(d) < 8 ? d : null;
+  };
+  view.c.onmousemove = (e) => { const d = near(e); view.c.style.cursor = d ? "pointer" : ""; if (d) $("roof-tip").textContent = tell(d.k); };
+  view.c.onclick = (e) => { const d = near(e); if (d) open(d.i); };
+  $("roof-facts").textContent = "The roof: " + count(data.ceiling.flops) + "FLOP/s and " + (data.ceiling.bytes*1e-9).toFixed(1)
+    + " GB/s, measured here. A dot is a kernel, its size the share of the time. Above the slope: its data come out of a cache.";
+}
+
+function traceView(data, open) {
   if (!data.measured) return;
   $("tab-trace").hidden = false;
   const launches = data.memory.launches, total = launches.reduce((s, l) => s + l[2], 0) || 1;
-  const families = [...new Set(data.kernels.map((k) => k.family))];
-  const shades = ["param", "temp", "output", "input", "mark", "soft", "new-edge"];
+  const spent = (family) => data.kernels.reduce((s, k) => s + (k.family === family ? k.seconds : 0), 0);
+  const families = [...new Set(data.kernels.map((k) => k.family))].sort((a, b) => spent(b) - spent(a));
   const starts = [];
   launches.reduce((s, l) => { starts.push(s); return s + l[2]; }, 0);
   const view = canvas("timeline", (g, w, h) => {
@@ -305,21 +436,36 @@ function traceView(data) {
       g.fillRect(starts[i]/total*w, 8, Math.max(l[2]/total*w - .4, .3), h - 16);
     });
   });
-  view.c.onmousemove = (e) => {
+  const under = (e) => {
     const at = e.offsetX/view.c.clientWidth*total;
-    let i = starts.findIndex((s, k) => at >= s && at < s + launches[k][2]);
+    return starts.findIndex((s, k) => at >= s && at < s + launches[k][2]);
+  };
+  const tell = (k) => k.name + " (" + k.family + (k.layer ? ", " + k.layer : "") + "): " + (k.seconds*1e3).toFixed(3) + " ms, "
+    + count(k.flops/k.seconds) + "FLOP/s, " + (k.bytes/k.seconds*1e-9).toFixed(1) + " GB/s" + (roof(data, k) ? ", " + roof(data, k) + " of the roof" : "");
+  view.c.onmousemove = (e) => {
+    const i = under(e);
     if (i < 0) return;
     const k = data.kernels[launches[i][0] - 1];
     $("timeline-tip").textContent = "launch " + i + ": " + k.name + " (" + k.family + "), " + launches[i][2].toFixed(1) + " us"
       + (launches[i][1] ? ", line " + launches[i][1] : "");
   };
-  $("trace-facts").textContent = (total/1e3).toFixed(3) + " ms in " + launches.length + " launches, the least time of each. Colours are families: "
-    + families.join(", ") + ".";
-  const order = [...data.kernels].sort((a, b) => b.seconds - a.seconds).slice(0, 20);
-  table($("times"), ["kernel", "family", "ms", "share", "runs", "GFLOP/s", "GB/s"], order.map((k) => {
-    const s = k.seconds || 1e-12;
-    return [k.name, k.family, (s*1e3).toFixed(3), (1e8*s/total).toFixed(1) + " %", k.launches, (k.flops/s*1e-9).toFixed(1), (k.bytes/s*1e-9).toFixed(1)];
-  }), {num: [2, 3, 4, 5, 6]});
+  view.c.onclick = (e) => { const i = under(e); if (i >= 0) open(launches[i][0] - 1); };
+  $("trace-facts").textContent = (total/1e3).toFixed(3) + " ms in " + launches.length + " launches, the least time of each.";
+  families.forEach((f, i) => {
+    const entry = make("span", f + " " + (1e8*spent(f)/total).toFixed(0) + " %"), swatch = make("i", "", "swatch");
+    swatch.style.background = "var(--" + shades[i % shades.length] + ")";
+    entry.prepend(swatch);
+    $("families").append(entry, " ");
+  });
+  const order = data.kernels.map((_, i) => i).sort((a, b) => data.kernels[b].seconds - data.kernels[a].seconds).slice(0, 20);
+  const floor = data.kernels.reduce((s, k) => s + floorOf(data, k), 0);
+  if (floor) $("trace-facts").textContent += " With all data in memory and no cache, the machine's ceilings allow " + (floor*1e3).toFixed(3) + " ms.";
+  table($("times"), ["kernel", "family", "ms", "share", "runs", "GFLOP/s", "GB/s", "roof", "layer"], order.map((i) => {
+    const k = data.kernels[i], s = k.seconds || 1e-12;
+    return [k.name, k.family, (s*1e3).toFixed(3), (1e8*s/total).toFixed(1) + " %", k.launches, (k.flops/s*1e-9).toFixed(1), (k.bytes/s*1e-9).toFixed(1),
+            roof(data, k), k.layer];
+  }), {num: [2, 3, 4, 5, 6, 7], onRow: (i) => { $("timeline-tip").textContent = tell(data.kernels[order[i]]); }});
+  roofView(data, families, tell, open);
 }
 
 // #memory opens a view; #ir:fuse_loops:12 a stage of the IR, with what line 12 of the source became.
@@ -332,10 +478,10 @@ function follow(choose, goTo) {
 
 read().then((data) => {
   const choose = tabs(), goTo = irView(data);
-  kernelsView(data);
+  const openKernel = kernelsView(data, (line) => { choose("ir"); goTo(null, line); });
   memoryView(data);
   routingView(data);
-  traceView(data);
+  traceView(data, (i) => { choose("kernels"); openKernel(i); });
   $("plain").hidden = true;
   document.querySelector("main").hidden = false;
   follow(choose, goTo);
