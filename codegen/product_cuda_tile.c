@@ -9,7 +9,8 @@
 
 #define N(x) ((long long)(x))
 
-enum { LANES_DOWN = 4, LANES_ACROSS = 8, PIECE_ROWS = 16, PIECE_COLS = 8 };
+enum { LANES_DOWN = 4, LANES_ACROSS = 8, PIECE_ROWS = 16, PIECE_COLS = 8,
+       EPILOGUE_DEPTH = 12 };               // operations from the sum that are looked at
 
 static int pieces_down(const CudaPlan *plan)
 {
@@ -241,6 +242,28 @@ static const char *strip_row(ProductCuda *T, const char *m, const char *row)
     return arena_printf(T->P.E->arena, "%s / 4 * %d + (%s)*4 + %s %% 4", m, 4 * LANES_DOWN, row, m);
 }
 
+// A division of floats is some thirty instructions with a way aside that is seldom taken. Copies of it side by side give ptxas so many ways
+// that it keeps one of them in memory, where registers are plenty; and they hide no latency that matters.
+static bool divides(const Graph *g, ValueId sum, ValueId v, int depth)
+{
+    const Node *n = &g->node[v];
+    if (n->op == OP_DIV && n->type.dtype != DTYPE_I32)
+        return true;
+    for (size_t i = 0; i < n->n_in && depth > 0; i++)
+        if (n->in[i] != sum && !value_is_stored(g, n->in[i]) && divides(g, sum, n->in[i], depth - 1))
+            return true;
+    return false;
+}
+
+static bool results_divide(const Emitter *E, const Space *space)
+{
+    for (size_t m = 0; m < space->n_maps; m++)
+        if (E->g->node[space->map[m].value].kernel == E->kernel && space->map[m].value != space->anchor
+            && divides(E->g, space->anchor, space->map[m].value, EPILOGUE_DEPTH))
+            return true;
+    return false;
+}
+
 void cuda_emit_results(ProductCuda *T, Scope *at, const Space *space)
 {
     Emitter *E = T->P.E;
@@ -254,6 +277,8 @@ void cuda_emit_results(ProductCuda *T, Scope *at, const Space *space)
     Scope *strips = scope_block(E, at, arena_printf(E->arena, "for (int %s = 0; %s < %d; %s++) {", m, m, pieces_down(plan), m));
     fill_strip(T, strips, strip, m);
     scope_line(strips, "__syncwarp();");
+    if (results_divide(E, space))
+        scope_line(strips, "#pragma unroll 1");
     Scope *each = scope_set_threads(scope_block(E, strips, arena_printf(E->arena, "for (int %s = %s; %s < %d; %s += 32) {", e, T->lane, e,
                                                                         strip_rows(plan) * cols, e)));
     const char *in_strip = arena_printf(E->arena, "%s / %d", e, cols);
