@@ -12,6 +12,7 @@
 #include "once.h"
 #include "prelude.h"
 #include "random_keys.h"
+#include "sweep.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -405,8 +406,13 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
         copy_leaves(&c);
         uint32_t *saved = save_leaves(&c);
         random_add_keys(c.program, &c.scratch, g, c.buffer_of, c.key_of);
-        for (size_t i = 0; i < c.n_order && good; i++)
-            good = add_launches(&c, c.order[i]);
+        SweepStep *step;
+        const size_t n_steps = sweep_plan(&c, &step);
+        for (size_t i = 0; i < n_steps && good; i++)
+            if (step[i].n > 1)
+                sweep_add(&c, &step[i]);
+            else
+                good = add_launches(&c, step[i].kernel[0]);
         copy_next(&c, saved);
     }
     good = good && diag->n_errors == errors;

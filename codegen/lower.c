@@ -170,3 +170,53 @@ void lower_launch(Lower *L, const LowerText *t)
     L->launch = arena_grow(L->arena, L->launch, L->n_launches, &L->launch_capacity, sizeof *L->launch);
     L->launch[L->n_launches++] = launch;
 }
+
+// The pointers of a piece.
+static void add_pointers(const Emitter *E, const char *indent, Text *out)
+{
+    for (size_t i = 0; i < E->n_params; i++) {
+        const EmitParam *p = &E->param[i];
+        if (holds_name(text_str(&E->top->text), p->name))
+            text_printf(out, "%s%s%s *const %s = (%s%s *)p[piece*%zu + %zu];\n", indent, p->is_written ? "" : "const ", c_type[p->dtype], p->name,
+                        p->is_written ? "" : "const ", c_type[p->dtype], E->n_params, i);
+    }
+}
+
+static const char *sweep_function(Lower *L, const Emitter *E, const char *comment, const char *name, const Sweep *sweep)
+{
+    Text out = text_make(L->program->arena);
+    add_comment(comment, &out);
+    text_printf(&out, "void %s(void *const *p, long begin, long end, void *scratch)\n{\n    static const long count[] = {", name);
+    for (uint32_t i = 0; i < sweep->n_pieces; i++)
+        text_printf(&out, "%s%s%lld", i ? "," : "", i % 16 ? " " : "\n        ", (long long)sweep->count[i]);
+    text_add(&out, "};\n    (void)scratch;\n    for (long piece = begin; piece < end; piece++) {\n");
+    add_pointers(E, "    ", &out);
+    text_add(&out, text_str(&E->top->text));
+    text_add(&out, "    }\n}\n");
+    return text_str(&out);
+}
+
+static const char *sweep_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name)
+{
+    Text out = text_make(L->program->arena);
+    add_comment(comment, &out);
+    text_printf(&out, "extern \"C\" __global__ void %s(void *const *p, const long *count, const int *at)\n{\n"
+                      "    const int piece = at[2*blockIdx.x];\n", name);
+    add_pointers(E, "    ", &out);
+    text_add(&out, text_str(&E->top->text));
+    text_add(&out, "}\n");
+    return text_str(&out);
+}
+
+uint32_t lower_sweep(Lower *L, const char *hint, const char *comment, const Emitter *c, const Emitter *cuda, const Sweep *sweep, int64_t threads)
+{
+    const char *name = kernel_name(L, hint);
+    Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .n_params = sweep->n_own * sweep->n_pieces, .sweep = sweep,
+                     .text = sweep_function(L, c, comment, name, sweep), .cuda = sweep_cuda_function(L, cuda, comment, name), .cuda_threads = threads};
+    for (size_t i = 0; i < cuda->n_params; i++)
+        if (cuda->param[i].is_written) {
+            assert(i < 64 && "a kernel that writes more than 64 buffers");
+            kernel.writes |= (uint64_t)1 << i;
+        }
+    return program_add_kernel(L->program, kernel);
+}

@@ -86,6 +86,10 @@ typedef struct LowerText {
 //     void NAME(void *const *p, long begin, long end, void *scratch) { parameters; the emitter's body }
 void lower_launch(Lower *L, const LowerText *text);
 
+// Adds a kernel that is a sweep (ir/program.h) and returns it. The bodies are those of a piece, whose parameters the functions look up; `count`
+// (elements of each piece) and `piece` are theirs to use, in CUDA also `at`, a piece and a chunk of it for each block.
+uint32_t lower_sweep(Lower *L, const char *hint, const char *comment, const Emitter *c, const Emitter *cuda, const Sweep *sweep, int64_t threads);
+
 // The CUDA function of a finished emitter: extern "C" __global__ void NAME(typed pointers) { the body }. `shared`: floats of
 // the block's array of that name, if the body uses it.
 const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared);

@@ -16,18 +16,13 @@ typedef struct Once {
     bool    *is_read;                       // by root: by a launch of every run
 } Once;
 
-static bool writes(const Kernel *k, uint32_t argument)
-{
-    return argument >= 64 || (k->writes >> argument & 1);
-}
-
 static bool can_be_once(const Once *o, const Launch *l)
 {
     const Kernel *k = &o->p->kernel[l->kernel];
     bool good = true;
     for (uint32_t a = 0; a < k->n_params && good; a++) {
         const uint32_t root = o->root[l->buffer[a]];
-        good = !o->varies[root] && (!writes(k, a) || o->p->buffer[root].kind == BUFFER_TEMP);
+        good = !o->varies[root] && (!program_writes(k, a) || o->p->buffer[root].kind == BUFFER_TEMP);
     }
     return good;
 }
@@ -44,7 +39,7 @@ static void find_once(Once *o)
             const Kernel *k = &o->p->kernel[l->kernel];
             o->is_once[i] = can_be_once(o, l);
             for (uint32_t a = 0; a < k->n_params && !o->is_once[i]; a++)
-                if (writes(k, a) && !o->varies[o->root[l->buffer[a]]])
+                if (program_writes(k, a) && !o->varies[o->root[l->buffer[a]]])
                     changed = o->varies[o->root[l->buffer[a]]] = true;
         }
     }
@@ -69,7 +64,7 @@ static uint32_t find_excess(const Once *o, size_t most)
     for (size_t i = 0; i < o->p->n_launches; i++) {
         const Launch *l = &o->p->launch[i];
         for (uint32_t a = 0; a < o->p->kernel[l->kernel].n_params && l->flops <= 0; a++)
-            if (writes(&o->p->kernel[l->kernel], a) && is_kept(o, o->root[l->buffer[a]]))
+            if (program_writes(&o->p->kernel[l->kernel], a) && is_kept(o, o->root[l->buffer[a]]))
                 return o->root[l->buffer[a]];
     }
     for (uint32_t b = 1; b < o->p->n_buffers; b++) {
@@ -108,7 +103,7 @@ static void drop_ignored(Program *p)
         const Kernel *k = &p->kernel[l->kernel];
         for (uint32_t a = 0; a < k->n_params && a < 64; a++)
             for (uint32_t w = 0; w < k->n_params && (k->c_ignores >> a & 1); w++)
-                if (writes(k, w)) {
+                if (program_writes(k, w)) {
                     l->buffer[a] = l->buffer[w];
                     break;
                 }

@@ -39,6 +39,12 @@ void program_add_launch(Program *p, Launch launch)
     p->launch[p->n_launches++] = launch;
 }
 
+bool program_writes(const Kernel *kernel, uint32_t param)
+{
+    const uint32_t own = kernel->sweep ? param % kernel->sweep->n_own : param;
+    return own < 64 && (kernel->writes >> own & 1);
+}
+
 const char *program_kernel_kind(const Kernel *kernel)
 {
     return kernel->library ? "cublaslt" : kernel_family_text[kernel->family];
@@ -84,6 +90,13 @@ static void *copy_items(Arena *arena, const void *from, size_t n, size_t size)
     return to;
 }
 
+static const Sweep *copy_sweep(Arena *arena, const Sweep *from)
+{
+    Sweep *to = copy_items(arena, from, 1, sizeof *from);
+    to->count = copy_items(arena, from->count, from->n_pieces, sizeof *from->count);
+    return to;
+}
+
 Program *program_copy(Arena *arena, const Program *p)
 {
     Program *q = arena_new(arena, Program);
@@ -109,6 +122,8 @@ Program *program_copy(Arena *arena, const Program *p)
         q->kernel[k].cuda = copy_text(arena, q->kernel[k].cuda);
         if (q->kernel[k].library)
             q->kernel[k].library = copy_items(arena, q->kernel[k].library, 1, sizeof *q->kernel[k].library);
+        if (q->kernel[k].sweep)
+            q->kernel[k].sweep = copy_sweep(arena, q->kernel[k].sweep);
     }
     for (size_t l = 0; l < q->n_launches; l++) {
         Launch *launch = &q->launch[l];

@@ -53,6 +53,15 @@ typedef struct LibraryProduct {
     uint32_t    work;                       // an argument that the library may use as it likes
 } LibraryProduct;
 
+// A kernel that does the same to many buffers, its pieces, in one launch. Its arguments are those of piece 0, then those of piece 1, .. A block of the
+// CUDA text takes a chunk of a piece; it is NAME(void *const *p, const long *count, const int *at): all arguments, the pieces' elements, and
+// a piece and the number of a chunk of it for each block, all of which the device keeps for each launch. A work item of the C text is a piece.
+typedef struct Sweep {
+    uint32_t    n_pieces, n_own;            // n_own: arguments of a piece
+    int64_t     chunk;                      // elements
+    const int64_t *count;                   // [n_pieces] elements
+} Sweep;
+
 typedef struct Kernel {
     const char *name;                       // C identifier, unique in the program
     KernelFamily family;
@@ -60,11 +69,12 @@ typedef struct Kernel {
     const char *cuda;                       // the same for CUDA; NULL: none
     uint32_t    n_params;
     size_t      scratch_bytes;
-    uint64_t    writes;                     // bit i: writes parameter i
+    uint64_t    writes;                     // bit i: writes parameter i; of a sweep, of each piece's: program_writes
     uint64_t    c_ignores;                  // bit i: only the CUDA text reads parameter i; not in the text form
     int64_t     cuda_threads, cuda_shared_bytes;
     int64_t     cuda_dynamic_bytes;         // of `extern __shared__`, given at the launch; 0: none
     const LibraryProduct *library;          // NULL: its text is all there is
+    const Sweep *sweep;                     // NULL: it is none
 } Kernel;
 
 typedef struct Launch {
@@ -97,6 +107,8 @@ uint32_t program_add_buffer(Program *p, Buffer buffer);
 uint32_t program_add_kernel(Program *p, Kernel kernel);
 void     program_add_launch(Program *p, Launch launch);
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+// Whether the kernel writes its parameter `param`.
+bool     program_writes(const Kernel *kernel, uint32_t param);
 // The kernel's family, or "cublaslt" for a product that is left to that library: for reports.
 const char *program_kernel_kind(const Kernel *kernel);
 // The model's line of a launch and the name of its file, borrowed; 0: it is not known.

@@ -199,6 +199,32 @@ static bool read_library(Scan *s, Program *p, Kernel *k)
     return (way > 0 && way <= INT32_MAX) ? read_param(s, k, &l->work) : scan_fail(s, "ways are counted from 1");
 }
 
+// The pieces' elements; arguments are as many for each.
+static bool read_sweep(Scan *s, Program *p, Kernel *k)
+{
+    int64_t own = 0, *count = NULL;
+    size_t n = 0, capacity = 0;
+    Sweep *sweep = arena_new(p->arena, Sweep);
+    if (!scan_accept_word(s, "sweep"))
+        return true;
+    if (!read_count(s, "own", &own) || !read_count(s, "chunk", &sweep->chunk) || !scan_expect(s, '['))
+        return false;
+    do {
+        size_t elements = 0;
+        if (!scan_size(s, "a piece's elements", &elements))
+            return false;
+        count = arena_grow(p->arena, count, n, &capacity, sizeof *count);
+        count[n++] = (int64_t)elements;
+    } while (scan_accept(s, ','));
+    if (own < 1 || own > UINT16_MAX || sweep->chunk < 1 || (size_t)own * n != k->n_params)
+        return scan_fail(s, "%zu pieces of %lld parameters are not %u", n, (long long)own, k->n_params);
+    sweep->n_own = (uint32_t)own;
+    sweep->n_pieces = (uint32_t)n;
+    sweep->count = count;
+    k->sweep = sweep;
+    return scan_expect(s, ']');
+}
+
 static bool read_kernel(Scan *s, Program *p)
 {
     Kernel k = {0};
@@ -215,7 +241,7 @@ static bool read_kernel(Scan *s, Program *p)
     k.n_params = (uint32_t)n_params;
     if (!read_writes(s, k.n_params, &k.writes) || !read_size(s, "scratch", &k.scratch_bytes) ||
         !read_i64(s, "threads", &k.cuda_threads) || !read_i64(s, "shared", &k.cuda_shared_bytes) ||
-        !read_i64(s, "dynamic", &k.cuda_dynamic_bytes) || !read_library(s, p, &k))
+        !read_i64(s, "dynamic", &k.cuda_dynamic_bytes) || !read_sweep(s, p, &k) || !read_library(s, p, &k))
         return false;
     k.text = read_block(s);
     if (scan_accept_word(s, "cuda"))

@@ -102,6 +102,12 @@ static void print_kernel(const Program *p, size_t id, Text *out)
     print_number(out, "shared", (uint64_t)k->cuda_shared_bytes);
     print_number(out, "dynamic", (uint64_t)k->cuda_dynamic_bytes);
     text_char(out, '\n');
+    if (k->sweep) {
+        text_printf(out, "  sweep own %u chunk %lld [", k->sweep->n_own, (long long)k->sweep->chunk);
+        for (uint32_t i = 0; i < k->sweep->n_pieces; i++)
+            text_printf(out, "%s%lld", i ? ", " : "", (long long)k->sweep->count[i]);
+        text_add(out, "]\n");
+    }
     if (k->library)
         print_library(out, k->library);
     print_block(out, "  ", k->text);

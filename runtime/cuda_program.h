@@ -48,6 +48,7 @@ struct LoadedProgram {
     CudaStream     *stream;
     CudaExec       *exec;                   // one run
     struct LibraryCall **library;           // [n_kernels] of those that cuBLASLt computes; NULL: our own text does
+    uint64_t       *sweep_at;               // [n_launches] where the tables of those lie that are sweeps
     CudaTouch     **touch;                  // [n_launches] what each may touch; NULL when nobody watches
     LoadStats       stats;
 };
@@ -67,6 +68,14 @@ Status cuda_run_counted(LoadedProgram *l, struct SimCounters *out_counters, Stat
 
 // "models/gpt.mix:14, which makes 'a' and 'b'": where a launch comes from, for errors. Returns out.
 const char *cuda_describe_launch(const Program *p, const Launch *launch, char *out, size_t room);
+
+// Tables of sweeps (cuda_sweep.c): their room behind the arena, filling them from address `at` on, what a launch touches and its
+// three arguments.
+enum { CUDA_SWEEP_ARGUMENTS = 3 };
+size_t cuda_sweep_bytes(const Program *p);
+Status cuda_sweep_tables(LoadedProgram *l, uint64_t at, StatusText *why);
+CudaTouch cuda_sweep_touch(const LoadedProgram *l, size_t i);
+void   cuda_sweep_arguments(const LoadedProgram *l, size_t i, uint64_t *out_address);
 
 // Products by cuBLASLt (cuda_library.c). Preparing never fails: what the library cannot do our own kernels do.
 const BlasApi *cuda_blas(Device *d);        // NULL: there is none

@@ -24,8 +24,8 @@ static const char *line_of_buffer(const Program *p, uint32_t b, char *out, size_
     for (size_t i = 0; i < p->n_launches; i++) {
         const Launch *launch = &p->launch[i];
         const Kernel *k = &p->kernel[launch->kernel];
-        for (uint32_t a = 0; a < k->n_params && a < 64; a++)
-            if ((k->writes >> a & 1) && program_storage(p, launch->buffer[a]) == b)
+        for (uint32_t a = 0; a < k->n_params && !k->sweep; a++)     // whose pieces come from many lines
+            if (program_writes(k, a) && program_storage(p, launch->buffer[a]) == b)
                 return program_line(p, launch, out, room);
     }
     snprintf(out, room, "%s", b && p->buffer[b].kind == BUFFER_PARAM ? "a parameter" : "given by the host");
@@ -96,9 +96,11 @@ static void plan_touches(LoadedProgram *l)
         const Launch *launch = &p->launch[i];
         const Kernel *k = &p->kernel[launch->kernel];
         l->touch[i] = arena_array(&l->arena, CudaTouch, k->n_params + 1);
+        if (l->sweep_at[i])
+            l->touch[i][k->n_params] = cuda_sweep_touch(l, i);
         for (uint32_t a = 0; a < k->n_params; a++) {
             const uint32_t b = launch->buffer[a], root = program_storage(p, b);
-            l->touch[i][a] = touch_of(l, b, a < 64 && (k->writes >> a & 1), !seen[root] && lives_for_a_run(p, b));
+            l->touch[i][a] = touch_of(l, b, program_writes(k, a), !seen[root] && lives_for_a_run(p, b));
         }
         for (uint32_t a = 0; a < k->n_params; a++)
             seen[program_storage(p, launch->buffer[a])] = true;
@@ -110,8 +112,8 @@ const char *cuda_describe_launch(const Program *p, const Launch *launch, char *o
     const Kernel *k = &p->kernel[launch->kernel];
     size_t n = strlen(program_line(p, launch, out, room));
     uint32_t made = 0;
-    for (uint32_t a = 0; a < k->n_params && a < 64 && n < room; a++) {
-        if (!(k->writes >> a & 1) || (k->library && a == k->library->work))
+    for (uint32_t a = 0; a < k->n_params && n < room; a++) {
+        if (!program_writes(k, a) || (k->library && a == k->library->work))
             continue;
         const char *before = made == 0 ? ", which makes " : made < SHOWN ? ", " : ", ..";
         n += (size_t)snprintf(out + n, room - n, made < SHOWN ? "%s'%s'" : "%s", before, p->buffer[launch->buffer[a]].name);
@@ -131,15 +133,18 @@ static Status start(LoadedProgram *l, size_t i, StatusText *why)
     char line[256];
     uint64_t address[CUDA_PARAMS_MOST];
     void *argument[CUDA_PARAMS_MOST];
-    for (uint32_t a = 0; a < k->n_params; a++) {
-        address[a] = (uint64_t)(uintptr_t)l->place.address[launch->buffer[a]];
-        argument[a] = &address[a];
-    }
     if (launch->cuda_blocks <= 0)
         return STATUS_OK;                   // nothing to do; an empty grid is an error of the driver
+    const bool is_sweep = l->sweep_at[i] != 0;
+    if (is_sweep)
+        cuda_sweep_arguments(l, i, address);
+    for (uint32_t a = 0; !is_sweep && a < k->n_params; a++)
+        address[a] = (uint64_t)(uintptr_t)l->place.address[launch->buffer[a]];
+    for (uint32_t a = 0; a < (is_sweep ? CUDA_SWEEP_ARGUMENTS : k->n_params); a++)
+        argument[a] = &address[a];
     int error = 0;
     if (d->driver->expect)
-        error = d->driver->expect(d->driver->self, l->stream, cuda_describe_launch(p, launch, line, sizeof line), l->touch[i], k->n_params);
+        error = d->driver->expect(d->driver->self, l->stream, cuda_describe_launch(p, launch, line, sizeof line), l->touch[i], k->n_params + is_sweep);
     if (error == 0 && l->library[launch->kernel])
         return cuda_launch_library(l, i, why);
     if (error == 0)

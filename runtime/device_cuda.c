@@ -290,7 +290,7 @@ static Status check_kernels(const Program *p, StatusText *why)
         const Kernel *kernel = &p->kernel[k];
         if (!kernel->cuda)
             return status_fail(why, STATUS_NO_DEVICE, "kernel '%s' has no CUDA text yet; --device cpu runs it", kernel->name);
-        if (kernel->n_params > CUDA_PARAMS_MOST)
+        if (kernel->n_params > CUDA_PARAMS_MOST && !kernel->sweep)
             return status_fail(why, STATUS_TOO_LARGE, "kernel '%s' has %u arguments; a kernel takes %d", kernel->name, kernel->n_params,
                                CUDA_PARAMS_MOST);
     }
@@ -316,7 +316,7 @@ static Status allocate(LoadedProgram *l, const Placement *beside, const PlacePla
         return status;
     unsigned char *memory = (unsigned char *)(uintptr_t)l->memory;
     l->place = beside ? place_beside(&l->arena, l->program, plan, beside, memory) : place_at(&l->arena, l->program, memory);
-    return STATUS_OK;
+    return cuda_sweep_tables(l, l->memory + bytes - cuda_sweep_bytes(l->program), why);
 }
 
 static Status load(Device *d, const Placement *beside, const Program *p, LoadedProgram **out_loaded, StatusText *why)
@@ -337,7 +337,7 @@ static Status load(Device *d, const Placement *beside, const Program *p, LoadedP
     l->program = p;
     arena_init(&l->arena);
     const PlacePlan plan = beside ? place_plan(&l->arena, p, beside) : (PlacePlan){.bytes = p->arena_bytes};
-    const size_t bytes = plan.bytes ? plan.bytes : 64;
+    const size_t bytes = (plan.bytes ? plan.bytes + 63 : 64) / 64 * 64 + cuda_sweep_bytes(p);
     l->stats.arena_bytes = plan.bytes;
     nvtx_push(&d->nvtx, "load %s", p->name);
     status = cuda_check_memory(d, p, bytes, why);

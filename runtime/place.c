@@ -70,7 +70,7 @@ static void find_written(const Program *p, bool *written)
     for (size_t i = 0; i < p->n_launches; i++) {
         const Kernel *k = &p->kernel[p->launch[i].kernel];
         for (uint32_t a = 0; a < k->n_params; a++)
-            if (a >= 64 || (k->writes >> a & 1))
+            if (program_writes(k, a))
                 written[program_storage(p, p->launch[i].buffer[a])] = true;
     }
 }

@@ -83,7 +83,7 @@ static bool writes_caches(const Program *p)
         for (size_t i = 0; i < p->n_launches && !written; i++) {
             const Launch *l = &p->launch[i];
             for (uint32_t a = 0; a < p->kernel[l->kernel].n_params && a < 64; a++)
-                written |= l->buffer[a] == b && p->kernel[l->kernel].writes >> a & 1;
+                written |= l->buffer[a] == b && program_writes(&p->kernel[l->kernel], a);
         }
         all &= written;
     }

@@ -56,7 +56,7 @@ static Lives lives_of(Arena *arena, const Program *p)
             if (!lives.maker[b])
                 lives.maker[b] = (uint32_t)i + 1;
             lives.last[b] = (uint32_t)i + 1;
-            if (k < 64 && (kernel->writes >> k & 1) && p->buffer[b].kind == BUFFER_OUTPUT && strncmp(p->buffer[b].name, "loss.", 5) == 0)
+            if (program_writes(kernel, (uint32_t)k) && p->buffer[b].kind == BUFFER_OUTPUT && strncmp(p->buffer[b].name, "loss.", 5) == 0)
                 lives.loss = (uint32_t)i + 1;
         }
     }

@@ -4,7 +4,15 @@
 
 #include "sim/sim_counters.h"
 
-// The counters of all launches of a graph.
+static void compile_for_sim(Ran *r, Device *d, const char *text)
+{
+    Target target;
+    device_sim.target(d, &target);
+    compile_for(r, text, &target);
+    evaluate(r);
+}
+
+// The counters of all launches of a graph, whose results are those of the evaluator. Sweeps are made for a GPU only.
 static SimCounters count(const char *text)
 {
     Ran r;
@@ -12,7 +20,8 @@ static SimCounters count(const char *text)
     LoadedProgram *l = NULL;
     SimCounters *each, sum = {0};
     Device *d = open_sim();
-    compile_graph(&r, text, 16);
+    uint64_t bits = 1;
+    compile_for_sim(&r, d, text);
     r.ops = &device_sim;
     if (device_sim.load(d, r.program, &l, &why) != STATUS_OK)
         fail_msg("%s", why.text);
@@ -22,6 +31,9 @@ static SimCounters count(const char *text)
         fail_msg("%s", why.text);
     for (size_t i = 0; i < r.program->n_launches; i++)
         sim_counters_add(&sum, &each[i]);
+    const double error = compare_outputs(&r, l, &bits);
+    if (!(error <= 1e-6))
+        fail_msg("error %g", error);
     device_sim.unload(l);
     device_sim.close(d);
     arena_free(&r.arena);
@@ -70,6 +82,165 @@ static void layer_norm_reads_its_rows_thrice_from_the_cache(void **state)
           2 * 4.0 * 32 * 256, 2);
 }
 
+// --- sweeps
+
+// Adam for n parameters of such sizes, the last in two axes and with its gradient scaled; the numbers 0.9, .. are the same for all, the rate is
+// an argument.
+static const char *adam_text(Arena *arena, const int *size, int n, bool numbers_differ)
+{
+    Text t = text_make(arena);
+    int v = 4;
+    text_add(&t, "graph @main\naxis ");
+    for (int i = 0; i < n; i++)
+        text_printf(&t, "%sN%d = %d", i ? ", " : "", i, size[i]);
+    text_add(&t, ", M = 3\n{\n  %1 = const {value = 0.9} : f32[]\n  %2 = const {value = 1e-3} : f32[]\n  %3.lr = arg \"positive_lr\" : f32[]\n");
+    for (int i = 0; i < n; i++, v += 16) {
+        const char *axes = arena_printf(arena, i == n - 1 ? "N%d,M" : "N%d", i);
+        text_printf(&t, "  %%%d = param \"w%d\" : f32[%s]\n  %%%d = state \"m%d\" : f32[%s]\n  %%%d = state \"positive_v%d\" : f32[%s]\n"
+                    "  %%%d = arg \"g%d\" : f32[%s]\n", v, i, axes, v + 1, i, axes, v + 2, i, axes, v + 3, i, axes);
+        text_printf(&t, "  %%%d = mul %%%d, %%1\n  %%%d.m = add %%%d, %%%d\n  %%%d = mul %%%d, %%%d\n  %%%d = mul %%%d, %%1\n  %%%d.v = add %%%d, %%%d\n",
+                    v + 4, v + 1, v + 5, v + 4, v + 3, v + 6, v + 3, v + 3, v + 7, v + 2, v + 8, v + 6, v + 7);
+        text_printf(&t, "  %%%d = map %%%d {f = sqrt}\n  %%%d = add %%%d, %%2\n  %%%d = div %%%d, %%%d\n  %%%d = mul %%%d, %%3\n", v + 9, v + 8, v + 10,
+                    v + 9, v + 11, v + 5, v + 10, v + 12, v + 11);
+        text_printf(&t, "  %%%d = const {value = %d} : f32[]\n  %%%d = mul %%%d, %%%d\n  %%%d.w = sub %%%d, %%%d\n", v + 13, numbers_differ ? i + 1 : 2,
+                    v + 14, v + 12, v + 13, v + 15, v, v + 14);
+    }
+    for (int i = 0, at = 4; i < n; i++, at += 16)
+        text_printf(&t, "  next \"w%d\" = %%%d\n  next \"m%d\" = %%%d\n  next \"positive_v%d\" = %%%d\n", i, at + 15, i, at + 5, i, at + 8);
+    text_add(&t, "}\n");
+    return text_str(&t);
+}
+
+static size_t launches_of(const char *text, size_t *out_sweeps, size_t *out_pieces)
+{
+    Ran r;
+    Device *d = open_sim();
+    compile_for_sim(&r, d, text);
+    const size_t n = r.program->n_launches;
+    *out_sweeps = *out_pieces = 0;
+    for (size_t i = 0; i < n; i++) {
+        const Sweep *sweep = r.program->kernel[r.program->launch[i].kernel].sweep;
+        *out_sweeps += sweep != NULL;
+        *out_pieces += sweep ? sweep->n_pieces : 0;
+    }
+    Text first = text_make(&r.arena), again = text_make(&r.arena);       // and its text is read back
+    program_print(r.program, &first);
+    const Program *p = program_parse(&r.arena, &r.diag, &r.sources, sources_add(&r.sources, "p", text_str(&first), first.n));
+    assert_non_null(p);
+    program_print(p, &again);
+    assert_string_equal(text_str(&first), text_str(&again));
+    device_sim.close(d);
+    arena_free(&r.arena);
+    return n;
+}
+
+// Any number of parameters is one launch that moves each number once; sizes are odd on purpose.
+static void all_parameters_are_one_sweep(void **state)
+{
+    (void)state;
+    static const int size[] = {1, 3, 4, 2047, 2048, 2049, 4100, 40000, 6001};
+    enum { N = sizeof size / sizeof *size };
+    Arena arena = {0};
+    size_t sweeps, pieces;
+    double numbers = 0;
+    const char *text = adam_text(&arena, size, N, false);
+    for (int i = 0; i < N; i++)
+        numbers += (double)size[i] * (i == N - 1 ? 3 : 1);
+    assert_int_equal(launches_of(text, &sweeps, &pieces), 1);
+    assert_true(sweeps == 1 && pieces == N);
+    check("adam for nine parameters", text, 7 * 4 * numbers, 1);
+    // what differs in a number is no piece of the same sweep
+    assert_int_equal(launches_of(adam_text(&arena, size, N, true), &sweeps, &pieces), N);
+    assert_int_equal(sweeps, 0);
+    arena_free(&arena);
+}
+
+// Runs a graph whose kernels are given; returns its launches.
+static size_t run_marked(const char *text, size_t *out_sweeps)
+{
+    Ran r = {0};
+    StatusText why = {0};
+    LoadedProgram *l = NULL;
+    Target target;
+    uint64_t bits = 1;
+    Device *d = open_sim();
+    device_sim.target(d, &target);
+    r.sources = sources_make(&r.arena);
+    r.diag = diag_make(&r.arena, &r.sources);
+    r.given = r.fused = graph_parse(&r.arena, &r.diag, &r.sources, sources_add(&r.sources, "test.ir", text, strlen(text)));
+    must(&r, r.given != NULL);
+    r.program = codegen_program(&r.arena, &r.diag, r.given, &target);
+    must(&r, r.program && plan_memory(r.program, &r.diag));
+    evaluate(&r);
+    r.ops = &device_sim;
+    if (device_sim.load(d, r.program, &l, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    write_leaves(&r, l);
+    if (device_sim.run(l, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    const double error = compare_outputs(&r, l, &bits);
+    if (!(error <= 1e-6))
+        fail_msg("error %g", error);
+    *out_sweeps = 0;
+    for (size_t i = 0; i < r.program->n_launches; i++)
+        *out_sweeps += r.program->kernel[r.program->launch[i].kernel].sweep != NULL;
+    const size_t n = r.program->n_launches;
+    device_sim.unload(l);
+    device_sim.close(d);
+    arena_free(&r.arena);
+    return n;
+}
+
+// A piece that reads what another one writes comes after it, and one that overwrites what another reads too; the others still share
+// a launch.
+static void sweeps_keep_the_order(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "graph @main\naxis A = 300\nkernel k1 : loop, k2 : loop, k3 : loop, k4 : loop\n{\n  %1 = param \"a\" : f32[A]\n  %2 = param \"b\" : f32[A]\n"
+        "  %3 = param \"c\" : f32[A]\n  %4 = param \"d\" : f32[A]\n  %5 = arg \"x\" : f32[A]\n";
+    static const char tail[] = "  next \"a\" = %6\n  next \"b\" = %7\n  next \"c\" = %8\n  next \"d\" = %9\n}\n";
+    static const struct { const char *body; size_t launches, sweeps; } row[] = {
+        {"  %6 = sub %1, %5 @k1\n  %7 = sub %2, %5 @k2\n  %8 = sub %3, %5 @k3\n  %9 = sub %4, %5 @k4\n", 1, 1},
+        {"  %6 = sub %1, %5 @k1\n  %7 = sub %2, %6 @k2\n  %8 = sub %3, %5 @k3\n  %9 = sub %4, %5 @k4\n", 2, 1},     // b reads the new a
+        {"  %6 = sub %1, %5 @k1\n  %7 = sub %2, %6 @k2\n  %8 = sub %3, %7 @k3\n  %9 = sub %4, %8 @k4\n", 4, 0},     // a chain
+        {"  %6 = sub %1, %5 @k1\n  %7 = sub %2, %1 @k2\n  %8 = sub %3, %5 @k3\n  %9 = sub %4, %5 @k4\n", 2, 1},     // b reads the old a
+        {"  %6 = sub %1, %5 @k1\n  %7 = mul %2, %5 @k2\n  %8 = sub %3, %5 @k3\n  %9 = mul %4, %5 @k4\n", 2, 2}};     // two kinds
+    Arena arena = {0};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        size_t sweeps;
+        const size_t n = run_marked(arena_printf(&arena, "%s%s%s", head, row[i].body, tail), &sweeps);
+        if (n != row[i].launches || sweeps != row[i].sweeps)
+            fail_msg("case %zu: %zu launches, %zu sweeps", i, n, sweeps);
+    }
+    arena_free(&arena);
+}
+
+// The C text of a sweep does the same, piece by piece: compiled and called here.
+static void its_text_in_c_is_right(void **state)
+{
+    (void)state;
+    static const int size[] = {5, 1, 33};
+    Arena arena = {0};
+    Ran r;
+    StatusText why = {0};
+    LoadedProgram *l = NULL;
+    uint64_t bits = 1;
+    Device *sim = open_sim(), *d = open_device(2);
+    compile_for_sim(&r, sim, adam_text(&arena, size, 3, false));
+    r.ops = &device_cpu;
+    if (device_cpu.load(d, r.program, &l, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    write_leaves(&r, l);
+    assert_int_equal(device_cpu.run(l, &why), STATUS_OK);
+    assert_true(compare_outputs(&r, l, &bits) <= 1e-6);
+    device_cpu.unload(l);
+    device_cpu.close(d);
+    device_sim.close(sim);
+    arena_free(&r.arena);
+    arena_free(&arena);
+}
+
 static int run(const NvrtcApi *nvrtc)
 {
     (void)nvrtc;
@@ -77,6 +248,9 @@ static int run(const NvrtcApi *nvrtc)
         cmocka_unit_test(adam_reads_and_writes_each_number_once),
         cmocka_unit_test(softmax_reads_its_rows_thrice_from_the_cache),
         cmocka_unit_test(layer_norm_reads_its_rows_thrice_from_the_cache),
+        cmocka_unit_test(all_parameters_are_one_sweep),
+        cmocka_unit_test(sweeps_keep_the_order),
+        cmocka_unit_test(its_text_in_c_is_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
