@@ -158,7 +158,8 @@ static const Known *find_known(Codegen *c, uint32_t kernel)
             return k;
     }
     Lower L = {.arena = &c->scratch, .diag = c->diag, .g = c->g, .target = c->target, .program = c->program, .kernel = kernel,
-               .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses, .order_for = c->order_for};
+               .member = &c->member[c->first[kernel]], .n_members = c->first[kernel + 1] - c->first[kernel], .n_uses = c->n_uses, .order_for = c->order_for,
+               .keeps_weights = c->keeps_weights};
     const Schedules *measured = c->target->schedules;
     const Schedule *schedule = measured ? measured->find(measured->user, hash) : NULL;
     if (schedule)
@@ -222,6 +223,22 @@ static void find_orders(Codegen *c)
         if ((op == OP_CONTRACT || op == OP_PUT_ADD) && grouped_of(g, v, &of) && grouped_is_worth(&of) && !c->order_for[of.index])
             c->order_for[of.index] = v;
     }
+}
+
+// Whether all parameters, in bf16, could be kept besides (once.c): none is updated, and there is room.
+static bool keeps_weights(const Codegen *c)
+{
+    const Graph *g = c->g;
+    size_t all = 0, bytes;
+    for (size_t i = 0; i < g->n_outputs; i++) {
+        const ValueId leaf = g->output[i].role == OUTPUT_NEXT ? codegen_replaced_leaf(c, &g->output[i]) : 0;
+        if (leaf && g->node[leaf].op == OP_PARAM)
+            return false;
+    }
+    for (ValueId v = 1; v < g->n_nodes; v++)
+        if (g->node[v].op == OP_PARAM && type_bytes(g, &g->node[v].type, &bytes))
+            all += bytes / 2;
+    return !c->target->is_cuda && all <= c->target->keep_bytes / 2;
 }
 
 enum { COPY_BYTES = 1 << 16 };              // per work item
@@ -394,6 +411,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     c.first = members.first;
     codegen_find_leaves(&c);
     find_orders(&c);
+    c.keeps_weights = keeps_weights(&c);
     bool good = check_outputs(&c);
     ValueId *old = codegen_replacements(&c);
     good = good && codegen_order(&c, old);

@@ -41,6 +41,7 @@ typedef struct Codegen {
     uint32_t     *order; size_t n_order;    // kernels in order of execution
     NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
     bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
+    bool          keeps_weights;            // see Lower
     ValueId      *order_for;                // [n_nodes] see Lower
     Made         *made; size_t n_made, made_capacity;
     Known        *known; size_t n_known, known_capacity;

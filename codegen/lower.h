@@ -41,6 +41,7 @@ typedef struct Lower {
     Schedule      schedule;                 // what was measured to be best; all 0: the family decides
     uint32_t     *n_uses;                   // [n_nodes]: how often the kernel's nodes read each; for Emitter.n_uses
     const ValueId *order_for;               // [n_nodes] a grouped product by this index, whose order its maker may write; NULL: none
+    bool          keeps_weights;            // matrices made ready for products are made once, and there is room for all of them
     LowerWorkspace *workspace; size_t n_workspaces, workspace_capacity;   // [0] is unused
     LowerLaunch  *launch; size_t n_launches, launch_capacity;
 } Lower;

@@ -58,6 +58,16 @@ void bands_emit(ProductText *P, Scope *at, ProductBlock block, const char *k0, c
     const Columns cols = bands_columns(P);
     const bool has_edge = plan->cols % width != 0;
     const char *rows = minus(E, block.i1, block.i0), *j = emit_name(E, "j"), *band = band_name(E->arena, bands_tile(plan));
+    if (use->packed) {
+        const char *panels = product_packed_at(P, at, use->packed, block.j0, k0, kn, false), *panel = emit_name(E, "panel");
+        const char *places = product_places(E->arena, plan, kn);
+        Scope *ready = scope_block(E, at, arena_printf(E->arena, "for (long %s = %s; %s < %s; %s += %d) {", j, block.j0, j, block.j1, j, width));
+        scope_line(ready, "const float *const %s = %s + %s*%s;", panel, panels, minus(E, j, block.j0), places);
+        scope_line(ready, "%s(%s, %s, %s, %d, %s + %s, %lld, %s, %s, %s + %s*%d, %d);", band, rows, use->a, panel, width, use->c,
+                   minus(E, j, block.j0), N(use->c_line), places, add, panel, places, width, width);
+        scope_close(E, ready);
+        return;
+    }
     if (cols.in_place) {
         const char *panels = emit_name(E, "panels");
         Text from = text_make(E->arena);

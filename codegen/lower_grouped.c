@@ -160,7 +160,7 @@ static ValueId find_stream(const GroupedText *G, const Space *space, const Targe
 }
 
 // Product of the block's rows; rows of the last group, which chose nothing, are 0.
-static void emit_rows(GroupedText *G, const Space *space, const Target *target)
+static void emit_rows(GroupedText *G, const Space *space, const Target *target, uint32_t packed)
 {
     ProductText *P = &G->P;
     Emitter *E = P->E;
@@ -181,13 +181,14 @@ static void emit_rows(GroupedText *G, const Space *space, const Target *target)
     P->batch = scope_var(E, work, g, 0, product_top_index(plan->batch), 1);
     if (plan->n_col_blocks == 1)
         next_group = product_declare(E, work, "next", arena_printf(E->arena, "%s + 1 < %lld ? %s + 1 : %s", g, N(plan->batch), g, g));
-    if (bands_need_panel(P))
+    if (bands_need_panel(P) && !packed)
         use.panel = product_scratch(E, E->top, "panel", plan_places(plan, plan->block_sum) * tile_width(plan->tile));
-    declare_strip(P, pack_lines_floats(P, 0), pack_scratch_floats(P, 1));
+    declare_strip(P, pack_lines_floats(P, 0), packed ? 0 : pack_scratch_floats(P, 1));
     Scope *some = scope_block(E, work, arena_printf(E->arena, "if (%s < %lld) {", g, N(plan->batch)));
     Scope *terms = product_sum_blocks(P, some, &k0, &kn);
     pack_lines(P, terms, 0, (PackRange){block.i0, block.i1, k0, kn, use.a}, use.a_line);
-    const Bands bands = {.a = use.a, .panel = use.panel, .c = use.c, .c_line = use.c_line, .next = next_group};
+    const Bands bands = {.a = use.a, .panel = use.panel, .c = use.c, .c_line = use.c_line, .next = next_group,
+                         .packed = packed ? emit_workspace(E, packed, "packed", DTYPE_F32, false) : NULL};
     bands_emit(P, terms, block, k0, kn, &bands, plan->n_sum_blocks == 1 ? "0" : arena_printf(E->arena, "%s > 0", k0));
     if (terms != some)
         scope_close(E, terms);
@@ -330,6 +331,12 @@ static const char *describe(Lower *L, const Grouped *of)
     return text_str(&out);
 }
 
+// Matrices that stay as they are are rounded once, to half the bytes that every run would read, and lie in panels then.
+static bool packs_ahead(const Lower *L, const GroupedText *G)
+{
+    return L->keeps_weights && G->P.plan.tile.pairs && !G->of.is_sum;
+}
+
 bool lower_grouped(Lower *L)
 {
     const Graph *g = L->g;
@@ -355,13 +362,14 @@ bool lower_grouped(Lower *L)
     text.bytes = 8.0 * (double)G.of.n_rows;
     grouped_cuda_order(L, &G, &text);
     lower_launch(L, &text);
+    const uint32_t packed = packs_ahead(L, &G) ? product_pack_ahead(L, &G.P) : 0;
     G.P.E = lower_emitter(L, DIALECT_C, NULL);
     if (G.of.is_sum)
         find_totals(L, &G);
     if (G.of.is_sum)
         emit_sums(&G, &space);
     else
-        emit_rows(&G, &space, L->target);
+        emit_rows(&G, &space, L->target, packed);
     text = launch_text(&G, hint, describe(L, &G.of));
     const Plan *plan = &G.P.plan;
     text.n_work = G.of.is_sum ? plan_work(plan) : G.rows.most_blocks * plan->n_col_blocks;

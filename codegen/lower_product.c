@@ -464,6 +464,8 @@ uint32_t product_pack_ahead(Lower *L, ProductText *P)
     emit_ahead(P, workspace);
     LowerText text = launch_text(P, arena_printf(L->arena, "%s_pack", product_hint(L->g, &P->p)), "packs the columns of the next product");
     text.n_work = plan_ahead_work(&P->plan);
+    if (L->keeps_weights && P->plan.tile.pairs)             // rounded, and half the bytes: worth keeping
+        text.flops = (double)plan_packed_floats(&P->plan);
     text.cuda = nothing(L, text.c);         // the CUDA text of the product reads its operands where they are
     text.cuda_threads = 32;                 // and no blocks: it is not launched
     lower_launch(L, &text);

@@ -208,6 +208,7 @@ typedef struct Bands {
     const char *a, *panel, *c;              // the thread's arrays: rows, a panel of columns if bands_need_panel, results
     int64_t     c_line;
     const char *next;                       // the batch whose columns are wanted next; NULL: the same again
+    const char *packed;                     // a workspace that holds all panels of columns ready; NULL: there is none
 } Bands;
 Columns bands_columns(ProductText *P);
 bool    bands_need_panel(ProductText *P);
