@@ -61,6 +61,8 @@ int cli_usage(const Cli *cli, const char *format, ...) __attribute__((format(pri
 // Prints the status's sentence and the explanation; returns its exit code.
 int cli_fail(const Cli *cli, Status status, const StatusText *why);
 int cli_failf(const Cli *cli, Status status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+// The same for a file or folder that errno says cannot be opened, with the nearest name beside it.
+int cli_fail_open(Cli *cli, const char *path);
 // A line for people on standard error, unless --quiet.
 void cli_note(const Cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // Numbers of options. Each returns false after printing a usage error.

@@ -4,16 +4,20 @@
 
 #include <string.h>
 
-// The form that a path's ending asks for; markdown when it asks for none.
-static BenchForm form_of(const Cli *cli)
+// The form that a path's ending asks for; without one markdown, or what --json says. False: nothing is written so.
+static bool find_form(const Cli *cli, BenchForm *out_form)
 {
     static const struct { const char *ending; BenchForm form; } known[] = {
-        {".csv", BENCH_CSV}, {".json", BENCH_JSON}, {".sql", BENCH_SQL}};
-    const char *path = cli->value[OPT_OUTPUT], *dot = path ? strrchr(path, '.') : NULL;
+        {".md", BENCH_MARKDOWN}, {".csv", BENCH_CSV}, {".json", BENCH_JSON}, {".sql", BENCH_SQL}};
+    const char *path = cli_has(cli, OPT_OUTPUT) ? cli->value[OPT_OUTPUT] : "-", *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash : path, '.');
+    *out_form = cli_has(cli, OPT_JSON) ? BENCH_JSON : BENCH_MARKDOWN;
     for (size_t i = 0; dot && i < sizeof known / sizeof *known; i++)
-        if (!strcmp(dot, known[i].ending))
-            return known[i].form;
-    return cli_has(cli, OPT_JSON) ? BENCH_JSON : BENCH_MARKDOWN;
+        if (!strcmp(dot, known[i].ending)) {
+            *out_form = known[i].form;
+            return true;
+        }
+    return !dot;
 }
 
 typedef struct BenchJob {
@@ -69,7 +73,10 @@ int cli_bench(Cli *cli)
 {
     int64_t n_kernels = 10;
     double seconds = 1;
+    BenchForm form;
     int code;
+    if (!find_form(cli, &form))
+        return cli_usage(cli, "`%s`: the table is .md, .csv, .json or .sql", cli->value[OPT_OUTPUT]);
     const char *path = cli_model_file(cli, &code);
     if (!path)
         return code;
@@ -91,6 +98,6 @@ int cli_bench(Cli *cli)
     if (code)
         return code;
     Text text = text_make(&cli->arena);
-    bench_print(&job.bench, form_of(cli), about, &text);
+    bench_print(&job.bench, form, about, &text);
     return cli_write(cli, cli_has(cli, OPT_OUTPUT) ? cli->value[OPT_OUTPUT] : "-", text_str(&text), text.n);
 }

@@ -66,7 +66,7 @@ int cli_check(Cli *cli)
     errno = 0;
     uint32_t file = sources_read(&cli->sources, path);
     if (!file)
-        return cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(errno));
+        return cli_fail_open(cli, path);
     Ast *ast = ast_parse(&cli->arena, &cli->diag, &cli->sources, file);
     if (!cli->diag.n_errors)
         check_mode(cli, ast, MODE_TRAIN, true);

@@ -5,6 +5,7 @@
 #include "replace_file.h"
 #include "section_keys.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,12 +32,29 @@ int cli_diagnostics(Cli *cli)
     return cli->diag.n_errors ? status_exit_code(STATUS_BAD_MODEL) : 0;
 }
 
+int cli_fail_open(Cli *cli, const char *path)
+{
+    const int reason = errno;
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? arena_strndup(&cli->arena, path, (size_t)(slash - path) + 1) : NULL;
+    Nearest near = {0};
+    DIR *dir = reason == ENOENT && *name ? opendir(folder ? folder : ".") : NULL;
+    for (const struct dirent *e; dir && (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.')
+            nearest_offer(&near, name, arena_strdup(&cli->arena, e->d_name));
+    if (dir)
+        closedir(dir);
+    if (near.best)
+        return cli_failf(cli, STATUS_IO, "%s: %s\nhelp: did you mean %s%s?", path, strerror(reason), folder ? folder : "", near.best);
+    return cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(reason));
+}
+
 Ast *cli_parse(Cli *cli, const char *path, int *out_exit)
 {
     errno = 0;
     uint32_t file = sources_read(&cli->sources, path);
     if (!file) {
-        *out_exit = cli_failf(cli, STATUS_IO, "%s: %s", path, strerror(errno));
+        *out_exit = cli_fail_open(cli, path);
         return NULL;
     }
     Ast *ast = ast_parse(&cli->arena, &cli->diag, &cli->sources, file);

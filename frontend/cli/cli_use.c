@@ -229,8 +229,8 @@ int cli_generate(Cli *cli)
     if (!path)
         return status_exit_code(STATUS_BAD_USAGE);
     if (!cli_is_folder(path))
-        return cli_failf(cli, STATUS_IO, "%s: %s", path,
-                         errno == ENOENT ? strerror(errno) : "this is not the folder of a run; `mixc train FILE --out DIR` makes one");
+        return errno == ENOENT ? cli_fail_open(cli, path)
+                               : cli_failf(cli, STATUS_IO, "%s: this is not the folder of a run; `mixc train FILE --out DIR` makes one", path);
     int code = open_trained(cli, path, &trained);
     if (code)
         return code;

@@ -3,13 +3,14 @@
 # Takes hours on two idle cores. What has run is not run again, so a run that was stopped goes on; remove a file to repeat it.
 #
 #   tests/bench/all.sh FOLDER [NAME..]      MIXC=build/mixc   LIMIT=3600 seconds for each; NAME: only these, without .sh
+#   MIXC_BENCH_QUICK=1: each in seconds, to see that it works; its numbers mean nothing
 set -uo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-cd "$here/../.."
+. "$(dirname "$0")/common.sh"
+here=$PWD/tests/bench
 out=${1:?a folder for the tables}
 shift
 mkdir -p "$out" && out=$(realpath "$out")
-export MIXC=$(realpath "${MIXC:-build/mixc}")
+export MIXC=$mixc PICTURES=$out
 failed=0
 
 # once NAME COMMAND..: FOLDER/NAME.md, whole or not at all. A benchmark whose peer is not installed says so and is no failure.
@@ -43,11 +44,11 @@ names=("$@")
 
 for script in "$here"/*.sh; do
     name=$(basename "$script" .sh)
-    [ "$name" != all ] && wanted "$name" && once "$name" bash "$script"
+    [ "$name" != all ] && [ "$name" != common ] && wanted "$name" && once "$name" bash "$script"
 done
 # The models themselves: forward, training step, generation and their costliest kernels, beside the machine's ceilings.
 for model in gpt moeut switch m2bert hyena vit; do
-    wanted "bench_$model" && once "bench_$model" "$MIXC" bench "models/$model.mix" --deterministic --kernels 20 -o -
+    wanted "bench_$model" && once "bench_$model" "$MIXC" bench "models/$model.mix" --deterministic --kernels $(pick 20 "2 --size tiny --seconds 0.02") -o -
 done
 {
     echo "| table | what |"

@@ -1,29 +1,28 @@
 #!/usr/bin/env bash
 # A character GPT of 4 layers of width 128 on one text, to a validation loss of 1.75 nats: the long way round of the
-# README's demonstration. Writes the log, the curve and a sample into docs/benchmarks. About five minutes on 2 cores.
+# README's demonstration. Prints a page with the log and a sample. About five minutes on 2 cores.
 #
-#   tests/bench/char_gpt.sh TEXT [STEPS]       MIXC=build/mixc
+#   tests/bench/char_gpt.sh [TEXT [STEPS]]       MIXC=build/mixc  PICTURES=FOLDER: puts the curve there, as char_gpt.svg
+#   PICTURES=docs/benchmarks tests/bench/char_gpt.sh TEXT >docs/benchmarks/char_gpt.md
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-text=${1:?usage: tests/bench/char_gpt.sh TEXT [STEPS]}
-steps=${2:-2000}
-mixc=${MIXC:-build/mixc}
+. "$(dirname "$0")/common.sh"
+need_text "${1:-}"
+steps=${2:-$(pick 2000 4)}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 
 begin=$(date +%s)
-"$mixc" train models/gpt.mix --size small --data "$text" --steps "$steps" --out "$out/run" --progress plain 2>&1 |
-    sed "s|$text|TEXT|; s|$out|OUT|" | tee "$out/log"
+"$mixc" train models/gpt.mix --size $(pick small tiny) --data "$text" --steps "$steps" --out "$out/run" --progress plain 2>&1 |
+    sed "s|$text|TEXT|; s|$out|OUT|" >"$out/log"
 seconds=$(($(date +%s) - begin))
-cp "$out/run/loss.svg" docs/benchmarks/char_gpt.svg
+[ -z "${PICTURES:-}" ] || cp "$out/run/loss.svg" "$PICTURES/char_gpt.svg"
 {
     echo "# A character GPT"
     echo
     echo "\`tests/bench/char_gpt.sh TEXT $steps\`: models/gpt.mix at size small (4 layers, width 128, window 128, batch 32) on a"
     echo "text of $(stat -c %s "$text") bytes; $(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), $seconds s in all."
     echo
-    echo "![loss over steps](char_gpt.svg)"
-    echo
+    [ -z "${PICTURES:-}" ] || { echo "![loss over steps](char_gpt.svg)"; echo; }
     echo '```text'
     grep -E '^(data|model)|  val ' "$out/log"
     echo '```'
@@ -31,7 +30,7 @@ cp "$out/run/loss.svg" docs/benchmarks/char_gpt.svg
     echo "A sample:"
     echo
     echo '```text'
-    "$mixc" generate "$out/run" -p "ROMEO:" -n 400 --seed 1
+    "$mixc" generate "$out/run" -p "ROMEO:" -n $(pick 400 20) --seed 1
     echo
     echo '```'
-} >docs/benchmarks/char_gpt.md
+}

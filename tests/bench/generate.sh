@@ -2,14 +2,15 @@
 # What a token of generated text costs, by steps and by computing the whole window: GPTs, and models of long convolutions at
 # windows of 1024 to 16384. Random weights; medians of ROUNDS. A benchmark, not a test: a few minutes on an idle machine.
 #
-#   ninja -C build bench_generate && tests/bench/generate.sh [ROUNDS [processor]]       BUILD=build
+#   tests/bench/generate.sh [ROUNDS [processor]]       BUILD=build
 #
 # With "processor" one thread works and its processor time counts: for a machine that is busy with other work.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-rounds=${1:-3}
+. "$(dirname "$0")/common.sh"
+need_program bench_generate
+rounds=${1:-$(pick 3 1)}
 processor=${2:-}
-bench=${BUILD:-build}/tests/bench_generate
+bench=$build/tests/bench_generate
 
 # measure COLUMN ARGUMENTS..: the median of one of bench_generate's numbers
 measure() {
@@ -34,6 +35,7 @@ row() {
 echo "| model                      | ms a token | tokens/s | window, ms | faster | caches, MiB |"
 echo "|---|---|---|---|---|---|"
 row "gpt small, 128"    gpt 64  60  20 size=small
+[ -z "$quick" ] || exit 0
 row "gpt medium, 256"   gpt 128 100 6  size=medium
 row "gpt gpt2, 1024"    gpt 512 20  3  size=gpt2
 for T in 1024 2048 4096 8192 16384; do

@@ -4,15 +4,15 @@
 # was charged, so that a busy machine matters little.
 #   tests/bench/halted.sh [STEPS]
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-mixc=${MIXC:-$here/../../build/mixc}
-steps=${1:-20}
+. "$(dirname "$0")/common.sh"
+here=tests/bench
+steps=${1:-$(pick 20 1)}
 TIMEFORMAT=%U
 
 charged() { { time "$mixc" profile "$here/halted.mix" -j 1 "$@" > /dev/null 2>&1; } 2>&1; }
 
 for mode in eval train; do
-    for share in 0 0.25 0.5 0.75 1; do
+    for share in $(pick '0 0.25 0.5 0.75 1' 0.5); do
         charged --mode $mode share=$share --steps 1 > /dev/null     # compiles
         few=$(charged --mode $mode share=$share --steps 2)
         many=$(charged --mode $mode share=$share --steps $((steps + 2)))

@@ -4,27 +4,25 @@
 # and, forward, beside FFTW with a schedule fused by rows. They take turns ROUNDS times; medians are compared. A benchmark,
 # not a test: about two minutes on an idle machine.
 #
-#   ninja -C build bench_longconv && tests/bench/longconv.sh [ROUNDS [processor]]       PYTHON=python3 with torch; BUILD=build
+#   tests/bench/longconv.sh [ROUNDS [processor]]       PYTHON=python3 with torch; BUILD=build
 #
 # With "processor" every side has one thread and its processor time counts: for a machine that is busy with other work.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-rounds=${1:-3}
+. "$(dirname "$0")/common.sh"
+need_torch
+need_program bench_longconv
+rounds=${1:-$(pick 3 1)}
 processor=${2:-}
-build=${BUILD:-build}
-python=${PYTHON:-python3}
-threads=$(nproc)
-blas=""
-grep -qw avx512f /proc/cpuinfo && blas=SKYLAKEX
+sizes=("4 256" "4 512" "4 1024" "4 2048" "4 4096" "4 8192" "2 16384")
+[ -z "$quick" ] || sizes=("4 256")
 
 theirs() {
     OPENBLAS_CORETYPE=$blas OMP_NUM_THREADS=$threads MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
         MALLOC_TOP_PAD_=536870912 "$python" tests/bench/longconv_torch.py "$1" "$2" --threads "$threads" ${processor:+--processor}
 }
-median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1)/2)]}'; }
 
 printf '%-12s %10s %10s %7s %10s %7s %12s %10s %7s\n' "rows length" forward torch.fft ratio FFTW ratio training torch.fft ratio
-for size in "4 256" "4 512" "4 1024" "4 2048" "4 4096" "4 8192" "2 16384"; do
+for size in "${sizes[@]}"; do
     read -r rows length <<<"$size"
     list=$(mktemp)
     for ((round = 0; round < rounds; round++)); do

@@ -7,30 +7,28 @@
 #   tests/bench/m2bert.sh [LONGEST [LONGEST_MIXER [SHORTEST]]]     8192 65536 512; 0: leaves that part out
 #   PYTHON=python3 with torch; without one its columns are empty.  MIXC=build/mixc
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-longest=${1:-8192}
-mixer=${2:-65536}
-shortest=${3:-512}
-mixc=${MIXC:-build/mixc}
-python=${PYTHON:-python3}
-threads=$(nproc)
-blas=""
-grep -qw avx512f /proc/cpuinfo && blas=SKYLAKEX
+. "$(dirname "$0")/common.sh"
+longest=${1:-$(pick 8192 128)}
+mixer=${2:-$(pick 65536 1024)}
+shortest=${3:-$(pick 512 128)}
+size=$(pick base_80m tiny)
 
 step() { "$mixc" profile "$@" --mode eval B=1 --threads "$threads" | awk '/one step/ {print $1}'; }
-m2bert() { step models/m2bert.mix --size base_80m N="$1" T="$1" --steps 3; }
-m2bert_bf16() { step models/m2bert.mix --size base_80m N="$1" T="$1" --dtype bf16 --steps 3; }
-bert() { step models/bert.mix --size base N="$1" T="$1" A=20 --steps 2; }
+m2bert() { step models/m2bert.mix --size $size N="$1" T="$1" --steps 3; }
+m2bert_bf16() { step models/m2bert.mix --size $size N="$1" T="$1" --dtype bf16 --steps 3; }
+bert() { step models/bert.mix --size $(pick base tiny) N="$1" T="$1" A=20 --steps 2; }
 torch_bert() {
+    [ -z "$quick" ] || { echo 0; return; }
     OPENBLAS_CORETYPE=$blas OMP_NUM_THREADS=$threads MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
         "$python" tests/bench/m2bert_torch.py "$1" --threads "$threads" 2>/dev/null || echo 0
 }
-mixer_time() { step models/m2bert.mix --size base_80m --entry Mixer N="$1" T="$1" --steps 4; }
+mixer_time() { step models/m2bert.mix --size $size --entry Mixer N="$1" T="$1" --steps 4; }
 mixer_memory() {
-    "$mixc" plan models/m2bert.mix --size base_80m --entry Mixer --mode eval B=1 N="$1" T="$1" --json |
+    "$mixc" plan models/m2bert.mix --size $size --entry Mixer --mode eval B=1 N="$1" T="$1" --json |
         sed -n 's/.*"peak_bytes": \([0-9]*\).*/\1/p' | head -n 1
 }
 
+[ -n "$quick" ] || ( need_torch ) 2>/dev/null || echo "without PyTorch its columns are empty" >&2
 printf '%-7s %10s | %10s %6s | %11s %6s | %12s %11s\n' tokens M2-BERT BERT ratio "BERT, torch" ratio "M2-BERT bf16" "torch ratio"
 for ((length = shortest; length <= longest; length *= 2)); do
     echo "$length $(m2bert "$length") $(bert "$length") $(torch_bert "$length") $(m2bert_bf16 "$length")" |

@@ -2,10 +2,11 @@
 # Cost of a training step against the length of the text: attention and Hyena of docs/tutorials/long_convolutions.md, one
 # layer, width 64, one text of T characters a step, one thread. Processor time, not wall time: (many steps - one) / their
 # difference.
-#   tests/bench/mixers.sh TEXT [MIXC]
+#   tests/bench/mixers.sh [TEXT]       MIXC=build/mixc
 set -eu
-text=$(realpath "$1") here=$(cd "$(dirname "$0")/../.." && pwd)
-mixc=$(realpath "${2:-$here/build/mixc}")
+. "$(dirname "$0")/common.sh"
+need_text "${1:-}"
+here=$PWD
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -22,8 +23,8 @@ spent() {   # MODEL T STEPS: seconds of user and system time
 
 echo "| T | attention | Hyena | ratio |"
 echo "|---|---|---|---|"
-for T in 256 1024 4096 16384; do
-    steps=$((40 * 4096 / T + 2))
+for T in $(pick '256 1024 4096 16384' 64); do
+    steps=$(pick $((40 * 4096 / T + 2)) 2)
     for model in attention hyena; do
         spent $model $T 1 >/dev/null            # compiles
         one=$(spent $model $T 1) many=$(spent $model $T $((steps + 1)))

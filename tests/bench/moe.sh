@@ -6,5 +6,6 @@
 #
 #   tests/bench/moe.sh [ROUNDS]        PYTHON=python3 with torch; MIXC=build/mixc
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-exec "${PYTHON:-python3}" tests/bench/moe_table.py --mixc "${MIXC:-build/mixc}" --rounds "${1:-2}"
+. "$(dirname "$0")/common.sh"
+need_torch
+exec "$python" tests/bench/moe_table.py --mixc "$mixc" --rounds "${1:-$(pick 2 1)}" ${quick:+--quick}

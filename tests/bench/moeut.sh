@@ -4,8 +4,8 @@
 #
 #   tests/bench/moeut.sh [ROUNDS]        MIXC=build/mixc BATCH=8
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-mixc=${MIXC:-build/mixc} rounds=${1:-5} batch=${BATCH:-8}
+. "$(dirname "$0")/common.sh"
+rounds=${1:-$(pick 5 1)} batch=${BATCH:-$(pick 8 1)}
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 
 # Multiply-adds of the products, in billions.
@@ -21,10 +21,8 @@ step() {
         python3 -c 'import json, sys; told = json.load(sys.stdin); print(1e3*told.get("wall_seconds", told["seconds"]))'
 }
 
-median() { sort -n | awk '{ x[NR] = $1 } END { print NR % 2 ? x[(NR + 1)/2] : (x[NR/2] + x[NR/2 + 1])/2 }'; }
-
 sparse=$(products moeut) dense=$(products moeut_dense)
-for dtype in f32 bf16; do
+for dtype in $(pick 'f32 bf16' f32); do
     for _ in $(seq "$rounds"); do
         step moeut --dtype $dtype >> "$work/moeut.$dtype"
         step moeut_dense --dtype $dtype >> "$work/dense.$dtype"

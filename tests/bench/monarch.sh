@@ -4,17 +4,12 @@
 #
 #   tests/bench/monarch.sh [ROUNDS]        PYTHON=python3 with torch; MIXC=build/mixc
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-rounds=${1:-3}
-mixc=${MIXC:-build/mixc}
-python=${PYTHON:-python3}
-threads=$(nproc)
-blas=""
-grep -qw avx512f /proc/cpuinfo && blas=SKYLAKEX
-median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1)/2)]}'; }
+. "$(dirname "$0")/common.sh"
+need_torch
+rounds=${1:-$(pick 3 1)}
 
 printf '%-8s %12s %12s %7s\n' rows Monarch "bmm, bmm" ratio
-for rows in 512 2048 8192; do
+for rows in $(pick '512 2048 8192' 64); do
     list=$(mktemp)
     for ((round = 0; round < rounds; round++)); do
         ours=$("$mixc" profile tests/bench/monarch.mix --mode eval B=$rows --threads "$threads" --steps 9 | awk '/one step/ {print $1}')

@@ -4,9 +4,8 @@
 #
 #   tests/bench/triangle.sh [ROUNDS]        MIXC=build/mixc
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-rounds=${1:-5}
-mixc=${MIXC:-build/mixc}
+. "$(dirname "$0")/common.sh"
+rounds=${1:-$(pick 5 1)}
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 cp tests/bench/triangle.mix "$out/lower.mix"
@@ -16,7 +15,6 @@ sed "s/ with shape = lower(T, T')//" tests/bench/triangle.mix >"$out/full.mix"
 products() { "$mixc" profile "$out/$1.mix" --mode "$2" B=4 -j 1 --steps 9 --json | python3 -c '
 import json, sys
 print(1e3 * sum(k["seconds"] for k in json.load(sys.stdin)["kernels"] if k["flops"] > 1e9))'; }
-median() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1)/2)]}'; }
 
 for ((round = 0; round < rounds; round++)); do
     for mode in eval train; do

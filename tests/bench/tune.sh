@@ -6,13 +6,13 @@
 #   tests/bench/tune.sh          MIXC=build/mixc  WIDE=24 candidates  FAMILIES="contract rows ..": only these  THREADS=2
 #                                OUT=FOLDER keeps the times
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
-mixc=$(realpath "${MIXC:-build/mixc}")
-wide=${WIDE:-24} families=${FAMILIES:-contract batch rows grouped loop} begin=$(date +%s)
+. "$(dirname "$0")/common.sh"
+here=$PWD/tests/bench
+wide=${WIDE:-$(pick 24 3)} some=$(pick 8 2) families=${FAMILIES:-$(pick 'contract batch rows grouped loop' batch)} begin=$(date +%s)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 out=${OUT:-$work} && mkdir -p "$out" && out=$(realpath "$out")
-models=$here/../../models
+models=$PWD/models
 cd "$work"
 python3 - <<'PY' >shapes.mix
 # rows, columns, terms: layers of language and picture models, decoding, gradients of weights, odd sizes
@@ -52,7 +52,7 @@ search() {                                  # search FOLDER CANDIDATES: all kern
         MIXC_CACHE_DIR=$work/cache.$folder "$mixc" tune "$@" -j "${THREADS:-2}" --candidates "$n" --json --quiet >"$out/$folder/$family.json"
     done
 }
-search eight 8
+search eight "$some"
 search wide "$wide"
 python3 - "$out" $families <<'PY'
 import json, math, sys

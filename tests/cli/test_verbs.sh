@@ -22,6 +22,8 @@ expect 2 "$MIXC" show "$model" batch=3; says err 'did you mean `train.batch`?'
 expect 2 "$MIXC" profile "$model" train.epochs=3; says err "section train has steps eval"
 expect 3 "$MIXC" plan "$model" --device gpu9; says err "no device"
 expect 6 "$MIXC" check missing.mix; says err "missing.mix: No such file"
+cp "$model" near.mix; expect 6 "$MIXC" check naer.mix; says err "did you mean near.mix?"; expect 6 "$MIXC" show naer.mix; says err "near.mix?"
+expect 2 "$MIXC" bench near.mix -o b.xls; says err ".md, .csv, .json or .sql"
 
 # the graphs of generation
 gpt=$MIXC_TESTS/../models/gpt.mix
