@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "trial_process.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ void arena_exhausted(size_t wanted_bytes)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN);               // a file beyond the limit (ulimit -f) fails to be written, with a message like a full disk
     if (argc == 2 && !strcmp(argv[1], TRIAL_ARGUMENT))
         return trial_serve(stdin, stdout);
     return cli_main(argc, argv);

@@ -149,6 +149,10 @@ CC=/nonexistent/cc MIXC_CACHE_DIR=$tmp/empty expect 3 train --out z --steps 1
 expect 4 train --out z --steps 1 --max-mem 10K
 expect 1 train --out z --steps 1 V=27; says err "V=28"
 expect 1 train --out z --steps 1 train.batch=7 train.grad_accum=2; says err "equal parts"
+(ulimit -f 0; "$MIXC" train "$model" --data text.txt --out limited --steps 1 -q) 2>&1 | cat >err
+says err "cannot be written: File too large"
+(ulimit -f 0; "$MIXC" emit "$model" --target c -o limited.c 2>/dev/null); code=$?
+[ $code = 6 ] && [ ! -e limited.c ] || complain "a file beyond the limit: exit $code, not 6"
 sed '/^train/,/^}/d' "$model" >untrained.mix
 expect 1 "$MIXC" train untrained.mix --out z; says err "no \`train\` section"
 head -c 100 "$(realpath other/last.safetensors)" >"other/$(readlink other/last.safetensors).cut"
