@@ -87,5 +87,6 @@ const char *cuda_library_version(Device *d, Arena *arena);
 // For searches (device.h).
 Status cuda_identify(Device *d, Arena *arena, const char **out_text, StatusText *why);
 Status cuda_chill(LoadedProgram *l, StatusText *why);
+void   cuda_hold(LoadedProgram *l);         // keeps the GPU busy while the host enqueues what is to be timed
 
 #endif

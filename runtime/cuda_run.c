@@ -18,17 +18,18 @@ static size_t storage_bytes(const Program *p, uint32_t b)
     return p->buffer[b].same_as ? 0 : p->buffer[b].bytes;
 }
 
-// The line of the model that makes the buffer.
+// The line of the model that makes the buffer, or uses it, where that is a parameter.
 static const char *line_of_buffer(const Program *p, uint32_t b, char *out, size_t room)
 {
+    const bool is_param = b && p->buffer[b].kind == BUFFER_PARAM;
     for (size_t i = 0; i < p->n_launches; i++) {
         const Launch *launch = &p->launch[i];
         const Kernel *k = &p->kernel[launch->kernel];
         for (uint32_t a = 0; a < k->n_params && !k->sweep; a++)     // whose pieces come from many lines
-            if (program_writes(k, a) && program_storage(p, launch->buffer[a]) == b)
+            if ((is_param || program_writes(k, a)) && program_storage(p, launch->buffer[a]) == b)
                 return program_line(p, launch, out, room);
     }
-    snprintf(out, room, "%s", b && p->buffer[b].kind == BUFFER_PARAM ? "a parameter" : "given by the host");
+    snprintf(out, room, "%s", is_param ? "a parameter" : "given by the host");
     return out;
 }
 
@@ -265,6 +266,8 @@ Status cuda_run_timed(LoadedProgram *l, double *out_seconds, StatusText *why)
     CudaEvent **event = arena_array(&scratch, CudaEvent *, n + 2);
     for (size_t i = 0; i <= n && status == STATUS_OK; i++)
         status = cuda_status(d, api->event_make(api->self, &event[i], 0), why, "time cannot be taken");
+    if (status == STATUS_OK)
+        cuda_hold(l);
     for (size_t i = 0; i < n && status == STATUS_OK; i++) {
         push_launch(l, i);
         status = cuda_status(d, api->event_record(api->self, event[i], l->stream), why, "time cannot be taken");

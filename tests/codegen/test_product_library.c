@@ -358,10 +358,10 @@ static void time_decides(void **state)
     close_search(&s);
     open_search(&s, "cuda", false);
     assert_int_equal(by_library(&s, &cols), 0);
-    assert_int_equal(search(&s, 7, rows), 0);
+    assert_int_equal(search(&s, 4, rows), 0);
     if (rows[1] < 8 || rows[2] > 0)
         fail_msg("%d times, %d of the library, %d failed", rows[0], rows[1], rows[2]);
-    assert_int_equal(search(&s, 7, again), rows[0]);         // nothing is measured twice
+    assert_int_equal(search(&s, 4, again), rows[0]);         // nothing is measured twice
     assert_int_equal(again[0], rows[0]);
     close_search(&s);
     for (int untuned = 0; untuned < 2; untuned++) {

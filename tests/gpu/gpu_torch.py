@@ -11,6 +11,12 @@ except ImportError as e:
     print(f"| PyTorch | not here: {e} |")
     sys.exit(0)
 
+try:
+    import triton
+    import triton.language as tl
+except ImportError as e:
+    triton, no_triton = None, ImportError(str(e))
+
 if not torch.cuda.is_available():
     print(f"| PyTorch {torch.__version__} | no GPU |")
     sys.exit(0)
@@ -120,20 +126,22 @@ def grouped(experts, hidden, choices):
     return lambda: torch._grouped_mm(rows, w, offs=ends)
 
 
-def triton_softmax():
-    import triton
-    import triton.language as tl
+if triton:                                  # at the top of the file, where a kernel's names are looked up
 
     @triton.jit
-    def kernel(x, y, n, BLOCK: tl.constexpr):
+    def softmax_kernel(x, y, n, BLOCK: tl.constexpr):
         row, at = tl.program_id(0), tl.arange(0, BLOCK)
         v = tl.load(x + row * n + at, mask=at < n, other=-float("inf"))
         e = tl.exp(v - tl.max(v, axis=0))
         tl.store(y + row * n + at, e / tl.sum(e, axis=0), mask=at < n)
 
+
+def triton_softmax():
+    if not triton:
+        raise no_triton
     x = torch.randn(16384, 1024, device="cuda")
     y = torch.empty_like(x)
-    return lambda: kernel[(x.shape[0],)](x, y, x.shape[1], BLOCK=1024)
+    return lambda: softmax_kernel[(x.shape[0],)](x, y, x.shape[1], BLOCK=1024)
 
 
 print(f"| PyTorch {torch.__version__} on {torch.cuda.get_device_name()} | |")

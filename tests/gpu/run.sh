@@ -3,11 +3,13 @@
 #
 #     tests/gpu/run.sh [-o TABLE.md] [BUILD]      BUILD: a built tree (default build/, built when it is not there)
 #
-# Conformance kernels of the simulator on the GPU; a training step, an evaluation and a generation of every model against the evaluator; a
-# training run of fifty steps, twice, on cpu and GPU; dense products beside cuBLASLt; a GPT, and the peers of gpu_torch.py. What went well is kept
+# First what could spoil all the rest: programs that start, a GPU that can be used, the smallest model on it. Then
+# conformance kernels of the simulator on the GPU; a training step, an evaluation and a generation of every model against the evaluator; a
+# training run of fifty steps, twice, on cpu and GPU; dense products beside cuBLASLt; a GPT, as it is and tuned; the peers of gpu_torch.py. What went well is kept
 # in gpu-run/ (MIXC_GPU_STATE), so that a run which was cut off goes on where it stopped, and what failed is done again. Another commit or another
 # GPU begins anew. MIXC_GPU_SECONDS: when to stop (default 560). MIXC_GPU_JOBS: models at a time (default: as many as processors, at most 8).
-# Where no GPU is it says so, and the same cases run in the simulator at small sizes.
+# Where no GPU is it says so, and the same cases run in the simulator at small sizes. A GPU that is there and cannot be used is an error
+# (exit code 3), which says why; MIXC_GPU_SIM=1 takes the simulator all the same.
 #
 # Nothing is downloaded. To build on the machine it takes what ./bootstrap installs; pack.sh makes an archive on another one that needs neither
 # that nor a compiler here (but then fifty steps on the cpu are left out).
@@ -89,21 +91,34 @@ for program in mixc $(printf 'tests/%s ' $tests_needed); do
 done
 add_libraries
 export MIXC=$build/mixc MIXC_TESTS=$root/tests
-if ! "$MIXC" --version > /dev/null 2> "$state/start.txt"; then
-    echo "run.sh: $MIXC does not start here: $(head -n 1 "$state/start.txt")" >&2
+if ! "$MIXC" --version > /dev/null 2> "$state/version.err"; then
+    echo "run.sh: $MIXC does not start here: $(head -n 1 "$state/version.err")" >&2
     exit 3
 fi
-device=$("$MIXC" doctor | sed -n 's/^pass  gpu   *\([^ ].*\)/\1/p')
+export MIXC_CACHE_DIR=$state/cache           # kernels and times of this run, nobody else's
+mkdir -p -m 700 "$MIXC_CACHE_DIR"
+doctor=$("$MIXC" doctor)
+seen=$(nvidia-smi -L 2> /dev/null | sed -n '1s/ (UUID.*//p')
+device=$(printf '%s\n' "$doctor" | sed -n 's/^pass  gpu   *\([^ ].*\)/\1/p')
 commit=$(git -C "$root" rev-parse --short HEAD 2> /dev/null || cat "$root/COMMIT" 2> /dev/null || echo unknown)
 if [ -n "$device" ]; then
     on=cuda
     export MIXC_GPU=cuda MIXC_FULL=1
     echo "on $device"
+    printf '%s\n' "$doctor" | grep -E '^[a-z]+  (gpu driver|nvrtc|cublaslt) '
+    python3 -c 'import torch; print("PyTorch", torch.__version__, "sees the GPU" if torch.cuda.is_available() else "sees no GPU")' 2> /dev/null ||
+        echo "no PyTorch here: its columns will be empty"
+    python3 -c 'import triton; print("Triton", triton.__version__)' 2> /dev/null || echo "no Triton here"
+elif [ -n "$seen" ] && [ "${MIXC_GPU_SIM:-0}" != 1 ]; then
+    echo "run.sh: there is $seen, and it cannot be used:" >&2
+    printf '%s\n' "$doctor" | grep -A1 -E '(gpu driver|gpu|nvrtc) ' >&2
+    echo "        MIXC_GPU_SIM=1 runs the same cases in the simulator" >&2
+    exit 3
 else
     on=sim
     device="no GPU: the simulator, at small sizes"
     echo "there is no GPU here:"
-    "$MIXC" doctor | grep -A1 -E '(gpu driver|gpu|nvrtc) '
+    printf '%s\n' "$doctor" | grep -A1 -E '(gpu driver|gpu|nvrtc) '
     echo "the same cases run in the simulator at small sizes"
 fi
 stamp="$commit, $device"
@@ -114,14 +129,20 @@ fi
 echo "$stamp" > "$state/stamp"
 rm -f "$state/cut" "$state/bad"
 
+phase start "$MIXC" profile "$root/tests/cli/tiny.mix" --device $on --steps 2 B=4
+case $(cat "$state/start.code" 2> /dev/null || echo 0) in
+0) ;;
+*)  echo "run.sh: the smallest model does not run on $device: nothing else is tried" >&2
+    exit 1;;
+esac
 phase conformance "$build/tests/$([ $on = cuda ] && echo test_conform_gpu || echo test_sim)"
 phase products "$build/tests/test_products_gpu"
 if [ $on = cuda ]; then
     gpt="D=384 H=6 L=6 T=256 V=65 B=64"
     # shellcheck disable=SC2086
-    phase gpt "$MIXC" profile "$root/models/gpt.mix" --device cuda --steps 10 $gpt
+    phase gpt "$MIXC" profile "$root/models/gpt.mix" --device cuda --deterministic --steps 10 $gpt
     # shellcheck disable=SC2086
-    phase gpt_bf16 "$MIXC" profile "$root/models/gpt.mix" --device cuda --dtype bf16 --steps 10 $gpt
+    phase gpt_bf16 "$MIXC" profile "$root/models/gpt.mix" --device cuda --dtype bf16 --deterministic --steps 10 $gpt
     for entry in Attend Experts Softmax; do
         phase "ours_$entry" "$MIXC" profile "$here/peers.mix" --entry $entry --mode eval --device cuda --dtype bf16 --steps 10
     done
@@ -133,6 +154,15 @@ else
 fi
 phase peers python3 "$here/gpu_torch.py"
 phase steps bash "$here/test_steps_gpu.sh"
+# A search that is cut off keeps its times, and goes on; its table shows which products cuBLASLt got.
+if [ $on = cuda ]; then
+    # shellcheck disable=SC2086
+    phase tune "$MIXC" tune "$root/models/gpt.mix" --device cuda --dtype bf16 --budget 60s -v $gpt
+    # shellcheck disable=SC2086
+    phase gpt_bf16_tuned "$MIXC" profile "$root/models/gpt.mix" --device cuda --dtype bf16 --steps 10 $gpt
+else
+    phase tune "$MIXC" tune "$root/models/gpt.mix" --device sim --candidates 2 --kernels 1 --budget 20s D=24 H=2 L=1 T=9 V=11 B=2
+fi
 running=0
 for model in $(grep -v '^#' "$here/zoo.txt" | grep -oE '[a-z0-9_]+\.mix' | sort -u); do
     phase "zoo_$model" "$build/tests/test_zoo_gpu" --device $on "$model" &
@@ -148,7 +178,7 @@ wait
     command -v nvidia-smi > /dev/null && [ $on = cuda ] &&
         nvidia-smi --query-gpu=driver_version,clocks.max.sm,power.limit,memory.total --format=csv,noheader 2> /dev/null | head -n 1 |
         sed 's/^/\ndriver, largest clock, power limit, memory: /'
-    for name in conformance products gpt gpt_bf16 ours_Attend ours_Experts ours_Softmax peers steps; do
+    for name in start conformance products gpt gpt_bf16 tune gpt_bf16_tuned ours_Attend ours_Experts ours_Softmax peers steps; do
         [ -f "$state/$name.txt" ] || continue
         printf '\n## %s (exit code %s)\n\n' "$name" "$(cat "$state/$name.code" 2> /dev/null || echo none)"
         if grep -q '^|' "$state/$name.txt"; then cat "$state/$name.txt"; else sed 's/^/    /' "$state/$name.txt"; fi

@@ -13,7 +13,7 @@ bad=0
 complain() { echo "FAIL: $*"; bad=1; }
 models=$(grep -v '^#' "$tests/gpu/zoo.txt" | grep -oE '[a-z0-9_]+\.mix' | sort -u)
 mkdir "$work/state"
-for name in products gpt ours_Attend ours_Experts ours_Softmax peers steps ${models//[[:space:]]/ zoo_} zoo_albert.mix; do
+for name in start tune products gpt ours_Attend ours_Experts ours_Softmax peers steps ${models//[[:space:]]/ zoo_} zoo_albert.mix; do
     echo "| $name | done |" > "$work/state/$name.txt"
     echo 0 > "$work/state/$name.code"
 done
@@ -51,6 +51,7 @@ cp "$work/gpu/steps.txt" "$work/gpu/peers.txt"; echo 77 > "$work/gpu/peers.code"
 bash "$tests/gpu/run.sh" -o "$work/table.md" "$stub" > "$work/out" 2>&1
 [ $? = 1 ] || complain "a phase that fails does not fail the run"
 grep -q "^on NVIDIA H100, sm_90a$" "$work/out" || complain "it does not find the GPU among what doctor says"
+grep -q "^mixc tune .*--device cuda" "$work/gpu/tune.txt" && grep -q "^## gpt_bf16_tuned" "$work/table.md" || complain "nothing is tuned"
 grep -q "^test_conform_gpu" "$work/gpu/conformance.txt" || complain "another program than the one for GPUs ran"
 grep -q "^test_zoo_gpu --device cuda moeut.mix" "$work/gpu/zoo_moeut.mix.txt" || complain "the zoo does not run on the GPU"
 bash "$tests/gpu/run.sh" -o "$work/table.md" "$stub" > "$work/out2" 2>&1 || complain "the second run: exit code $?"
@@ -61,6 +62,21 @@ sed -i 's/H100/H200/' "$stub/mixc"
 bash "$tests/gpu/run.sh" -o "$work/table.md" "$stub" > "$work/out3" 2>&1
 grep -q "beginning anew" "$work/out3" || complain "results of another GPU are kept"
 [ $bad = 0 ] || cat "$work/out" "$work/out2"
+
+# A GPU that is there and cannot be used, and one on which the smallest model fails: nothing else is tried.
+mkdir "$work/bin"
+printf '#!/bin/bash\necho "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)"\n' > "$work/bin/nvidia-smi"
+chmod +x "$work/bin/nvidia-smi"
+PATH=$work/bin:$PATH MIXC_GPU_STATE=$work/unusable bash "$tests/gpu/run.sh" -o "$work/table.md" "$build" > "$work/out4" 2>&1
+[ $? = 3 ] || complain "a GPU that cannot be used is no error"
+grep -q "there is GPU 0: NVIDIA H100 80GB HBM3, and it cannot be used" "$work/out4" || complain "it does not say which GPU cannot be used"
+grep -q "libcuda" "$work/out4" || complain "it does not say why"
+sed -i 's/^\[/[ "$1" = profile ] \&\& exit 5\n[/' "$stub/mixc"
+MIXC_GPU_STATE=$work/broken bash "$tests/gpu/run.sh" -o "$work/table.md" "$stub" > "$work/out5" 2>&1
+[ $? = 1 ] || complain "a smallest model that fails is no error"
+grep -q "the smallest model does not run on NVIDIA H200, sm_90a" "$work/out5" || complain "it does not say that the smallest model fails"
+grep -q "^conformance" "$work/out5" && complain "it goes on after the smallest model"
+[ $bad = 0 ] || cat "$work/out4" "$work/out5"
 
 # From an archive, in another folder.
 bash "$tests/gpu/pack.sh" -o "$work/pack.tar.gz" "$build" > "$work/out" 2>&1 && tar -C "$work" -xzf "$work/pack.tar.gz" || complain "pack.sh: $(cat "$work/out")"

@@ -256,6 +256,7 @@ static inline bool lt_open(LtFake *f, bool is_idle)
     memset(f, 0, sizeof *f);
     if (!fake_open(&f->fake, is_idle))
         return false;
+    f->fake.l2_bytes = 1 << 16;
     f->n_ways = 4;
     f->own_ms = 1;
     f->large_ms = 0.25;

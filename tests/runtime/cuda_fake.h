@@ -27,7 +27,7 @@ typedef struct Fake {
     FakeCall         fail_call;
     bool             lasts, has_failed;
     // What it says of itself.
-    int              version, capability, n_gpus;
+    int              version, capability, n_gpus, l2_bytes;
     size_t           n_free;                // 0: as the simulator
     int              toolkit, knows;        // major version; a capability
     int              compile_error, n_compiled;
@@ -74,7 +74,7 @@ static int own_device_attribute(void *self, int *out, int attribute, int device)
 {
     Fake *f = self;
     (void)device;
-    *out = attribute == 75 ? f->capability / 10 : f->capability % 10;
+    *out = attribute == 75 ? f->capability / 10 : attribute == 76 ? f->capability % 10 : attribute == 38 ? f->l2_bytes : 0;
     return fake_enter(f, CALL_device_attribute);
 }
 
