@@ -87,12 +87,11 @@ static ValueId weights(Build *b, const Routing *routing, const Gate *gate)
         return graph_binary(g, OP_ADD, taken, zero);
     }
     ValueId all = route_all_weights(b, routing, gate);
-    ValueId w = graph_take(g, over_pool(b, routing, all), routing->token_at, routing->pool_axis);
-    if (gate->norm == NORM_NONE)
-        return w;
-    ValueId sum = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, all, routing->chosen_by), &routing->experts, 1);
-    sum = graph_binary(g, OP_MAX, sum, scalar(b, 1.2e-7));
-    return graph_binary(g, OP_DIV, w, graph_take(g, over_pool(b, routing, sum), routing->token_at, routing->pool_axis));
+    if (gate->norm != NORM_NONE) {          // divided before it is taken: a place that nobody took reads 0, and not 0/0
+        ValueId sum = graph_reduce(g, RED_SUM, graph_binary(g, OP_MUL, all, routing->chosen_by), &routing->experts, 1);
+        all = graph_binary(g, OP_DIV, all, graph_binary(g, OP_MAX, sum, scalar(b, 1.2e-7)));
+    }
+    return graph_take(g, over_pool(b, routing, all), routing->token_at, routing->pool_axis);
 }
 
 bool experts_choose(Build *b, const Route *r, const Gate *gate, Routing *routing)

@@ -15,7 +15,7 @@ if words[:1] == ["--ways"]:
 seed = 1
 if words[:1] == ["--seed"]:
     seed, words = int(words[1]), words[2:]
-for module in ("routing", "sequences", "convolutions", "vision"):
+for module in ("routing", "routing_odd", "sequences", "convolutions", "vision"):
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as e:
