@@ -146,13 +146,22 @@ static void print_json_row(void *user, const TuningRow *row)
     text_add(out, "}");
 }
 
+static void print_json_best(void *user, const TuningRow *row)
+{
+    Text *out = user;
+    text_printf(out, "%s\n  \"%016llx\": ", text_str(out)[out->n - 1] == '{' ? "" : ",", (unsigned long long)row->kernel);
+    text_json(out, row->schedule);
+}
+
 static void print_result(Cli *cli, Tune *t, bool finished)
 {
     if (cli_has(cli, OPT_JSON)) {
         Text text = text_make(&cli->arena);
         text_add(&text, "{\"timings\": [");
         tuning_list(t->db, print_json_row, &(JsonRows){t, &text});
-        text_printf(&text, "\n], \"finished\": %s}\n", finished ? "true" : "false");
+        text_add(&text, "\n], \"best\": {");
+        tuning_winners(t->db, print_json_best, &text);
+        text_printf(&text, "\n}, \"finished\": %s}\n", finished ? "true" : "false");
         fputs(text_str(&text), stdout);
         return;
     }

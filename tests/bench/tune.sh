@@ -1,24 +1,27 @@
 #!/bin/bash
-# How good schedules are without a search, and after timing eight candidates, against the best of a wide search: 30 kernels of all
-# families that have a choice. Two searches from nothing: one of eight candidates, whose winner is then looked up among the
-# times of the wide one, so that no time is both chosen and judged by. Prints a table, and the means of each family and in all.
+# How good schedules are without a search, and after timing eight candidates, against the best of a wide search: more than 30 kernels
+# of all families that have a choice. Two searches from nothing, of eight candidates and of WIDE; then what they chose, the best of the
+# first eight as the wide search saw it, and the default meet in races of their own (`mixc tune --try`): no time both chooses and
+# judges. Prints a table and the means of each family and in all (tune_table.py).
 #
-#   tests/bench/tune.sh          MIXC=build/mixc  WIDE=24 candidates  FAMILIES="contract rows ..": only these  THREADS=2
-#                                OUT=FOLDER keeps the times
+#   tests/bench/tune.sh          MIXC=build/mixc  WIDE=32 candidates  FAMILIES="contract rows ..": only these  THREADS=2
+#                                OUT=FOLDER keeps what was measured: the same command goes on from there
+#                                RUN="COMMAND ..": runs each piece (of at most 40 s), to keep other work away from it
 set -eu
 . "$(dirname "$0")/common.sh"
 here=$PWD/tests/bench
-wide=${WIDE:-$(pick 24 3)} some=$(pick 8 2) families=${FAMILIES:-$(pick 'contract batch rows grouped loop' batch)} begin=$(date +%s)
+wide=${WIDE:-$(pick 32 3)} some=$(pick 8 2) families=${FAMILIES:-$(pick 'few contract batch rows grouped loop' batch)} begin=$(date +%s) run=${RUN:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-out=${OUT:-$work} && mkdir -p "$out" && out=$(realpath "$out")
+out=${OUT:-$work/out} && mkdir -p "$out" && out=$(realpath "$out")
 models=$PWD/models
-cd "$work"
-python3 - <<'PY' >shapes.mix
-# rows, columns, terms: layers of language and picture models, decoding, gradients of weights, odd sizes
-shapes = [(2048, 384, 384), (2048, 1536, 384), (2048, 384, 1536), (384, 1536, 2048), (1024, 512, 512), (128, 512, 512),
-          (64, 2048, 512), (16, 1024, 1024), (4, 1024, 1024), (1, 1024, 1024), (333, 77, 1001), (100, 100, 5000),
-          (4096, 32, 128), (512, 512, 512)]
+cd "$out"
+
+# products NAME M,N,K ..: a model of one product each
+products() {
+    python3 - "$@" <<'PY' >"$1.mix"
+import sys
+shapes = [tuple(map(int, s.split(","))) for s in sys.argv[2:]]
 print("mix 1")
 for i, (m, n, k) in enumerate(shapes):
     print(f"axis M{i} = {m}, N{i} = {n}, K{i} = {k}")
@@ -28,6 +31,10 @@ for i in range(len(shapes)):
     print(f"  param w{i}[K{i},N{i}]\n  y{i} = relu(x{i} @[K{i}] w{i})")
 print("}")
 PY
+}
+# rows, columns, terms: layers of language and picture models, gradients of weights, odd sizes; and decoding, of few rows
+products contract 2048,384,384 2048,1536,384 2048,384,1536 384,1536,2048 1024,512,512 333,77,1001 100,100,5000 4096,32,128 512,512,512
+products few 128,512,512 64,2048,512 16,1024,1024 4,1024,1024 2,2048,512 8,512,2048 32,768,768
 cat >batch.mix <<'MIX'
 mix 1
 axis B = 1024, R = 32, L = 32, S = 32, A = R*L, M = S*L, P = 512, Q = 40, K = 16, Z = 24, U = Q*K, V = Z*K
@@ -38,53 +45,33 @@ model Batches(x: [B,A], y: [P,U]) -> u: [B,M], v: [P,V] {
 }
 MIX
 
-search() {                                  # search FOLDER CANDIDATES: all kernels, into FOLDER/FAMILY.json
-    local folder=$1 n=$2 family
-    mkdir -p "$out/$folder" && mkdir -m 700 "cache.$folder"
-    for family in $families; do
-        case $family in
-            contract) set -- shapes.mix ;;
-            batch)    set -- batch.mix --kernel contract ;;
-            rows)     set -- "$models/gpt.mix" --size medium train.batch=4 --kernel rows ;;
-            grouped)  set -- "$here/moe.mix" --size medium --kernel grouped --kernels 6 ;;
-            loop)     set -- "$models/gpt.mix" --size medium train.batch=4 --kernel loop --kernels 6 ;;
-        esac
-        MIXC_CACHE_DIR=$work/cache.$folder "$mixc" tune "$@" -j "${THREADS:-2}" --candidates "$n" --json --quiet >"$out/$folder/$family.json"
+what() {                                    # what FAMILY: the model and the kernels of it
+    case $1 in
+        contract|few) echo "$1.mix" ;;
+        batch)    echo "batch.mix --kernel contract" ;;
+        rows)     echo "$models/gpt.mix --size medium train.batch=4 --kernel rows" ;;
+        grouped)  echo "$here/moe.mix --size medium --kernel grouped --kernels 6" ;;
+        loop)     echo "$models/gpt.mix --size medium train.batch=4 --kernel loop --kernels 6" ;;
+    esac
+}
+search() {                                  # search FAMILY FOLDER CANDIDATES: all kernels, into FOLDER/FAMILY.json
+    mkdir -p "$2" && mkdir -p -m 700 "cache.$2"
+    until grep -qs '"finished": true' "$2/$1.json"; do
+        MIXC_CACHE_DIR=$out/cache.$2 $run "$mixc" tune $(what "$1") -j "${THREADS:-2}" --candidates "$3" --budget 25s --json --quiet >"$2/$1.json"
     done
 }
-search eight "$some"
-search wide "$wide"
-python3 - "$out" $families <<'PY'
-import json, math, sys
-def rows(name):
-    found = {}
-    for t in json.load(open(name))["timings"]:
-        if "candidate" not in t:
-            continue                                     # of another model
-        if t["outcome"] == "ok" and t["default_seconds"] > 0:
-            found.setdefault((t["kernel"], t["about"]), {})[t["schedule"]] = t["seconds"]/t["default_seconds"]
-        elif t["outcome"] != "ok":
-            print("FAILED:", t["outcome"], t["schedule"], t["about"])
-    return found
-mean = lambda v: 100*(math.exp(sum(map(math.log, v))/len(v)) - 1) if v else 0
-out, families = sys.argv[1], sys.argv[2:]
-print("| family | kernel | schedules | without a search | of eight | best schedule |\n|---|---|--:|--:|--:|---|")
-means, zero, some = [], [], []
-for family in families:
-    eight, wide, z, s = rows(f"{out}/eight/{family}.json"), rows(f"{out}/wide/{family}.json"), [], []
-    for key, times in sorted(wide.items(), key=lambda item: item[0][1]):
-        best = min(times, key=times.get)
-        chosen = min(eight.get(key, {"default": 1}).items(), key=lambda item: item[1])
-        chosen = chosen[0] if chosen[1] < .985 and chosen[0] in times else "default"      # what a search of eight would choose
-        z.append(1/times[best])
-        s.append(times[chosen]/times[best])
-        print(f"| {family} | {key[1][:60]} | {len(times)} | {100*(z[-1] - 1):.1f} % | {100*(s[-1] - 1):.1f} % | {best} |")
-    means.append((family, len(z), mean(z), mean(s)))
-    zero += z
-    some += s
-print("\n| family | kernels | without a search | of eight |\n|---|--:|--:|--:|")
-for family, n, z, s in means + [("all", len(zero), mean(zero), mean(some))]:
-    print(f"| {family} | {n} | {z:.1f} % | {s:.1f} % |")
-PY
+for family in $families; do
+    search "$family" eight "$some"
+    search "$family" wide "$wide"
+    mkdir -p heats
+    python3 "$here/tune_table.py" --chosen "$out" "$family" | while read -r key schedules; do
+        [ -s "heats/$family.$key.json" ] && continue
+        set -- $(what "$family")
+        MIXC_CACHE_DIR=$out/cache.wide $run "$mixc" tune $(printf '%s\n' "$*" | sed 's/ --kernel [^ ]*//;s/ --kernels [^ ]*//') -j "${THREADS:-2}" \
+            --kernel "$key" --try "$schedules" --json --quiet </dev/null >"heats/$family.$key.part"
+        mv "heats/$family.$key.part" "heats/$family.$key.json"
+    done
+done
+python3 "$here/tune_table.py" "$out" $families
 echo
-echo "geometric means over the best known schedule; $(($(date +%s) - begin)) s"
+echo "geometric means; $(($(date +%s) - begin)) s"
