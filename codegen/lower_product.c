@@ -14,6 +14,7 @@
 #include "grouped.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum { MAX_MEMBERS = 512 };
 
@@ -304,10 +305,12 @@ void product_tiles(ProductText *P, Scope *at, ProductBlock item, const char *a, 
                                                     item.i1, i, plan->tile.rows));
     const char *n = product_tile_terms(P, rows, i, j, k0, kn, &skip);
     const char *skip_a = skip ? arena_printf(E->arena, " + %s*%d", skip, plan->tile.rows) : "";
-    const char *skip_b = skip ? arena_printf(E->arena, " + %s*%d", skip, tile_width(plan->tile)) : "";
-    scope_line(rows, "%s(%s + %s*%s%s, %s + %s*%s%s, %d, %s + %s*%lld + %s, %lld, %s, %s);", tile_name(E->arena, plan->tile), a,
-               minus(E, i, item.i0), places, skip_a, b, minus(E, j, item.j0), places, skip_b, tile_width(plan->tile), c,
-               minus(E, i, item.i0), N(plan->block_cols), minus(E, j, item.j0), N(plan->block_cols), n, add);
+    const int64_t ldb = plan->in_place ? bands_columns(P).step : tile_width(plan->tile);
+    const char *skip_b = skip ? arena_printf(E->arena, " + %s*%lld", skip, N(ldb)) : "";
+    const char *panel = plan->in_place ? j : arena_printf(E->arena, "%s*%s", minus(E, j, item.j0), places);
+    scope_line(rows, "%s(%s + %s*%s%s, %s + %s%s, %lld, %s + %s*%lld + %s, %lld, %s, %s);", tile_name(E->arena, plan->tile), a,
+               minus(E, i, item.i0), places, skip_a, b, panel, skip_b, N(ldb), c, minus(E, i, item.i0), N(plan->block_cols),
+               minus(E, j, item.j0), N(plan->block_cols), n, add);
     scope_close(E, rows);
     scope_close(E, cols);
 }
@@ -334,6 +337,15 @@ const char *product_packed_at(ProductText *P, Scope *at, const char *workspace, 
     return name;
 }
 
+// Where term k0 of column 0 lies, of columns that nobody packs.
+static const char *columns_at(ProductText *P, Scope *at, const char *k0)
+{
+    const Columns cols = bands_columns(P);
+    const char *name = emit_name(P->E, "columns");
+    scope_line(at, "const float *const %s = %s%s;", name, cols.from, strcmp(k0, "0") ? arena_printf(P->E->arena, " + %s*%lld", k0, N(cols.step)) : "");
+    return name;
+}
+
 static void emit_item(ProductText *P, Scope *at, const Space *space, const char *w, const char *workspace)
 {
     Emitter *E = P->E;
@@ -342,10 +354,11 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, const char 
     const ProductBlock item = product_open_item(P, at, w, &batch);
     const char *a = product_scratch(E, E->top, "rows", plan->block_rows * plan_places(plan, plan->block_sum));
     const char *c = product_scratch(E, E->top, "c", plan->block_rows * plan->block_cols);
-    const size_t strip_a = pack_scratch_floats(P, 0), strip_b = plan->ahead ? 0 : pack_scratch_floats(P, 1);
+    const bool packs = !plan->ahead && !plan->in_place;
+    const size_t strip_a = pack_scratch_floats(P, 0), strip_b = packs ? pack_scratch_floats(P, 1) : 0;
     if (strip_a + strip_b > 0)
         P->scratch = product_scratch(E, E->top, "strip", (int64_t)(strip_a > strip_b ? strip_a : strip_b));
-    if (!plan->ahead)
+    if (packs)
         b = product_scratch(E, E->top, "cols", plan->block_cols * plan_places(plan, plan->block_sum));
     if (product_begins_with_zeros(P))
         scope_line(at, "__builtin_memset(%s, 0, %lldL*sizeof(float));", c, N(plan->block_rows * plan->block_cols));
@@ -356,6 +369,8 @@ static void emit_item(ProductText *P, Scope *at, const Space *space, const char 
     pack_operand(P, inner, 0, (PackRange){item.i0, item.i1, k0, kn, a});
     if (plan->ahead)
         b = product_packed_at(P, inner, workspace, item.j0, k0, kn, false);
+    else if (plan->in_place)
+        b = columns_at(P, inner, k0);
     else
         pack_operand(P, inner, 1, (PackRange){item.j0, item.j1, k0, kn, b});
     product_tiles(P, inner, item, a, b, c, k0, kn);
@@ -472,6 +487,13 @@ uint32_t product_pack_ahead(Lower *L, ProductText *P)
     return workspace;
 }
 
+// Columns could be read where they lie.
+static bool columns_lie(ProductText *P, const Target *target)
+{
+    P->batch = ix_const(P->E->ix, 0);
+    return P->band.kind == BAND_NONE && !target->is_cuda && bands_columns(P).in_place;
+}
+
 bool lower_contract(Lower *L)
 {
     const Graph *g = L->g;
@@ -482,7 +504,8 @@ bool lower_contract(Lower *L)
     const Space space = space_of(L->arena, g, &members);
     product_find_band(g, &P, &space);
     P.E = lower_emitter(L, DIALECT_C, NULL);
-    product_find_across(&P, &space, L->target, &L->schedule);
+    if (!product_find_across(&P, &space, L->target, &L->schedule) && columns_lie(&P, L->target))
+        plan_few_rows(&P.plan, L->target, &L->schedule);
     P.plan.ahead = P.plan.ahead && !L->target->is_cuda;     // what only the C text would read
     Text comment = text_make(L->arena);
     describe(g, &P.p, &members, &comment);
@@ -508,5 +531,5 @@ size_t candidates_contract(Lower *L, size_t most, Candidate **out)
         return product_cuda_candidates(L, &p, &P.band, most, out);
     trial = P;
     return product_find_across(&trial, &space, L->target, &L->schedule) ? product_across_candidates(&P, &space, L->target, most, out)
-                                                                       : plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), most, out);
+                                                                       : plan_candidates(L->arena, &p, L->target, reads_pairs(L, &p), columns_lie(&P, L->target), most, out);
 }

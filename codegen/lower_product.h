@@ -52,14 +52,17 @@ typedef struct Plan {
     int64_t block_rows, block_cols, block_sum;
     int64_t n_row_blocks, n_col_blocks, n_sum_blocks;
     bool    ahead;                          // operand 1 is packed before, by a launch of its own
+    bool    in_place;                       // operand 1 is not packed: tiles read it where it lies
     int64_t together;                       // batches of a work item; 0: one
 } Plan;
 
 // `pairs`: both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
 Plan    plan_product(const Product *p, const Target *target, bool pairs, const Schedule *schedule);
 void    plan_cut_sum(Plan *plan, size_t l1_bytes);          // terms per block
-// The plans worth measuring, as schedules; see codegen_candidates.
-size_t  plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, size_t most, Candidate **out);
+// Whether a product of so few rows whose columns follow each other in memory is worth reading them there, and the plan for it.
+bool    plan_few_rows(Plan *plan, const Target *target, const Schedule *schedule);
+// The plans worth measuring, as schedules; see codegen_candidates. `lies`: columns follow each other in memory.
+size_t  plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, bool lies, size_t most, Candidate **out);
 // Places that `terms` take in a panel: as many, or half of them in pairs.
 int64_t plan_places(const Plan *plan, int64_t terms);
 const char *product_places(Arena *arena, const Plan *plan, const char *terms);

@@ -99,7 +99,7 @@ static double cost(const Plan *plan, int threads)
     const double n_tiles = rows / plan->tile.rows * cols / tile_width(plan->tile);
     double item = n_tiles * (sum * tile_cycles(plan->tile) + (double)plan->n_sum_blocks * visit_cycles(plan->tile));
     item += rows * sum * 0.25 + rows * cols * 1.0 + 1000.0;
-    if (!plan->ahead)
+    if (!plan->ahead && !plan->in_place)
         item += cols * sum * 0.25;
     const double total = (double)ceil_div(plan_work(plan), threads) * item;
     return plan->ahead                      // packed once, by all threads, through memory
@@ -115,18 +115,19 @@ static void cut_at(Plan *plan, int64_t rows, int64_t cols)
     plan->n_col_blocks = at_least(ceil_div(plan->cols, plan->block_cols), 1);
 }
 
-// Rows, columns and results of all the batches of an item lie in a quarter of the second-level cache, and every thread has
-// a few items.
+// Rows, columns and results of all the batches of an item lie in an eighth of the second-level cache, and every thread has
+// a few items. Rows fill whole tiles.
 void plan_together(Plan *plan, const Target *target, const Schedule *schedule, int64_t together)
 {
     const int32_t *knob = schedule->knob;
-    const int64_t floats = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 16, threads = at_least(target->threads, 1);
+    const int64_t floats = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 32, threads = at_least(target->threads, 1);
     plan->together = together;
     cut_sum_at(plan, knob[KNOB_TERMS] > 0 ? knob[KNOB_TERMS] : 64);
     const int64_t wide = knob[KNOB_COLS] > 0 ? knob[KNOB_COLS] : 64;
     const int64_t cols = plan->cols < wide ? plan->cols : wide, share = floats / (together * (cols + plan->block_sum));
     const int64_t spread = ceil_div(plan->rows * plan->batch, together * threads * 4);
-    int64_t rows = knob[KNOB_ROWS] > 0 ? knob[KNOB_ROWS] : share < spread ? share : spread;
+    const int64_t few = share < spread ? share : spread;
+    int64_t rows = knob[KNOB_ROWS] > 0 ? knob[KNOB_ROWS] : at_least(few / plan->tile.rows, 1) * plan->tile.rows;
     rows = rows < plan->rows ? rows : plan->rows;
     cut_at(plan, at_least(rows, 1), cols);
     plan->ahead = plan->n_row_blocks > 1;
@@ -236,6 +237,32 @@ static Plan plan_default(const Product *p, const Target *target, bool pairs)
     return other.best_cycles >= 0 && other.best_cycles < 0.97 * usual.best_cycles ? other.best : usual.best;
 }
 
+// One tile of rows reads every column once, so packing them is as much work as the product. Up to four rows gain a fifth from reading
+// them where they lie; the tiles of more rows are narrower, and their columns come from memory in shorter runs.
+bool plan_few_rows(Plan *plan, const Target *target, const Schedule *schedule)
+{
+    enum { FEW_ROWS = 4, TERMS = 512 };
+    const int32_t *knob = schedule->knob;
+    const bool is_default = schedule_is_default(schedule);
+    Plan few = *plan;
+    if (plan->tile.pairs || !(is_default ? plan->rows <= FEW_ROWS : knob[KNOB_PACK] == 3))
+        return false;
+    if (is_default) {
+        few.tile.rows = (int)few.rows;
+        few.tile.vectors = MOST_VECTORS;
+        while (few.tile.vectors > 1 && (few.cols % tile_width(few.tile) != 0 || !tile_fits(target, few.tile.rows, few.tile.vectors)))
+            few.tile.vectors--;
+        cut_sum_at(&few, TERMS);
+        cut_at(&few, few.rows, ceil_div(few.cols, at_least(target->threads, 1)));
+    }
+    if (few.rows > few.tile.rows || few.cols % tile_width(few.tile) != 0 || (is_default && few.tile.vectors < 2))
+        return false;
+    few.ahead = false;
+    few.in_place = true;
+    *plan = few;
+    return true;
+}
+
 // --- schedules
 
 // Registers hold a tile, a row of vectors of operand 1 and one number of operand 0.
@@ -287,7 +314,7 @@ static Schedule schedule_of(const Plan *plan)
     s.knob[KNOB_ROWS] = (int32_t)plan->block_rows;
     s.knob[KNOB_COLS] = (int32_t)plan->block_cols;
     s.knob[KNOB_TERMS] = (int32_t)plan->block_sum;
-    s.knob[KNOB_PACK] = plan->ahead ? 2 : 1;
+    s.knob[KNOB_PACK] = plan->in_place ? 3 : plan->ahead ? 2 : 1;
     return s;
 }
 
@@ -315,7 +342,7 @@ static bool is_told(const Plan *plan, const Plan *accepted, size_t n)
     for (size_t i = 0; i < n; i++) {
         const Plan *a = &accepted[i];
         if (a->tile.rows == plan->tile.rows && a->tile.vectors == plan->tile.vectors && a->ahead == plan->ahead
-            && is_near(a->block_sum, plan->block_sum) && is_near(a->block_rows, plan->block_rows)
+            && a->in_place == plan->in_place && is_near(a->block_sum, plan->block_sum) && is_near(a->block_rows, plan->block_rows)
             && is_near(a->block_cols, plan->block_cols))
             return true;
     }
@@ -327,7 +354,7 @@ static size_t n_alike(const Plan *plan, const Plan *accepted, size_t n)
 {
     size_t alike = 0;
     for (size_t i = 0; i < n; i++)
-        alike += accepted[i].tile.vectors == plan->tile.vectors && accepted[i].ahead == plan->ahead;
+        alike += accepted[i].tile.vectors == plan->tile.vectors && accepted[i].ahead == plan->ahead && accepted[i].in_place == plan->in_place;
     return alike;
 }
 
@@ -350,11 +377,36 @@ static void try_tiles(Trials *t, const Product *p, const Target *target, bool pa
     }
 }
 
+// Those that read columns where they lie, where that is possible: wide tiles first.
+static size_t add_few_rows(const Plan *first, const Target *target, Plan *accepted, Candidate *list, size_t n, size_t most)
+{
+    static const int64_t terms[] = {512, 256, 1024};
+    const Schedule s = {.knob[KNOB_PACK] = 3};
+    Plan plan = *first;
+    if (plan.tile.pairs)
+        return n;
+    for (int vectors = MOST_VECTORS; vectors > 1; vectors /= 2)
+        for (size_t i = 0; i < sizeof terms / sizeof *terms && n < most; i++) {
+            plan.tile.rows = (int)(plan.rows < MOST_TILE_ROWS ? plan.rows : MOST_TILE_ROWS);
+            plan.tile.vectors = vectors;
+            plan.in_place = false;
+            cut_sum_at(&plan, terms[i]);
+            cut_at(&plan, plan.rows, ceil_div(plan.cols, at_least(target->threads, 1)));
+            if (!tile_fits(target, plan.tile.rows, vectors) || !plan_few_rows(&plan, target, &s) || is_told(&plan, accepted, n))
+                continue;
+            accepted[n] = plan;
+            list[n++] = (Candidate){schedule_of(&plan), cost(&plan, target->threads > 0 ? target->threads : 1)};
+        }
+    return n;
+}
+
 // The cheapest first, but at most two of a kind before two of every other kind: what the model gets wrong, it gets wrong for a
 // tile or a way of packing as a whole.
-size_t plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, size_t most, Candidate **out)
+size_t plan_candidates(Arena *arena, const Product *p, const Target *target, bool pairs, bool lies, size_t most, Candidate **out)
 {
-    const Plan first = plan_default(p, target, pairs);
+    Plan first = plan_default(p, target, pairs);
+    if (lies)
+        plan_few_rows(&first, target, &(Schedule){0});
     Trials t = {.best_cycles = -1, .arena = arena};
     try_tiles(&t, p, target, pairs);
     Ranked *order = arena_array(arena, Ranked, t.n + 1);
@@ -366,7 +418,7 @@ size_t plan_candidates(Arena *arena, const Product *p, const Target *target, boo
     const Schedule usual = schedule_of(&first);
     list[0] = (Candidate){.cycles = cost(&first, target->threads > 0 ? target->threads : 1)};
     accepted[0] = first;
-    size_t n = 1;
+    size_t n = lies ? add_few_rows(&first, target, accepted, list, 1, most) : 1;
     for (size_t quota = 2; n < most && quota < 4 * most; quota *= 2)
         for (size_t i = 0; i < t.n && n < most; i++) {
             const Plan *plan = &t.plan[order[i].index];

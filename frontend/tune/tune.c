@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SILENCE_MS = 120000, FINALISTS = 2 };     // a child that says nothing for so long hangs
-static const double promising = 0.99;       // of the default's time in the first race: the last ones may find more
+enum { SILENCE_MS = 120000, FINALISTS = 3 };     // a child that says nothing for so long hangs
+static const double promising = 1;          // of the default's time in the first race: the last ones may find more
 
 // "y[B = 5, D = 37] = x[..] * w[..]": the first line of the kernel's text.
 static const char *describe(Arena *arena, const Program *p)

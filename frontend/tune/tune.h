@@ -43,7 +43,7 @@ typedef struct Tune {
 void   tune_begin(Tune *tune);
 
 // Measures what is not known, kernel by kernel: first all candidates in one race (kernel_race.h), then, in TUNING_RACES processes
-// more, the two best against the default. `progress` is called before each kernel (i of n) and may return false to
+// more, the three best against the default. `progress` is called before each kernel (i of n) and may return false to
 // stop. *out_finished: nothing is left.
 typedef bool TuneProgress(void *user, const Tune *tune, size_t i);
 Status tune_run(Tune *tune, TuneProgress *progress, void *user, bool *out_finished, StatusText *why);

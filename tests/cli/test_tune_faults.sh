@@ -44,8 +44,8 @@ unsettled() {
 import sqlite3, sys
 db = sqlite3.connect(sys.argv[1])
 for (kernel,) in db.execute("SELECT DISTINCT kernel FROM timing").fetchall():
-    best = db.execute("SELECT schedule FROM timing WHERE kernel = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < 0.99*beside"
-                      " ORDER BY seconds/beside LIMIT 2", (kernel,)).fetchall()
+    best = db.execute("SELECT schedule FROM timing WHERE kernel = ? AND outcome = 'ok' AND schedule <> 'default' AND seconds < beside"
+                      " ORDER BY seconds/beside LIMIT 3", (kernel,)).fetchall()
     for (schedule,) in best:
         n = db.execute("SELECT count(*) FROM race WHERE kernel = ? AND schedule = ?", (kernel, schedule)).fetchone()[0]
         if n != 3:

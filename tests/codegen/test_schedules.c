@@ -75,6 +75,34 @@ static void long_rows_and_totals(void **state)
                     "  result \"z\" = %4\n  result \"c\" = %6\n  result \"t\" = %7\n}\n", 5e-6);
 }
 
+static const Schedule *fixed(void *user, uint64_t kernel)
+{
+    (void)kernel;
+    return user;
+}
+
+// Few rows whose columns are read where they lie: alone, in batches, beside what follows them, and where that cannot be.
+static void few_rows(void **state)
+{
+    (void)state;
+    static const char *const schedule[] = {"default", "pack=3", "tile_rows=3 tile_vectors=2 rows=3 cols=32 terms=100 pack=3",
+                                           "tile_rows=3 tile_vectors=1 terms=2000 pack=3"};
+    static const char *const size[] = {"M = 3, N = 64, B = 1", "M = 4, N = 96, B = 3", "M = 3, N = 45, B = 2", "M = 1, N = 64, B = 5", "M = 9, N = 32, B = 2"};
+    Arena arena = {0};
+    for (size_t k = 0; k < sizeof schedule / sizeof *schedule; k++)
+        for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+            Schedule s;
+            assert_true(schedule_parse(schedule[k], &s));
+            const Schedules schedules = {fixed, &s};
+            run_schedules = &schedules;
+            check_graph(arena_printf(&arena, "graph @main\naxis %s, K = 1030\n{\n  %%1.x = arg \"x\" : f32[B,M,K]\n  %%2.w = arg \"w\" : f32[B,K,N]\n"
+                                     "  %%3 = contract %%1, %%2 {over = [K]}\n  %%4.bias = arg \"bias\" : f32[N]\n  %%5 = add %%3, %%4\n"
+                                     "  %%6.y = map %%5 {f = relu}\n  result \"y\" = %%6\n}\n", size[i]), 2e-5);
+        }
+    run_schedules = NULL;
+    arena_free(&arena);
+}
+
 // Attention of many rows, so that blocks and parts differ.
 static void attention(void **state)
 {
@@ -113,6 +141,7 @@ int main(void)
         cmocka_unit_test(products_and_rows),
         cmocka_unit_test(loops),
         cmocka_unit_test(long_rows_and_totals),
+        cmocka_unit_test(few_rows),
         cmocka_unit_test(attention),
         cmocka_unit_test(batches_side_by_side),
         cmocka_unit_test(grouped),
