@@ -1,6 +1,7 @@
 // mixc tune: searches faster schedules for the kernels of a model and keeps what it measures.
 #include "cli_engine.h"
 #include "cli_signal.h"
+#include "gpu_model.h"
 #include "proc.h"
 #include "tune.h"
 #include "tuned.h"
@@ -254,10 +255,14 @@ static int tune_model(Cli *cli, CliModel *model)
 {
     StatusText why = {0}, note = {0};
     int64_t candidates = 8, kernels = 0;
-    TuneOptions options = {.seconds = 0.02, .match = cli->value[OPT_KERNEL], .on_device.threads = cli->threads};
+    TuneOptions options = {.seconds = 0.02, .match = cli->value[OPT_KERNEL], .counted_as = cli->value[OPT_AS], .on_device.threads = cli->threads};
     if (!read_time(cli, &options.budget_s) || !cli_int(cli, OPT_CANDIDATES, 2, 100000, &candidates)
         || !cli_int(cli, OPT_KERNELS, 1, 100000, &kernels))
         return status_exit_code(STATUS_BAD_USAGE);
+    if (!gpu_device_find(options.counted_as)) {
+        cli_usage(cli, "--as takes one of %s, not `%s`", gpu_device_names(&cli->arena), options.counted_as);
+        return status_exit_code(STATUS_BAD_USAGE);
+    }
     options.candidates = (size_t)candidates;
     options.kernels = (size_t)kernels;
     Device *device;
@@ -268,6 +273,8 @@ static int tune_model(Cli *cli, CliModel *model)
         return cli_fail(cli, status, &why);
     if (!place)
         return cli_failf(cli, STATUS_NO_DEVICE, "kernels of the device `%s` have no schedules to choose from", engine_target(model->engine)->name);
+    if (options.counted_as && gpu_device_find(options.counted_as) != gpu_device_find(NULL))
+        place = arena_printf(&cli->arena, "%sas %s\n", place, options.counted_as);         // kept apart: runs use what was found for the usual one
     Tune tune = {.arena = &cli->arena, .engine = model->engine, .options = options};
     tune.g = engine_graph(model->engine, &cli->arena, &cli->diag, model->module, &(LoadOptions){.train = model->train});
     int code = cli_diagnostics(cli);

@@ -1,6 +1,7 @@
 // See kernel_race.h.
 #include "kernel_race.h"
 
+#include "gpu_model.h"
 #include "plan_memory.h"
 
 #include <math.h>
@@ -156,6 +157,27 @@ static Status run_rounds(Race *race, Flush *flush, Racer *first, double *launch_
     return status;
 }
 
+// Counts in place of times. NO_DEVICE: nobody counts.
+static Status count_all(Arena *arena, Race *race, Racer *first, size_t most, StatusText *why)
+{
+    const GpuDevice *as = race->counted_as ? race->counted_as : gpu_device_find(NULL);
+    SimCounters *counted = arena_array(arena, SimCounters, most);
+    Status status = race->ops->run_counted ? STATUS_OK : STATUS_NO_DEVICE;
+    for (size_t i = 0; i < race->n && status == STATUS_OK; i++) {
+        Racer *r = &race->racer[i];
+        if (!r->loaded)
+            continue;
+        status = race->ops->run_counted(r->loaded, counted, why);
+        if (status != STATUS_OK)
+            break;
+        r->seconds = gpu_seconds(as, r->program, counted);
+        r->ratio = r->seconds / first->seconds;
+        r->n_rounds = LEAST_FINAL;
+        r->n_wins = r->ratio < 1 ? LEAST_FINAL : 0;
+    }
+    return status;
+}
+
 Status race_run(Arena *arena, Race *race, StatusText *why)
 {
     Racer *first = NULL;
@@ -167,8 +189,11 @@ Status race_run(Arena *arena, Race *race, StatusText *why)
         }
     if (!first)
         return STATUS_OK;
+    Status status = count_all(arena, race, first, most, why);
+    if (status != STATUS_NO_DEVICE)
+        return status;
     Flush flush = {0};
-    Status status = flush_open(arena, race, &flush, why);
+    status = flush_open(arena, race, &flush, why);
     if (status == STATUS_OK)
         status = run_rounds(race, &flush, first, arena_array(arena, double, most), why);
     if (flush.loaded)

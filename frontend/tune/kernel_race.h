@@ -8,6 +8,8 @@
 
 #include "device.h"
 
+struct GpuDevice;
+
 enum { RACE_MOST_ROUNDS = 120 };
 
 typedef struct Racer {
@@ -27,10 +29,12 @@ typedef struct Race {
     Racer        *racer; size_t n;          // the first that is loaded stays to the end: the others are held against it
     double        seconds;                  // of timing, for each of those that stay to the end, about
     bool          is_final;                 // nobody drops out
+    const struct GpuDevice *counted_as;     // what a simulator's counts are weighed for (gpu_model.h); NULL: the first of all
 } Race;
 
 // Fills in the racers. Successive halving, unless it is the final: all run a few times, the best half a few times more, the best
-// three as often as the time allows. Errors: those of the device.
+// three as often as the time allows. Where the device counts instead of taking time (the simulator), each runs once, and its time
+// is what a GPU would take for these counts: exact, so it stands for enough rounds to be sure. Errors: those of the device.
 Status race_run(Arena *arena, Race *race, StatusText *why);
 
 #endif

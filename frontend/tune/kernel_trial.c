@@ -3,6 +3,7 @@
 
 #include "codegen.h"
 #include "eval.h"
+#include "gpu_model.h"
 #include "kernel_race.h"
 #include "plan_memory.h"
 #include "safetensors.h"
@@ -202,7 +203,8 @@ static void race(TrialState *s)
 {
     const Trial *t = s->trial;
     StatusText why = {0};
-    Race race = {.ops = t->ops, .device = s->device, .target = &s->target, .racer = s->racer, .n = t->n, .seconds = t->seconds, .is_final = t->is_final};
+    Race race = {.ops = t->ops, .device = s->device, .target = &s->target, .racer = s->racer, .n = t->n, .seconds = t->seconds, .is_final = t->is_final,
+                 .counted_as = gpu_device_find(t->counted_as)};
     if (race_run(&s->arena, &race, &why) != STATUS_OK) {
         say(s, "unable", 0, why.text);
         return;

@@ -27,6 +27,7 @@ typedef struct Trial {
     const DeviceOps *ops;
     const DeviceOptions *on_device;
     double           seconds;               // of timing, for each schedule that stays to the end, about
+    const char      *counted_as;            // the GPU that a simulator's counts are weighed for (gpu_model.h); NULL: the usual one
     bool             is_final;              // all were found right before and stay to the end: only their times are wanted
 } Trial;
 

@@ -4,6 +4,7 @@
 //     threads 2
 //     seconds 0.02
 //     final 0                                    1: Trial.is_final
+//     as H100                                    if Trial.counted_as
 //     cache /home/me/.cache/mixc                 if one is named, and the compiler likewise
 //     try gpu_rows=128 gpu_cols=64               a line for each schedule
 //     graph
@@ -25,6 +26,8 @@ void trial_print(const Trial *trial, FILE *to)
     Text graph = text_make(&arena);
     graph_print(trial->g, &graph);
     fprintf(to, "device %s\nthreads %d\nseconds %.17g\nfinal %d\n", trial->ops->name, trial->on_device->threads, trial->seconds, trial->is_final);
+    if (trial->counted_as)
+        fprintf(to, "as %s\n", trial->counted_as);
     if (trial->on_device->cache_dir)
         fprintf(to, "cache %s\n", trial->on_device->cache_dir);
     if (trial->on_device->compiler)
@@ -41,6 +44,7 @@ typedef struct Request {
     DeviceOptions    on_device;
     double           seconds;
     bool             is_final;
+    const char      *counted_as;
     Schedule        *schedule; size_t n, capacity;
 } Request;
 
@@ -61,6 +65,8 @@ static bool read_line(Arena *arena, char *line, Request *r)
         r->seconds = strtod(value, NULL);
     else if (!strcmp(line, "final"))
         r->is_final = atoi(value) != 0;
+    else if (!strcmp(line, "as"))
+        r->counted_as = value;
     else if (!strcmp(line, "cache"))
         r->on_device.cache_dir = value;
     else if (!strcmp(line, "compiler"))
@@ -105,7 +111,7 @@ int trial_serve(FILE *in, FILE *out)
         g = graph_parse(&arena, &diag, &sources, sources_add(&sources, "kernel", at + 6, strlen(at + 6)));
     if (g)
         trial_run(&(Trial){.g = g, .schedule = r.schedule, .n = r.n, .ops = r.ops, .on_device = &r.on_device, .seconds = r.seconds,
-                           .is_final = r.is_final}, out);
+                           .is_final = r.is_final, .counted_as = r.counted_as}, out);
     else
         fprintf(out, "unable 0 what to try cannot be read\n");
     fflush(out);

@@ -120,7 +120,7 @@ static Status start_child(const Tune *t, const TuneKernel *k, const Question *as
         const DeviceOps *ops = engine_device(t->engine, &device);
         const Graph *g = codegen_kernel_graph(&arena, &diag, t->g, k->kernel);
         const Trial trial = {.g = g, .target = &target, .schedule = ask->schedule, .n = ask->n, .ops = ops, .on_device = &t->options.on_device,
-                             .seconds = ask->seconds, .is_final = ask->is_final};
+                             .seconds = ask->seconds, .is_final = ask->is_final, .counted_as = t->options.counted_as};
         if (to && g && ops->is_lost_by_fork && !t->options.on_device.driver)
             trial_exec(&trial, fileno(to));
         else if (to && g)

@@ -13,6 +13,7 @@ typedef struct TuneOptions {
     double      budget_s;                   // 0: no limit
     double      seconds;                    // of timing, for each candidate
     const char *match;                      // only kernels of this family, or whose description holds this; NULL: all
+    const char *counted_as;                 // as Trial's
     DeviceOptions on_device;                // as the engine's
 } TuneOptions;
 
