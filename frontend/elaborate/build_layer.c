@@ -539,9 +539,14 @@ static Val entry_input(Build *b, Frame *f, const Formal *formal)
         axes_add(&all, want.id[i]);
     for (size_t i = 0; i < all.n; i++)
         frame_hold(f, all.id[i]);
-    DType dtype = type_dtype(b, &formal->type);
+    const Type type = type_make(type_dtype(b, &formal->type), all.id, all.n);
+    int64_t n;
+    if (!type_count(b->g, &type, &n) || n > INT64_MAX / 64) {
+        report(b, formal->name->at, "E0112", "`%s` would have more numbers than can be counted", formal->name->text);
+        return val_error();
+    }
     b->g->at = formal->at;
-    return val_tensor(graph_leaf(b->g, OP_ARG, formal->name->text, type_make(dtype, all.id, all.n)), false);
+    return val_tensor(graph_leaf(b->g, OP_ARG, formal->name->text, type), false);
 }
 
 bool layer_entry(Build *b, Layer *layer, Val *out_results)

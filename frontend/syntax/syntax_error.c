@@ -208,6 +208,8 @@ void parse_unexpected(Parse *p, Span at, const char *const *expected, size_t n_e
     const char *habit = habit_of_tokens(p->before, token, p->text + at.begin, at.end - at.begin);
     if (!habit && token == ']' && expects(e, "`->`"))
         habit = "a slice names what it gives: `x[T = 0..4 -> P]`, with an axis P = 4";
+    if (!habit && e.n == 2 && expects(e, "'['") && expects(e, "':'"))
+        habit = "axes follow a name in brackets: `w[D]`; a single number has none: `w[]`";
     bool is_new;
     if (!strcmp(words, "a value") && p->before)
         is_new = parse_error(p, at, "E0001", "expected a value after %s, found %s",
