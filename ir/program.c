@@ -39,6 +39,14 @@ void program_add_launch(Program *p, Launch launch)
     p->launch[p->n_launches++] = launch;
 }
 
+const Launch *program_first_launch(const Program *p, size_t kernel)
+{
+    for (size_t i = 0; i < p->n_launches; i++)
+        if (p->launch[i].kernel == kernel)
+            return &p->launch[i];
+    return NULL;
+}
+
 bool program_writes(const Kernel *kernel, uint32_t param)
 {
     const uint32_t own = kernel->sweep ? param % kernel->sweep->n_own : param;

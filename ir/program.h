@@ -107,6 +107,8 @@ uint32_t program_add_buffer(Program *p, Buffer buffer);
 uint32_t program_add_kernel(Program *p, Kernel kernel);
 void     program_add_launch(Program *p, Launch launch);
 uint32_t program_find_buffer(const Program *p, BufferKind kind, const char *name);   // 0: none
+// The first launch of a kernel; NULL: it is never launched.
+const Launch *program_first_launch(const Program *p, size_t kernel);
 // Whether the kernel writes its parameter `param`.
 bool     program_writes(const Kernel *kernel, uint32_t param);
 // The kernel's family, or "cublaslt" for a product that is left to that library: for reports.

@@ -2,6 +2,7 @@
 #include "cuda_program.h"
 
 #include "proc.h"
+#include "units.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,36 +21,11 @@ typedef struct Build {
     Unit   *unit;
 } Build;
 
-// Deals the kernels out: each goes to the shortest text so far. Returns how many texts there are.
-static int deal(const Program *p, int most, int *unit_of)
-{
-    size_t length[CUDA_UNITS_MOST] = {0};
-    int used = 0;
-    for (size_t k = 1; k < p->n_kernels; k++) {
-        int best = 0;
-        for (int u = 1; u < most; u++)
-            if (length[u] < length[best])
-                best = u;
-        unit_of[k] = best;
-        length[best] += strlen(p->kernel[k].cuda) + 1;
-        used = best >= used ? best + 1 : used;
-    }
-    return used;
-}
-
-static const Launch *first_launch(const Program *p, size_t kernel)
-{
-    for (size_t i = 0; i < p->n_launches; i++)
-        if (p->launch[i].kernel == kernel)
-            return &p->launch[i];
-    return NULL;
-}
-
 // The kernel, with every line said to be the model's line that it computes: tools that show sources then show the model. What a user may have
 // put into the name of a file does not end the string.
 static void add_with_lines(const Program *p, size_t kernel, Text *out)
 {
-    const Launch *launch = first_launch(p, kernel);
+    const Launch *launch = program_first_launch(p, kernel);
     const char *file = NULL;
     const uint32_t line = launch ? program_place(p, launch, &file) : 0;
     bool is_continued = false;
@@ -125,7 +101,7 @@ static const char *blame(LoadedProgram *l, const Unit *unit)
     for (size_t k = 1; k < p->n_kernels && name; k++) {
         const size_t length = strlen(p->kernel[k].name);
         char place[128] = "its line is not known";
-        const Launch *launch = first_launch(p, k);
+        const Launch *launch = program_first_launch(p, k);
         if (!strncmp(name, p->kernel[k].name, length) && name[length] == '(')
             return arena_printf(&l->arena, " (kernel '%s', %s)", p->kernel[k].name,
                                 launch ? program_line(p, launch, place, sizeof place) : place);
@@ -180,7 +156,7 @@ Status cuda_build(LoadedProgram *l, StatusText *why)
     const double begin = proc_now_s();
     Unit unit[CUDA_UNITS_MOST] = {0};
     int *unit_of = arena_array(&l->arena, int, p->n_kernels + 1);
-    const int threads = pool_threads(d->pool), n = deal(p, threads < CUDA_UNITS_MOST ? threads : CUDA_UNITS_MOST, unit_of);
+    const int threads = pool_threads(d->pool), n = units_deal(p, true, threads < CUDA_UNITS_MOST ? threads : CUDA_UNITS_MOST, &l->arena, unit_of);
     l->module = arena_array(&l->arena, CudaModule *, (size_t)n + 1);
     l->function = arena_array(&l->arena, CudaFunction *, p->n_kernels + 1);
     l->n_modules = l->stats.units = n;

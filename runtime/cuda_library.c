@@ -151,20 +151,12 @@ static void free_call(const BlasApi *api, struct LibraryCall *call)
         api->product_free(api->self, call->product);
 }
 
-static const Launch *launch_of(const Program *p, size_t kernel)
-{
-    for (size_t i = 0; i < p->n_launches; i++)
-        if (p->launch[i].kernel == kernel)
-            return &p->launch[i];
-    return NULL;
-}
-
 // Our own kernel runs, and the first reason is kept.
 static void refuse(LoadedProgram *l, size_t kernel, int error, int ways)
 {
     const Program *p = l->program;
     char line[256];
-    const Launch *launch = launch_of(p, kernel);
+    const Launch *launch = program_first_launch(p, kernel);
     if (l->stats.library_refused)
         return;
     const char *what = launch ? cuda_describe_launch(p, launch, line, sizeof line) : "never launched";
@@ -202,7 +194,7 @@ void cuda_prepare_library(LoadedProgram *l)
     const Program *p = l->program;
     l->library = arena_array(&l->arena, struct LibraryCall *, p->n_kernels + 1);
     for (size_t k = 1; k < p->n_kernels; k++) {
-        const Launch *launch = p->kernel[k].library ? launch_of(p, k) : NULL;
+        const Launch *launch = p->kernel[k].library ? program_first_launch(p, k) : NULL;
         if (!launch)
             continue;
         if (!cuda_blas(l->device)) {

@@ -129,7 +129,7 @@ static Status cpu_identify(Device *d, Arena *arena, const char **out_text, Statu
 
 static CompiledUnit *compose(LoadedProgram *l, Arena *work, int *unit_of)
 {
-    l->n_units = units_deal(l->program, pool_threads(l->device->pool), work, unit_of);
+    l->n_units = units_deal(l->program, false, pool_threads(l->device->pool), work, unit_of);
     CompiledUnit *unit = arena_array(work, CompiledUnit, (size_t)l->n_units);
     for (int u = 0; u < l->n_units; u++)
         unit[u] = (CompiledUnit){.text = units_text(l->program, u, unit_of, work),
@@ -344,7 +344,7 @@ static Status cpu_load_beside(LoadedProgram *other, const Program *p, LoadedProg
 
 static bool cpu_is_shared(const LoadedProgram *l, uint32_t buffer)
 {
-    return l->place.is_shared && buffer < l->program->n_buffers && l->place.is_shared[buffer];
+    return place_is_shared(&l->place, l->program, buffer);
 }
 
 static Status cpu_write(LoadedProgram *l, uint32_t buffer, size_t offset, const void *data, size_t bytes,

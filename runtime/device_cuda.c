@@ -369,7 +369,7 @@ static Status cuda_load_beside(LoadedProgram *other, const Program *p, LoadedPro
 
 static bool cuda_is_shared(const LoadedProgram *l, uint32_t buffer)
 {
-    return l->place.is_shared && buffer < l->program->n_buffers && l->place.is_shared[buffer];
+    return place_is_shared(&l->place, l->program, buffer);
 }
 
 // --- the host's side

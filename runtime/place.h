@@ -31,5 +31,10 @@ typedef struct PlacePlan {
 
 PlacePlan place_plan(Arena *arena, const Program *p, const Placement *other);
 Placement place_beside(Arena *arena, const Program *p, const PlacePlan *plan, const Placement *other, unsigned char *memory);
+// Whether the storage of a buffer is that of the program beside.
+static inline bool place_is_shared(const Placement *place, const Program *p, uint32_t buffer)
+{
+    return place->is_shared && buffer < p->n_buffers && place->is_shared[buffer];
+}
 
 #endif

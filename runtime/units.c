@@ -8,7 +8,7 @@
 static const double alone_flops = 20e3, alone_bytes = 16e3;
 
 // Each kernel goes to the shortest unit so far.
-int units_deal(const Program *p, int most, Arena *scratch, int *unit_of)
+int units_deal(const Program *p, bool cuda, int most, Arena *scratch, int *unit_of)
 {
     int used = 0, n = most < 1 ? 1 : most;
     size_t *length = arena_array(scratch, size_t, (size_t)n);
@@ -18,7 +18,7 @@ int units_deal(const Program *p, int most, Arena *scratch, int *unit_of)
             if (length[u] < length[best])
                 best = u;
         unit_of[k] = best;
-        length[best] += strlen(p->kernel[k].text) + 1;
+        length[best] += strlen(cuda ? p->kernel[k].cuda : p->kernel[k].text) + 1;
         if (best >= used)
             used = best + 1;
     }

@@ -5,9 +5,9 @@
 
 #include "program.h"
 
-// Deals the kernels out to at most `most` units of about equal length of text: unit_of[k] for each kernel, of
+// Deals the kernels out to at most `most` units of about equal length of text (`cuda`: of CUDA text): unit_of[k] for each kernel, of
 // p->n_kernels. Returns how many are used.
-int units_deal(const Program *p, int most, Arena *scratch, int *unit_of);
+int units_deal(const Program *p, bool cuda, int most, Arena *scratch, int *unit_of);
 
 // One unit: the prelude and its kernels. In the arena.
 char *units_text(const Program *p, int unit, const int *unit_of, Arena *arena);

@@ -267,7 +267,7 @@ static void add_kernels(const Library *l, Files *f)
         const LibraryPart *part = &l->part[k];
         int *unit_of = arena_array(l->arena, int, part->program->n_kernels + 1);
         const int most = engine_target(l->job->engine)->threads < MOST_UNITS ? engine_target(l->job->engine)->threads : MOST_UNITS;
-        const int n = units_deal(part->program, most, l->arena, unit_of);
+        const int n = units_deal(part->program, false, most, l->arena, unit_of);
         for (int u = 0; u < n; u++) {
             Text text = text_make(l->arena);
             library_kernels(l, part, units_text(part->program, u, unit_of, l->arena), number == 0, &text);
