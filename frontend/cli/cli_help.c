@@ -3,6 +3,7 @@
 
 #include "device.h"
 #include "nearest.h"
+#include "pass.h"
 
 #include <string.h>
 
@@ -183,10 +184,41 @@ int cli_print_version(void)
     return 0;
 }
 
-static void complete_bash(void)
+// What may follow an option; empty: a file, a number, a text of the reader's.
+static void option_words(OptionId option, Text *out)
 {
-    printf("_mixc() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" verb=\"${COMP_WORDS[1]}\" words=\"\"\n"
-           "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=\"");
+    static const struct { OptionId option; const char *words; } known[] = {
+        {OPT_COLOR, "auto always never"}, {OPT_DEVICE, "cuda cpu sim null eval"}, {OPT_DTYPE, "f32 bf16"}, {OPT_MODE, "train eval generate"},
+        {OPT_GRAPH, "main next block"}, {OPT_TARGET, "c cuda"}, {OPT_PROGRESS, "tty plain json"}, {OPT_AFTER, "all build codegen"}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].option == option)
+            text_add(out, known[i].words);
+    for (size_t i = 0; i < pass_count && (option == OPT_AFTER || option == OPT_PASSES); i++)
+        text_printf(out, "%s%s", out->n ? " " : "", pass_table[i].name);
+}
+
+// Behind an option: its words; sizes and layers out of the model that the command names.
+static void complete_values(Arena *arena)
+{
+    printf("    local before=\"${COMP_WORDS[COMP_CWORD-1]}\" file=\"\"\n"
+           "    for file in \"${COMP_WORDS[@]:2}\"; do case \"$file\" in *.mix) break ;; esac; done\n"
+           "    case \"$before\" in\n"
+           "    --size) words=$(sed -n 's/^size  *\\([A-Za-z0-9_]*\\).*/\\1/p' \"$file\" 2>/dev/null) ;;\n"
+           "    --entry) words=$(sed -n 's/^\\(layer\\|model\\)  *\\([A-Za-z0-9_]*\\).*/\\2/p' \"$file\" 2>/dev/null) ;;\n");
+    for (size_t o = 0; o < OPT_COUNT; o++) {
+        Text words = text_make(arena);
+        option_words((OptionId)o, &words);
+        if (words.n)
+            printf("    --%s) words=\"%s\" ;;\n", option_row[o].name, text_str(&words));
+    }
+    printf("    esac\n    [ -z \"$words\" ] || { COMPREPLY=($(compgen -W \"$words\" -- \"$word\")); return; }\n");
+}
+
+static void complete_bash(Arena *arena)
+{
+    printf("_mixc() {\n    local word=\"${COMP_WORDS[COMP_CWORD]}\" verb=\"${COMP_WORDS[1]}\" words=\"\"\n");
+    complete_values(arena);
+    printf("    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=\"");
     for (size_t i = 0; i < verb_count; i++)
         printf("%s%s", i ? " " : "", verb_row[i].name);
     printf("\"\n    else\n        case \"$verb\" in\n");
@@ -204,20 +236,24 @@ static void complete_bash(void)
            "complete -o filenames -F _mixc mixc\n");
 }
 
-static void complete_zsh(void)
+static void complete_zsh(Arena *arena)
 {
     printf("#compdef mixc\nautoload -U +X bashcompinit && bashcompinit\n");
-    complete_bash();
+    complete_bash(arena);
 }
 
-static void complete_fish(void)
+static void complete_fish(Arena *arena)
 {
     for (size_t i = 0; i < verb_count; i++) {
         printf("complete -c mixc -n __fish_use_subcommand -a %s -d '%s'\n", verb_row[i].name, verb_row[i].summary);
         for (size_t o = 0; o < OPT_COUNT; o++)
-            if (verb_row[i].options >> o & 1)
-                printf("complete -c mixc -n '__fish_seen_subcommand_from %s' -l %s%s\n", verb_row[i].name,
-                       option_row[o].name, option_row[o].argument ? " -r" : "");
+            if ((verb_row[i].options | OPTIONS_COMMON) >> o & 1) {
+                Text words = text_make(arena);
+                option_words((OptionId)o, &words);
+                printf("complete -c mixc -n '__fish_seen_subcommand_from %s' -l %s%s", verb_row[i].name, option_row[o].name,
+                       option_row[o].argument ? " -r" : "");
+                printf(words.n ? " -f -a '%s'\n" : "%s\n", text_str(&words));
+            }
     }
 }
 
@@ -227,11 +263,11 @@ int cli_completion(Cli *cli)
     if (!shell)
         return 2;
     if (!strcmp(shell, "bash"))
-        complete_bash();
+        complete_bash(&cli->arena);
     else if (!strcmp(shell, "zsh"))
-        complete_zsh();
+        complete_zsh(&cli->arena);
     else if (!strcmp(shell, "fish"))
-        complete_fish();
+        complete_fish(&cli->arena);
     else
         return cli_usage(cli, "no completion for `%s`: bash, zsh and fish are known", shell);
     return 0;

@@ -122,6 +122,16 @@ CC=/nonexistent/cc expect 3 "$MIXC" doctor; says out "fail"
 for shell in bash zsh fish; do expect 0 "$MIXC" completion $shell; says out "mixc"; done
 expect 2 "$MIXC" completion tcsh
 "$MIXC" completion bash | bash -n || complain "the bash completion does not parse"
+completes() {                               # completes WORD.. EXPECTED: what bash offers for the last of the words
+    local want=${*: -1}
+    (eval "$("$MIXC" completion bash)"; COMP_WORDS=("${@:1:$#-1}"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _mixc; echo "${COMPREPLY[@]}") >offered
+    [ "$(cat offered)" = "$want" ] || complain "after ${*:1:$#-1}: $(cat offered), not $want"
+}
+completes mixc trai train
+completes mixc show "$MIXC_TESTS/../models/gpt.mix" --size m medium
+completes mixc run "$MIXC_TESTS/../models/gpt.mix" --entry A Attn
+completes mixc plan x.mix --mode g generate
+completes mixc dump x.mix --after fuse_r "fuse_rows fuse_route"
 expect 0 "$MIXC" cache ls; says out "entries"
 expect 0 "$MIXC" cache ls --json; says out '"entries"'
 expect 0 "$MIXC" cache gc; expect 0 "$MIXC" cache clear

@@ -16,6 +16,7 @@ no options are bindings: T=32, lr=.. inside a section as **{"train.lr": 1e-3}. E
 the command line would show. A model is used by one thread at a time; different models by different threads.
 """
 import ctypes
+import difflib
 import json
 import math
 import os
@@ -46,7 +47,7 @@ class _Tensor(ctypes.Structure):
 def _load():
     here = os.path.dirname(os.path.abspath(__file__))
     given = os.environ.get("MIXC_LIBRARY")                # nothing else is taken in its stead
-    places = [os.path.join(here, "libmixc.so"), os.path.join(here, "../../../build/libmixc.so"), "libmixc.so.0"]
+    places = [os.path.join(here, "libmixc.so"), os.path.join(here, "../../../build/libmixc.so"), os.path.join(here, "../../libmixc.so.0"), "libmixc.so.0"]
     for place in [given] if given else places:
         if given or os.path.exists(place) or "/" not in place:
             try:
@@ -54,6 +55,14 @@ def _load():
             except OSError as error:
                 last = error
     raise ImportError("libmixc.so was not found (%s); build it, install it, or name it in MIXC_LIBRARY" % last)
+
+
+def _no_such(name, known):
+    near = difflib.get_close_matches(name, known, 3)
+    if near:
+        return "there is no `%s`; did you mean %s?" % (name, " or ".join("`%s`" % n for n in near))
+    names = list(known)
+    return "there is no `%s`; there are: %s" % (name, ", ".join(names[:8]) + (", .. (%d)" % len(names) if len(names) > 8 else ""))
 
 
 def _declare(lib):
@@ -138,7 +147,7 @@ class _Tensors:
 
     def _find(self, name):
         if name not in self._info:
-            raise KeyError("there is no `%s`; there are: %s" % (name, ", ".join(self._info)))
+            raise KeyError(_no_such(name, self._info))
         return self._info[name]
 
     def count(self):
