@@ -151,9 +151,19 @@ static ValueId choose_best(Build *b, const Route *r, const Routing *routing, Val
     return picked ? graph_binary(g, OP_ADD, graph_pad(g, picked, first, 0, routing->choice), others) : others;
 }
 
+// 1 where a token is routed at all; 0: all are.
+static ValueId is_routed(Build *b, const Routing *routing)
+{
+    return routing->where ? graph_binary(b->g, OP_NE, routing->where, scalar(b, 0)) : 0;
+}
+
+// A token that is not routed takes any place: what it holds must not decide where the others go.
 static ValueId balanced(Build *b, const Routing *routing, ValueId score, const AxisList *pool)
 {
     Graph *g = b->g;
+    ValueId routed = is_routed(b, routing);
+    if (routed)
+        score = graph_select(g, spread(b, routed, g->node[score].type.axis, g->node[score].type.n_axes), score, scalar(b, 0));
     ValueId expert = graph_assign(g, score, routing->experts, pool->id, pool->n);
     Type type = g->node[expert].type;
     type.axis[type.n_axes++] = routing->choice;
@@ -177,6 +187,9 @@ static ValueId sinkhorn(Build *b, const ClauseTerm *t, const Routing *routing, V
     ValueId max = graph_reduce(g, RED_MAX, score, &experts, 1);
     ValueId m = graph_map(g, ACT_EXP, graph_binary(g, OP_SUB, score, max)), columns = 0, tiny = scalar(b, 1e-30);
     double share = (double)axes_count(b, pool) / (double)axis_size(b, experts);
+    ValueId routed = is_routed(b, routing);
+    if (routed)                             // tokens that are not routed load no expert
+        m = graph_binary(g, OP_MUL, m, routed);
     for (int i = 0; i < (int)rounds; i++) {
         ValueId sum = columns ? graph_contract(g, m, columns, &experts, 1) : graph_reduce(g, RED_SUM, m, &experts, 1);
         ValueId rows = graph_binary(g, OP_DIV, scalar(b, 1), graph_binary(g, OP_MAX, sum, tiny));

@@ -106,3 +106,24 @@ def past(x, w):
 
 def entropy(q):
     return torch.where(q > 0, q * torch.log(q.clamp(min=1e-300)), torch.zeros_like(q))
+
+
+def assignments(scores, m):
+    """The even assignment of largest sum, by looking at all of them."""
+    J, E = scores.shape
+    top, who = -1e30, None
+    def go(j, left, total, a):
+        nonlocal top, who
+        if j == J:
+            if total > top:
+                top, who = total, list(a)
+            return
+        for e in range(E):
+            if left[e]:
+                left[e] -= 1
+                a.append(e)
+                go(j + 1, left, total + scores[j][e], a)
+                a.pop()
+                left[e] += 1
+    go(0, [m] * E, 0.0, [])
+    return torch.tensor(who)

@@ -188,3 +188,30 @@ def many_experts(p, x):
     e = best(s, 11)
     y = mix(u, e, torch.sigmoid(torch.gather(s, 1, e)), lambda e, t: relu(t @ p["W1"][e]) @ p["W2"][e])
     return {"y": y.reshape(3, 37, 33), "aux": 0.01 * entropy(torch.softmax(s, -1).reshape(3, 37, 131).mean(1)).sum(-1).mean()}
+
+
+@case("""mix 1
+# Even assignments where some tokens are padding: what these hold decides nothing.
+axis B : batch in 1..8, T : time in 1..32, D = 4, E : expert = 3
+model M(x: [B,T,D], w: [B,T]) -> y: [B,T,D], z: [B,T,D] {
+  param C[E,D], S[E,D], W[E,D,D'], U[E,D,D']
+  a = route x by x @[D] C to E experts top 1 gate sigmoid assign balanced over T where w each t { yield tanh(t @[D] W) }
+  y = a.rename(D' -> D)
+  b = route x by x @[D] S to E experts top 1 gate sigmoid assign sinkhorn(12) over B*T where w each t { yield tanh(t @[D] U) }
+  z = b.rename(D' -> D)
+}
+""", {"x": (2, 9, 4), "w": np.array([[1, 0, 1, 1, 1, 0, 1, 0, 1], [1.] * 6 + [0.] * 3])})
+def padding_decides_nothing(p, x):
+    real = x["w"].detach() > 0
+    none = lambda e: torch.where(real[..., None], e, torch.full_like(e, -1)).reshape(18, 1)
+    s = x["x"] @ p["C"].T
+    e = torch.stack([assignments((s[b] * real[b][:, None]).detach().numpy(), 3) for b in range(2)])[..., None]
+    part = lambda s, e, w: mix(x["x"].reshape(18, 4), none(e), torch.sigmoid(torch.gather(s, 2, e)).reshape(18, 1),
+                               lambda e, t: torch.tanh(t @ p[w][e])).reshape(2, 9, 4)
+    y = part(s, e, "W")
+    s = x["x"] @ p["S"].T
+    m, c = (torch.exp(s) * real[..., None]).detach().reshape(18, 3), torch.ones(3)
+    m = m[real.reshape(18)]
+    for _ in range(12):
+        c = len(m) / 3 / (m / (m * c).sum(-1, keepdim=True)).sum(0)
+    return {"y": y, "z": part(s, best(torch.exp(s) * c, 1), "U")}
