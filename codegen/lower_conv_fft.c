@@ -84,7 +84,7 @@ static bool plan_fft(const Lower *L, ValueId v, Fft *f)
 {
     const Graph *g = L->g;
     const Node *n = &g->node[v];
-    *f = (Fft){.v = v, .c = conv_of(g, v)};
+    *f = (Fft){.v = v, .c = conv_of(g, v), .is_cuda = L->target->is_cuda};
     if (!f->c.by_transforms || n->type.n_axes < 2)
         return false;
     find_axes(g, n, f);
@@ -416,8 +416,11 @@ static Item open_item(Emitter *E, const Fft *f, const Space *space, Scope *s, Ix
 static void launch_spectra(Lower *L, Fft *f)
 {
     int lanes = L->target->vector_floats;
+    const bool mma = conv_is_mma(L->g, f);
     int64_t groups = f->lane_in_filter ? f->groups : 1, n_work = loop_count(L->g, f->filter, f->n_filter) * groups;
-    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, larger(n_work * 2 * f->c.n * lanes, conv_cuda_spectra_floats(L->g, f)));
+    f->spectra = lower_workspace(L, "spectra", DTYPE_F32, larger(n_work * 2 * f->c.n * lanes,
+                                                                       mma ? conv_mma_spectra_floats(L->g, f) : conv_cuda_spectra_floats(L->g, f)));
+    const uint32_t columns = conv_is_long(f) ? conv_long_columns(L, f, 1) : 0;
     Emitter *E = lower_emitter(L, DIALECT_C, NULL);
     const char *spectra = emit_workspace(E, f->spectra, "spectra", DTYPE_F32, true), *tw;
     Ix at;
@@ -434,7 +437,10 @@ static void launch_spectra(Lower *L, Fft *f)
     loop_items_end(E, s);
     LowerText text = {.cuda = lower_emitter(L, DIALECT_CUDA, E)};
     if (conv_cuda_n(f)) {
-        conv_cuda_spectra(f, text.cuda, &text);
+        if (conv_is_long(f))
+            conv_long_spectra(f, columns, text.cuda, &text);
+        else
+            (mma ? conv_mma_spectra : conv_cuda_spectra)(f, text.cuda, &text);
         product_share_params(E, text.cuda);
     }
     launch(L, text, "spectra", "the filter's spectra", E, n_work, (double)(n_work * f->c.n * lanes) * 60);
@@ -532,7 +538,10 @@ bool lower_conv_fft(Lower *L, const ConvText *text)
     t.flops = 5 * (double)f.c.n * levels * (f.both ? 2 * sums + 1 : 2) * lanes * (double)t.n_work;
     t.bytes = (double)t.n_work * (double)f.c.n * lanes * 8 * (f.both ? sums : 1);
     if (!direct) {
-        conv_cuda(&f, &text->space, cuda, &t);
+        if (conv_is_long(&f))
+            conv_long(L, &f, &text->space, cuda, &t);
+        else
+            (conv_is_mma(L->g, &f) ? conv_mma : conv_cuda)(&f, &text->space, cuda, &t);
         product_share_params(E, cuda);
     }
     lower_launch(L, &t);

@@ -46,7 +46,7 @@ Conv conv_of(const Graph *g, ValueId v)
     c.out = graph_size(g, c.to);
     c.last = graph_size(g, c.taps);
     c.shift = left;
-    if (!c.size || !c.out || !c.last || n->type.dtype != DTYPE_F32 || !type_count(g, &n->type, &count) || !count)
+    if (!c.size || !c.out || !c.last || !type_count(g, &n->type, &count) || !count)
         return c;
     if (c.circular) {
         c.shift = (left % c.size + c.size) % c.size;

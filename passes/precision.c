@@ -8,7 +8,9 @@
 // A product with matrices that its rows choose (experts) is one with a parameter: the matrices are rounded, then chosen.
 //
 // Scores and their weighted sums (products of two activations over pairs of positions) are left alone on a processor, where
-// they gain nothing; on a GPU, whose tensor cores multiply bf16, they are rounded like the others.
+// they gain nothing; on a GPU, whose tensor cores multiply bf16, they are rounded like the others. So are both operands of a long
+// convolution: its transforms are products with DFT matrices there.
+#include "conv.h"
 #include "pass.h"
 #include "rewrite.h"
 #include "rows.h"
@@ -83,15 +85,17 @@ static Graph *rewrite_graph(PassContext *ctx, const Graph *in)
         const bool chosen = product && !is_weight[n->in[0]] && !is_weight[n->in[1]]
             && is_chosen(in, is_weight, n->in[0]) != is_chosen(in, is_weight, n->in[1]);
         const bool scores = product && ctx->target && ctx->target->is_cuda && is_attention(in, is_weight, n);
+        const bool convolution = ctx->target && ctx->target->is_cuda && n->op == OP_FFTCONV && n->type.dtype == DTYPE_F32 &&
+            in->node[n->in[0]].type.dtype == DTYPE_F32 && conv_of(in, id).by_transforms;
         const bool with_weight = chosen || scores || (product && is_weight[n->in[0]] != is_weight[n->in[1]]);
-        if (!with_weight) {
+        if (!with_weight && !convolution) {
             rewrite_copy(&rw, id);
             continue;
         }
         ValueId a = rounded_operand(&rw, cast, n->in[0], chosen && is_chosen(in, is_weight, n->in[0]));
         ValueId b = rounded_operand(&rw, cast, n->in[1], chosen && is_chosen(in, is_weight, n->in[1]));
         rewrite_at(&rw, id);
-        ValueId y = graph_contract(rw.out, a, b, n->attr[0].axes.id, n->attr[0].axes.n);
+        const ValueId y = convolution ? graph_fftconv(rw.out, a, b, n->attr) : graph_contract(rw.out, a, b, n->attr[0].axes.id, n->attr[0].axes.n);
         rewrite_replace(&rw, id, graph_cast(rw.out, DTYPE_F32, y));
         rw.out->node[y].type.n_axes = n->type.n_axes;       // the order that the product had
         memcpy(rw.out->node[y].type.axis, n->type.axis, sizeof n->type.axis);

@@ -31,6 +31,7 @@ typedef struct Ran {
 } Ran;
 
 static const Schedules *run_schedules;      // what kernels are generated under; NULL: as the cost model says
+static bool run_is_for_cuda;                // programs are generated for a GPU
 
 // The number of places an int leaf may point to: the smallest axis it is used along.
 static int64_t index_limit(const Graph *g, ValueId leaf)
@@ -119,7 +120,7 @@ static void compile_for(Ran *r, const char *text, const Target *target)
 static inline void compile_only(Ran *r, const char *text, int lanes)
 {
     Target target = {.name = "cpu", .vector_floats = lanes, .vector_registers = 32, .l1_bytes = 32768, .l2_bytes = 1 << 20, .threads = 2,
-                     .schedules = run_schedules};
+                     .is_cuda = run_is_for_cuda, .schedules = run_schedules};
 #if defined(__x86_64__)
     target.has_bf16_dot = lanes == 16 && __builtin_cpu_supports("avx512bf16");
 #endif
