@@ -1,5 +1,4 @@
 // Classes of axes, affine views and epilogue spaces of products (product.h).
-#include "band.h"
 #include "product.h"
 
 #include <assert.h>
@@ -45,30 +44,6 @@ Product product_of(const Graph *g, ValueId contract)
     return p;
 }
 
-// The size of the innermost axis of more than one element if it is a batch axis, or 0: lanes cannot run over columns.
-static int64_t inner_batches(const Graph *g, const Product *p)
-{
-    const Type *type = &g->node[p->value].type;
-    for (int i = type->n_axes - 1; i >= 0; i--)
-        if (graph_size(g, type->axis[i]) != 1) {
-            for (int k = 0; k < p->group[CLASS_BATCH].n; k++)
-                if (p->group[CLASS_BATCH].axis[k] == type->axis[i])
-                    return graph_size(g, type->axis[i]);
-            return 0;
-        }
-    return 0;
-}
-
-// Then they run over batches, in whole vectors of any target: floats, and no half of the product to leave out.
-static bool has_lanes(const Graph *g, const Product *p)
-{
-    enum { MOST_LANES = 16 };
-    const int64_t batches = inner_batches(g, p);
-    return batches == 0 || (batches % MOST_LANES == 0 && g->node[p->value].type.dtype == DTYPE_F32
-        && g->node[p->operand[0]].type.dtype == DTYPE_F32 && g->node[p->operand[1]].type.dtype == DTYPE_F32
-        && band_of_product(g, p, 0).kind == BAND_NONE);
-}
-
 double product_flops(const Product *p)
 {
     double n = 1;
@@ -80,7 +55,7 @@ double product_flops(const Product *p)
 bool product_is_worth(const Graph *g, const Product *p)
 {
     enum { MIN_FLOPS = 16384, MIN_ROWS = 4, MIN_COLS = 8, MIN_SUM = 4 };
-    return g->node[p->value].type.dtype != DTYPE_I32 && has_lanes(g, p) && product_flops(p) >= MIN_FLOPS &&
+    return g->node[p->value].type.dtype != DTYPE_I32 && product_flops(p) >= MIN_FLOPS &&
            p->group[CLASS_ROW].size >= MIN_ROWS && p->group[CLASS_COL].size >= MIN_COLS && p->group[CLASS_SUM].size >= MIN_SUM;
 }
 

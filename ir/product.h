@@ -28,8 +28,8 @@ typedef struct Product {
 Product product_of(const Graph *g, ValueId contract);
 // Multiplications, saturating.
 double  product_flops(const Product *p);
-// Worth a register-tiled kernel: enough multiplications, rows and columns, a sum of more than a few terms, and lanes that
-// can run over columns, or over batches that lie side by side.
+// Worth a register-tiled kernel: enough multiplications, rows and columns, and a sum of more than a few terms. Lanes run over columns, or over
+// batches that lie side by side.
 bool    product_is_worth(const Graph *g, const Product *p);
 
 // The address of a value that is a view of stored numbers: element i of it lies at

@@ -166,6 +166,24 @@ static bool axes_in(const AxisId *axis, size_t n, const Type *type)
     return true;
 }
 
+// Whether loops that write `r` make a reduction inside it once for each of its results. They do when its terms lie side by side, since a row is
+// then one of its results, and when r has nothing but its results. A sum for each channel, though, the terms of which lie a row
+// apart, would be made again in every row: the gradient of a batch norm would take the square of the batch.
+static bool is_made_once(const Graph *g, const Node *n, const Node *r)
+{
+    const Type *x = &g->node[n->in[0]].type;
+    const Attr *over = loop_reduced_axes(n);
+    if (n->type.n_axes == 0 || x->n_axes == 0 || count_of(g, over->axes.id, over->axes.n) <= FEW_TERMS)
+        return true;
+    for (size_t i = 0; i < over->axes.n; i++)
+        if (over->axes.id[i] == x->axis[x->n_axes - 1])
+            return true;
+    if (r->op != OP_REDUCE)
+        return r->type.n_axes == n->type.n_axes;
+    const LoopWish wish = loop_ask(g, 0, (ValueId)(r - g->node));
+    return !wish.is_column || !axes_in(r->type.axis, r->type.n_axes, &n->type) || r->type.n_axes != n->type.n_axes;
+}
+
 // Whether the only reader of a reduction can make it itself, once per row.
 static bool fits_inside(Fuse *f, ValueId v)
 {
@@ -180,7 +198,7 @@ static bool fits_inside(Fuse *f, ValueId v)
         return false;
     const Type *space = r->op == OP_REDUCE ? &g->node[r->in[0]].type : &r->type;
     int64_t elements = 0;
-    if (!axes_in(n->type.axis, n->type.n_axes, space) || !type_count(g, &g->node[n->in[0]].type, &elements))
+    if (!axes_in(n->type.axis, n->type.n_axes, space) || !is_made_once(g, n, r) || !type_count(g, &g->node[n->in[0]].type, &elements))
         return false;
     if (count_of(g, n->type.axis, n->type.n_axes) < MANY_ROWS && elements > FEW_ELEMENTS)
         return false;

@@ -148,13 +148,14 @@ static void batches_side_by_side(void **state)
                 "  result \"y\" = %%8\n  result \"u\" = %%7\n  grad \"x\" = %%12\n  grad \"param.w\" = %%13\n}\n",
                 n[0], n[1], n[2], n[3], n[1] * n[3], n[1] * n[2]), 3, 3e-6);
     }
-    // a gradient as the rules of differentiation write it: the blocks' axis is innermost in the product itself
-    for (int blocks = 16; blocks <= 48; blocks += 16)
+    // a gradient as the rules of differentiation write it: the blocks' axis is innermost in the product itself, whole vectors of it or not
+    static const int n_blocks[] = {4, 16, 20, 48};
+    for (size_t i = 0; i < sizeof n_blocks / sizeof *n_blocks; i++)
         check_graph(arena_printf(&arena, "graph @main\naxis B = 45, L = %d, S = 19, R = 33, M = %d\n{\n"
                 "  %%1.dy = arg \"dy\" : f32[B,M]\n  %%2 = split %%1 {axis = M, to = [S,L]}\n  %%3.w = param \"w\" : f32[L,S,R]\n"
                 "  %%4.dx = contract %%2, %%3 {over = [S]} : f32[B,R,L]\n  %%5.h = arg \"h\" : f32[B,R,L]\n  %%6.u = mul %%4, %%5\n"
                 "  %%7.dw = contract %%2, %%5 {over = [B]} : f32[S,R,L]\n  result \"u\" = %%6\n  grad \"dw\" = %%7\n}\n",
-                blocks, 19 * blocks), 2, 3e-6);
+                n_blocks[i], 19 * n_blocks[i]), 2, 3e-6);
     // two batch axes, and the inner one is not the last of the product's; an operand that is computed
     check_graph("graph @main\naxis B = 40, L = 16, H = 3, S = 20, R = 36, N = 576, M = 320\n{\n"
                 "  %1.x = arg \"x\" : f32[H,B,N]\n  %2 = split %1 {axis = N, to = [R,L]}\n  %3.w = param \"w\" : f32[L,H,S,R]\n"

@@ -184,7 +184,7 @@ static size_t run_marked(const char *text, size_t *out_sweeps)
     if (device_sim.run(l, &why) != STATUS_OK)
         fail_msg("%s", why.text);
     const double error = compare_outputs(&r, l, &bits);
-    if (!(error <= tolerance))
+    if (!(error <= 1e-6))
         fail_msg("error %g", error);
     *out_sweeps = 0;
     for (size_t i = 0; i < r.program->n_launches; i++)
@@ -244,6 +244,7 @@ static void its_text_in_c_is_right(void **state)
     device_sim.close(sim);
     arena_free(&r.arena);
     arena_free(&arena);
+}
 
 // A long convolution in bf16 issues three fifths of the instructions that it does in float32 and asks shared memory for a fourth as often,
 // never twice for one bank.
