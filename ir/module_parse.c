@@ -215,6 +215,10 @@ Module *module_parse(Arena *arena, Diag *diag, const Sources *sources, uint32_t 
         Graph *g = graph_read(&s);
         if (!g)
             return NULL;
+        if (strcmp(g->name, "init") == 0) {     // module_print leaves it out
+            scan_fail(&s, "the graph `init`, which draws the first weights, is not part of a module's text");
+            return NULL;
+        }
         if (module_graph(m, g->name)) {
             scan_fail(&s, "the graph `%s` stands twice", g->name);
             return NULL;
