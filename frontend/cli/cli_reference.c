@@ -1,4 +1,4 @@
-// mixc help ops, passes, diagnostics: pages of docs/reference, out of the tables that the compiler works with.
+// mixc help ops, passes, diagnostics, knobs: pages of docs/reference, out of the tables that the compiler works with.
 #include "cli.h"
 
 #include "explain.h"
@@ -90,10 +90,21 @@ static void page_diagnostics(void)
         printf("\n## %s\n\n**%s**\n\n%s\n", e->code, e->title, e->page);
 }
 
+static void page_knobs(void)
+{
+    page_begin("Knobs of schedules", "knobs");
+    printf("A schedule is a choice of these numbers; what is left out is the cost model's ([tuning](../tuning.md)). `mixc tune FILE --kernel KERNEL\n"
+           "--try \"tile_rows=8 pack=2; ..\"` times some of your own. Any values compute the same numbers up to the order of sums: a kernel family\n"
+           "uses the knobs that it has, and brings them into range.\n\n| knob | least | what |\n|---|---|---|\n");
+#define KNOB(id, text, least, what) printf("| `%s` | %d | %s |\n", text, least, what);
+#include "knobs.def"
+#undef KNOB
+}
+
 bool cli_print_reference(const char *word)
 {
     static const struct { const char *word; void (*print)(void); } page[] = {
-        {"ops", page_ops}, {"passes", page_passes}, {"diagnostics", page_diagnostics},
+        {"ops", page_ops}, {"passes", page_passes}, {"diagnostics", page_diagnostics}, {"knobs", page_knobs},
     };
     for (size_t i = 0; i < sizeof page / sizeof *page; i++)
         if (!strcmp(page[i].word, word)) {

@@ -57,7 +57,7 @@ done
         name=$(basename "$table" .md)
         [ "$name" = index ] && continue
         what="mixc bench models/${name#bench_}.mix"
-        [ -f "$here/$name.sh" ] && what=$(sed -n '2s/^# //p' "$here/$name.sh")
+        [ -f "$here/$name.sh" ] && what=$(sed -n '2,/^#$/s/^# //p' "$here/$name.sh" | tr '\n' ' ' | sed 's/[.:] .*//')
         echo "| [$name]($name.md) | $what |"
     done
 } >"$out/index.new" && mv "$out/index.new" "$out/index.md"

@@ -28,7 +28,7 @@ if wide:
 def ours(size, mode, dtype="f32", *bindings):
     """Seconds of one step, multiply-adds * 2 per second and bytes per second at best."""
     out = subprocess.run([args.mixc, "profile", "tests/bench/moe.mix", "--size", size, "--mode", mode, "--dtype", dtype, "--threads",
-                          str(threads), "--steps", "7", "--json", *bindings], check=True, capture_output=True, text=True).stdout
+                          str(threads), "--steps", "1" if args.quick else "7", "--json", *bindings], check=True, capture_output=True, text=True).stdout
     told = json.loads(out)
     return told.get("wall_seconds", told["seconds"]), told["ceiling"]["flops"], told["ceiling"]["bytes"]
 
@@ -47,8 +47,8 @@ def with_threads(n):
 
 def survey(shape):
     """Every formulation once with one thread, and with all those of large products: to the loops a second thread is no help."""
-    seen = theirs(*shape, with_threads(1), 1, steps=1)
-    if threads > 1:
+    seen = theirs(*shape, with_threads(1), 1, ["stacked", "padded"] if args.quick else (), steps=1)
+    if threads > 1 and not args.quick:
         seen.update(theirs(*shape, with_threads(threads), threads, ["sorted", "sorted_leaves", "padded"], steps=1))
     return seen
 

@@ -5,19 +5,19 @@
 #   tests/bench/moeut.sh [ROUNDS]        MIXC=build/mixc BATCH=8
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
-rounds=${1:-$(pick 5 1)} batch=${BATCH:-$(pick 8 1)}
+rounds=${1:-$(pick 5 1)} batch=${BATCH:-$(pick 8 1)} size=$(pick laptop tiny)
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 
 # Multiply-adds of the products, in billions.
 products() {
-    "$mixc" dump "models/$1.mix" --size laptop --mode eval "train.batch=$batch" --after codegen -o "$work/$1" > "$work/log"
+    "$mixc" dump "models/$1.mix" --size $size --mode eval "train.batch=$batch" --after codegen -o "$work/$1" > "$work/log"
     awk '/^kernel %/ { family[$2] = $5 }
          /^launch %/ && family[$2] ~ /contract|grouped|rows|route/ { for (i = 1; i < NF; i++) if ($i == "flops") n += $(i + 1)/2e9 }
          END { print n }' "$work/$1"/*codegen.ir
 }
 
 step() {
-    "$mixc" profile "models/$1.mix" --size laptop --mode train "train.batch=$batch" --steps 3 --json "${@:2}" |
+    "$mixc" profile "models/$1.mix" --size $size --mode train "train.batch=$batch" --steps 3 --json "${@:2}" |
         python3 -c 'import json, sys; told = json.load(sys.stdin); print(1e3*told.get("wall_seconds", told["seconds"]))'
 }
 

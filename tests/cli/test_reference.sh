@@ -16,7 +16,7 @@ awk -v reference=reference '
 compare "$docs/command-line.md"
 
 mkdir -p "$docs/reference"
-for word in ops passes diagnostics; do
+for word in ops passes diagnostics knobs; do
     "$MIXC" help $word >fresh || complain "help $word"
     [ "$(wc -l <fresh)" -gt 15 ] || complain "help $word says little"
     compare "$docs/reference/$word.md"
