@@ -13,6 +13,14 @@ static const struct { const char *text; int32_t least; } knob_row[KNOB_COUNT] = 
 #undef KNOB
 };
 
+CostConstants target_cost(const Target *target)
+{
+    CostConstants cost = target->schedules ? target->schedules->cost : (CostConstants){0};
+    cost.launch = cost.launch > 0 ? cost.launch : 4000;
+    cost.copy = cost.copy > 0 ? cost.copy : 0.7;
+    return cost;
+}
+
 bool schedule_is_default(const Schedule *schedule)
 {
     for (int k = 0; k < KNOB_COUNT; k++)

@@ -26,11 +26,20 @@ const char *schedule_text(Arena *arena, const Schedule *schedule);
 bool        schedule_parse(const char *text, Schedule *out);
 bool        schedule_is_default(const Schedule *schedule);
 
+// What the cost model is told of the device; 0: what is built in.
+typedef struct CostConstants {
+    double launch;                          // cycles from one launch to the next, on all threads
+    double copy;                            // cycles of a thread for each float that goes to memory and comes back, all threads at it
+} CostConstants;
+
 // What measurements say. `find` returns NULL when nothing is known of the kernel.
 typedef struct Schedules {
     const Schedule *(*find)(void *user, uint64_t key);
     void           *user;
+    CostConstants   cost;
 } Schedules;
+
+CostConstants target_cost(const Target *target);            // with what is built in where nothing was measured
 
 typedef struct Candidate {
     Schedule schedule;

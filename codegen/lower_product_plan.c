@@ -93,8 +93,9 @@ static double visit_cycles(Tile tile)
 
 // Cycles that the busiest of `threads` spends: multiplications, packing, and the pass over c at the end. The weights
 // are cycles per element, measured once; only their rough size matters.
-static double cost(const Plan *plan, int threads)
+static double cost(const Plan *plan, const Target *target)
 {
+    const int threads = target->threads > 0 ? target->threads : 1;
     const double rows = (double)plan->block_rows, cols = (double)plan->block_cols, sum = (double)plan->sum;
     const double n_tiles = rows / plan->tile.rows * cols / tile_width(plan->tile);
     double item = n_tiles * (sum * tile_cycles(plan->tile) + (double)plan->n_sum_blocks * visit_cycles(plan->tile));
@@ -102,8 +103,13 @@ static double cost(const Plan *plan, int threads)
     if (!plan->ahead && !plan->in_place)
         item += cols * sum * 0.25;
     const double total = (double)ceil_div(plan_work(plan), threads) * item;
-    return plan->ahead                      // packed once, by all threads, through memory
-        ? total + (double)plan->batch * (double)plan_packed_cols(plan) * sum * 0.7 / threads + 4000.0 : total;
+    if (!plan->ahead)
+        return total;
+    // Packed once, by all threads: through memory, where it is more than their caches hold.
+    const CostConstants known = target_cost(target);
+    const double floats = (double)plan->batch * (double)plan_packed_cols(plan) * sum, cached = 0.7;
+    const bool is_far = 4 * floats > 2.0 * (double)(target->l2_bytes ? target->l2_bytes : 524288) * threads;
+    return total + floats * (is_far && known.copy > cached ? known.copy : cached) / threads + known.launch;
 }
 
 // Blocks of so many rows and columns, or a little more.
@@ -179,7 +185,6 @@ static void try_plan(Trials *t, const Plan *plan, double cycles)
 // All cuts of a plan whose tile and terms are set.
 static void try_cuts(Trials *t, const Plan *plan, const Target *target)
 {
-    const int threads = target->threads > 0 ? target->threads : 1;
     const int64_t cache = (int64_t)(target->l2_bytes ? target->l2_bytes : 524288) / 4;
     const int64_t most_rows = at_least(ceil_div(plan->rows, plan->tile.rows), 1);
     const int64_t most_cols = at_least(ceil_div(plan->cols, tile_width(plan->tile)), 1);
@@ -191,12 +196,12 @@ static void try_cuts(Trials *t, const Plan *plan, const Target *target)
                 const bool fits = cut(&trial, r, c, cache);
                 const bool smallest = r == most_rows && c == most_cols;
                 if (fits || (smallest && t->best_cycles < 0))
-                    try_plan(t, &trial, cost(&trial, threads));
+                    try_plan(t, &trial, cost(&trial, target));
             }
     Plan last = *plan;
     if (t->best_cycles < 0) {
         cut(&last, most_rows, most_cols, cache);
-        try_plan(t, &last, cost(&last, threads));
+        try_plan(t, &last, cost(&last, target));
     }
 }
 
@@ -395,7 +400,7 @@ static size_t add_few_rows(const Plan *first, const Target *target, Plan *accept
             if (!tile_fits(target, plan.tile.rows, vectors) || !plan_few_rows(&plan, target, &s) || is_told(&plan, accepted, n))
                 continue;
             accepted[n] = plan;
-            list[n++] = (Candidate){schedule_of(&plan), cost(&plan, target->threads > 0 ? target->threads : 1)};
+            list[n++] = (Candidate){schedule_of(&plan), cost(&plan, target)};
         }
     return n;
 }
@@ -416,7 +421,7 @@ size_t plan_candidates(Arena *arena, const Product *p, const Target *target, boo
     Candidate *list = *out = arena_array(arena, Candidate, most + 1);
     Plan *accepted = arena_array(arena, Plan, most + 1);
     const Schedule usual = schedule_of(&first);
-    list[0] = (Candidate){.cycles = cost(&first, target->threads > 0 ? target->threads : 1)};
+    list[0] = (Candidate){.cycles = cost(&first, target)};
     accepted[0] = first;
     size_t n = lies ? add_few_rows(&first, target, accepted, list, 1, most) : 1;
     for (size_t quota = 2; n < most && quota < 4 * most; quota *= 2)

@@ -23,6 +23,7 @@ struct Tuning {
     sqlite3 *db;
     char    *path;
     char     place[65];                     // SHA-256 of the place's text
+    bool     to_write;
 };
 
 static const char make_tables[] =
@@ -173,6 +174,19 @@ static Status prepare(Tuning *t, const char *place, bool to_write, StatusText *n
     return status;
 }
 
+static void set_place(Tuning *t, const char *place)
+{
+    uint8_t digest[32];
+    sha256_of(place, strlen(place), digest);
+    sha256_hex(digest, t->place);
+}
+
+Status tuning_move(Tuning *t, const char *place, StatusText *why)
+{
+    set_place(t, place);
+    return t->to_write ? make_place(t, place, why) : STATUS_OK;
+}
+
 // The path of the database; NULL: no folder is used. *out_refused says why, for as long as the cache is open.
 static char *database_path(Cache *cache, const char **out_refused)
 {
@@ -208,9 +222,8 @@ Status tuning_open(const char *folder, const char *place, bool to_write, Tuning 
         status = status_fail(why, STATUS_IO, "there is no folder to keep times in%s%s", refused ? ": " : "", refused ? refused : "");
     cache_close(cache);
     if (status == STATUS_OK && t->path && (to_write || access(t->path, R_OK) == 0)) {
-        uint8_t digest[32];
-        sha256_of(place, strlen(place), digest);
-        sha256_hex(digest, t->place);
+        set_place(t, place);
+        t->to_write = to_write;
         status = prepare(t, place, to_write, note, why);
         if (status == STATUS_OK) {
             *out = t;

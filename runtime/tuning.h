@@ -44,6 +44,8 @@ typedef struct TuningRace {
 Status tuning_open(const char *folder, const char *place, bool to_write, Tuning **out, StatusText *note, StatusText *why);
 bool   tuning_is_there(const char *folder); // there is a file to read
 void   tuning_close(Tuning *t);             // NULL is fine
+// From now on another place's rows are meant.
+Status tuning_move(Tuning *t, const char *place, StatusText *why);
 const char *tuning_path(const Tuning *t);
 
 // Errors: STATUS_IO (full disk, locked for too long).

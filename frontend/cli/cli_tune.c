@@ -280,6 +280,8 @@ static int tune_model(Cli *cli, CliModel *model)
     int code = cli_diagnostics(cli);
     if (code || !tune.g)
         return code ? code : status_exit_code(STATUS_INTERNAL);
+    if (engine_target(model->engine)->schedules)
+        tune.face.cost = engine_target(model->engine)->schedules->cost;
     if (cli_has(cli, OPT_TRY))
         return try_schedules(cli, &tune);
     status = tuning_open(NULL, place, true, &tune.db, &note, &why);
@@ -287,6 +289,13 @@ static int tune_model(Cli *cli, CliModel *model)
         cli_note(cli, "%s", note.text);
     if (status != STATUS_OK)
         return cli_fail(cli, status, &why);
+    status = tune_calibrate(&tune, place, cli_has(cli, OPT_CALIBRATE), &why);
+    if (status != STATUS_OK) {
+        tuning_close(tune.db);
+        return cli_fail(cli, status, &why);
+    }
+    if (cli_has(cli, OPT_CALIBRATE))
+        cli_note(cli, "a launch takes %.0f cycles, a float to memory and back %.2f of a thread", tune.face.cost.launch, tune.face.cost.copy);
     Watch watch = {cli, proc_now_s(), cli_catch_signals()};
     bool finished;
     tune_begin(&tune);

@@ -173,7 +173,7 @@ static void prepare(TrialState *s, size_t i)
     StatusText why = {0};
     Sources sources = sources_make(&s->arena);
     Diag diag = diag_make(&s->arena, &sources);
-    const Schedules forced = {forced_schedule, (void *)&s->trial->schedule[i]};
+    const Schedules forced = {forced_schedule, (void *)&s->trial->schedule[i], s->target.schedules ? s->target.schedules->cost : (CostConstants){0}};
     target.schedules = &forced;
     say(s, "try", i, NULL);
     Program *p = codegen_program(&s->arena, &diag, s->trial->g, &target);

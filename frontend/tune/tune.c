@@ -2,10 +2,12 @@
 #define _GNU_SOURCE
 #include "tune.h"
 
+#include "ceiling.h"
 #include "codegen.h"
 #include "kernel_trial.h"
 #include "proc.h"
 #include "trial_process.h"
+#include "tuned.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,11 +64,41 @@ static int by_weight(const void *a, const void *b)
     return left != right ? (left < right) - (left > right) : (x->kernel > y->kernel) - (x->kernel < y->kernel);
 }
 
+static const Schedule *find_nothing(void *user, uint64_t kernel)
+{
+    (void)user, (void)kernel;
+    return NULL;
+}
+
+Status tune_calibrate(Tune *t, const char *place, bool anew, StatusText *why)
+{
+    const Target *target = engine_target(t->engine);
+    Ceiling ceiling;
+    CostConstants cost;
+    Status status = STATUS_OK;
+    if (target->is_cuda)
+        return STATUS_OK;
+    if (anew || !tuned_constants(t->db, &cost)) {
+        status = ceiling_measure(t->engine, &ceiling, why);
+        if (status != STATUS_OK)
+            return status;
+        const double threads = target->threads > 0 ? target->threads : 1;
+        const double clock = ceiling.flops / (4 * threads * target->vector_floats);         // two multiply-adds a cycle
+        cost = (CostConstants){.launch = ceiling.launch * clock, .copy = 8 * threads * clock / ceiling.bytes};
+        status = tuned_keep_constants(t->db, &cost, why);
+    }
+    if (status != STATUS_OK || !tuned_constants(t->db, &cost))
+        return status;
+    t->face.cost = cost;
+    return tuned_move(t->db, t->arena, place, &cost, why);
+}
+
 void tune_begin(Tune *t)
 {
     KernelClass *class;
     Target target = *engine_target(t->engine);
-    target.schedules = NULL;                // candidate 0 is what the cost model says
+    t->face.find = find_nothing;
+    target.schedules = &t->face;            // candidate 0 is what the cost model says
     const size_t n = codegen_kernel_classes(t->arena, t->g, &class);
     t->n_structures = n;
     t->kernel = arena_array(t->arena, TuneKernel, n + 1);
@@ -117,6 +149,7 @@ static Status start_child(const Tune *t, const TuneKernel *k, const Question *as
         Diag diag = diag_make(&arena, &sources);
         Device *device;
         Target target = *engine_target(t->engine);
+        target.schedules = &t->face;
         const DeviceOps *ops = engine_device(t->engine, &device);
         const Graph *g = codegen_kernel_graph(&arena, &diag, t->g, k->kernel);
         const Trial trial = {.g = g, .target = &target, .schedule = ask->schedule, .n = ask->n, .ops = ops, .on_device = &t->options.on_device,

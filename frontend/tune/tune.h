@@ -35,10 +35,15 @@ typedef struct Tune {
     const Engine *engine;
     Tuning       *db;
     TuneOptions   options;
+    Schedules     face;                     // what the cost model is told: no winners, the constants
     TuneKernel   *kernel; size_t n;         // those with a choice
     size_t        n_structures;             // all
     size_t        n_candidates, n_known, n_settled;
 } Tune;
+
+// The constants of the cost model: those in the database, or, where it has none or `anew`, measured now (half a second) and kept.
+// Zero on devices that have none. The database then holds what belongs to them. Before tune_begin.
+Status tune_calibrate(Tune *tune, const char *place, bool anew, StatusText *why);
 
 // Finds the kernels, their candidates and what is known of them.
 void   tune_begin(Tune *tune);

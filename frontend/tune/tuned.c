@@ -3,10 +3,11 @@
 
 #include "tuning.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 // Raised when a knob changes its meaning, or a lowering changes so much that old times say nothing.
-#define GENERATION "1"
+#define GENERATION "2"
 
 typedef struct Winner {
     uint64_t kernel;
@@ -31,6 +32,42 @@ Status tuned_place(const DeviceOps *ops, Device *device, Arena *arena, const cha
     return status;
 }
 
+// --- constants of the cost model
+
+static const struct { const char *name; double least, most; } constant_row[] = {{"launch_cycles", 100, 1e6}, {"copy_cycles", 0.05, 100}};
+
+// A step is a quarter: what changes by less is noise, and would make all that was measured another place's.
+static double in_steps(double x)
+{
+    return pow(1.25, round(log(x) / log(1.25)));
+}
+
+bool tuned_constants(Tuning *db, CostConstants *out)
+{
+    double value[2];
+    for (int i = 0; i < 2; i++)
+        if (!tuning_constant(db, constant_row[i].name, &value[i]) || !(value[i] >= constant_row[i].least && value[i] <= constant_row[i].most))
+            return false;
+    *out = (CostConstants){in_steps(value[0]), in_steps(value[1])};
+    return true;
+}
+
+Status tuned_keep_constants(Tuning *db, const CostConstants *cost, StatusText *why)
+{
+    const double value[] = {cost->launch, cost->copy};
+    Status status = STATUS_OK;
+    for (int i = 0; i < 2 && status == STATUS_OK; i++)
+        status = tuning_put_constant(db, constant_row[i].name, value[i], why);
+    return status;
+}
+
+Status tuned_move(Tuning *db, Arena *arena, const char *place, const CostConstants *cost, StatusText *why)
+{
+    return cost->launch > 0 ? tuning_move(db, arena_printf(arena, "%slaunch %.0f\ncopy %.3f\n", place, cost->launch, cost->copy), why) : STATUS_OK;
+}
+
+// --- winners
+
 static int by_kernel(const void *a, const void *b)
 {
     const Winner *x = a, *y = b;
@@ -40,7 +77,7 @@ static int by_kernel(const void *a, const void *b)
 static const Schedule *find(void *user, uint64_t kernel)
 {
     const Tuned *t = user;
-    const Winner key = {.kernel = kernel}, *found = bsearch(&key, t->winner, t->n, sizeof key, by_kernel);
+    const Winner key = {.kernel = kernel}, *found = !t->n ? NULL : bsearch(&key, t->winner, t->n, sizeof key, by_kernel);
     return found ? &found->schedule : NULL;
 }
 
@@ -67,15 +104,19 @@ Tuned *tuned_load(const DeviceOps *ops, Device *device, const char *folder)
     Tuning *db = NULL;
     if (tuned_place(ops, device, &t->arena, &place, &why) == STATUS_OK && place)
         tuning_open(folder, place, false, &db, NULL, &why);
+    CostConstants cost = {0};
+    if (db && tuned_constants(db, &cost) && tuned_move(db, &t->arena, place, &cost, &why) != STATUS_OK)
+        cost = (CostConstants){0};
     if (db)
         tuning_winners(db, add, t);
     tuning_close(db);
-    if (!t->n) {
+    if (!t->n && cost.launch <= 0) {
         tuned_free(t);
         return NULL;
     }
-    qsort(t->winner, t->n, sizeof *t->winner, by_kernel);
-    t->face = (Schedules){find, t};
+    if (t->n)
+        qsort(t->winner, t->n, sizeof *t->winner, by_kernel);
+    t->face = (Schedules){find, t, cost};
     return t;
 }
 

