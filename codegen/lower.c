@@ -102,7 +102,9 @@ static int64_t shared_floats(const LowerText *t)
 {
     if (t->cuda_shared_floats)
         return t->cuda_shared_floats;
-    return holds_name(text_str(&t->cuda->top->text), "shared") ? t->cuda_threads : 0;
+    // Sums over a block put those of its warps there.
+    const int64_t warps = t->cuda_threads > 32 ? t->cuda_threads / 32 : 1;
+    return holds_name(text_str(&t->cuda->top->text), "shared") ? warps : 0;
 }
 
 const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared)

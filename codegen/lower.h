@@ -75,7 +75,7 @@ typedef struct LowerText {
     int64_t     n_work, grain;
     size_t      scratch_bytes;
     int64_t     cuda_blocks, cuda_threads;  // threads: a power of two
-    int64_t     cuda_shared_floats;         // of the block's array `shared`; 0: one for each thread, if it is used
+    int64_t     cuda_shared_floats;         // of the block's array `shared`; 0: one for each warp, if it is used
     int64_t     cuda_dynamic_bytes;         // of the block's array `dynamic` of floats, a multiple of 128 in memory; 0: none
     double      flops, bytes;
     bool        uses_scratch;

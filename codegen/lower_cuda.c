@@ -86,8 +86,8 @@ static void write_loops(Lower *L, LowerLaunch *launch, LoopGroup *const *total, 
     launch->cuda_blocks = blocks;
     kernel->n_params = launch->n_args;
     kernel->cuda_threads = THREADS;
-    kernel->cuda = lower_cuda_function(L, E, text_str(&comment), kernel->name, THREADS);
-    kernel->cuda_shared_bytes = 4 * THREADS;
+    kernel->cuda = lower_cuda_function(L, E, text_str(&comment), kernel->name, THREADS / 32);
+    kernel->cuda_shared_bytes = 4 * (THREADS / 32);
 }
 
 static void write_nothing(Lower *L, LowerLaunch *launch)
@@ -97,7 +97,7 @@ static void write_nothing(Lower *L, LowerLaunch *launch)
     adopt_params(L, launch, kernel->writes, E);
     launch->cuda_blocks = 0;                // so it is not launched
     kernel->cuda_threads = 32;
-    kernel->cuda = lower_cuda_function(L, E, "nothing: the plain loops of the next kernel read the operands as they are", kernel->name, 32);
+    kernel->cuda = lower_cuda_function(L, E, "nothing: the plain loops of the next kernel read the operands as they are", kernel->name, 1);
 }
 
 void lower_plain_cuda_totals(Lower *L, LoopGroup *const *total, size_t n_totals)

@@ -91,7 +91,7 @@ static void emit_out_sum(Rows *R, Scope *at, RowsPart *part, Ix row, const char 
 
 void rows_cuda(Rows *R, LowerText *text)
 {
-    const int64_t shared = THREADS + R->n_slots * R->n_cols;
+    const int64_t shared = THREADS / 32 + R->n_slots * R->n_cols;
     for (size_t i = 0; i < R->n_parts; i++)
         if (R->part[i].sums != NULL && R->g->node[R->part[i].text.p.value].type.dtype != DTYPE_F32)
             return;
@@ -104,7 +104,7 @@ void rows_cuda(Rows *R, LowerText *text)
         scope_line(top, "const long %s = blockIdx.x;", g);
     R->batch_at = R->batch.size > 1 ? scope_var(E, top, g, 0, R->batch.size - 1, 1) : ix_const(E->ix, 0);
     for (int s = 0; s < R->n_slots; s++)
-        R->slot[s] = arena_printf(E->arena, "shared + %lld", N(THREADS + s * R->n_cols));
+        R->slot[s] = arena_printf(E->arena, "shared + %lld", N(THREADS / 32 + s * R->n_cols));
     Scope *rows = scope_block(E, top, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s++) {", t, t, N(R->n_rows), t));
     const Ix row = bounded(R, rows, t, R->n_rows);
     for (size_t i = 0; i < R->n_parts; i++) {

@@ -24,7 +24,7 @@ static bool land(Sim *s, const Warp *w, const PtxInsn *i, size_t k)
         return false;
     if (!f.has_landed)
         move_bytes(&f, to.data);
-    memset(to.defined, 1, f.bytes);
+    memset(to.defined, 1, s->launch->fill_is_unset ? f.from_bytes : f.bytes);
     return true;
 }
 

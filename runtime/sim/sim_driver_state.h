@@ -63,6 +63,8 @@ struct SimDriver {
     SimCounters counters;
     CudaContext context;
     uint64_t    seed, limit, n_launches;
+    uint64_t   *trace;                      // as in SimLaunch, of all launches
+    bool        fill_is_unset;
     int         capability;
     StatusText  why;
     bool        has_complaint;

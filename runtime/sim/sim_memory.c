@@ -68,7 +68,7 @@ static bool find_global(Sim *s, const Access *a, Place *out)
         if (!out->defined[b])
             return sim_fail(s, a->insn, "thread %u reads byte %zu of '%s', which nobody wrote", a->thread, at + b, found->name);
     // It lies in one page, because it is aligned.
-    return sim_check_race(s, a, &sim_page(s, a->address)->ground, a->address % PAGE_BYTES, at, found->name);
+    return !s->can_change[s->last_region] || sim_check_race(s, a, &sim_page(s, a->address)->ground, a->address % PAGE_BYTES, at, found->name);
 }
 
 // --- shared and local memory
@@ -83,9 +83,11 @@ static bool find_shared(Sim *s, const Access *a, Place *out)
     if (s->n_mbarriers && !a->is_mbarrier && sim_mbarrier_at(s, at, a->bytes))
         return sim_fail(s, a->insn, "thread %u %s %zu bytes at %zu of shared memory, where a barrier is", a->thread, verb(a), a->bytes, at);
     for (size_t b = 0; b < a->bytes; b++) {
+        if (s->shared_gap && s->shared_gap[at + b])
+            return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory, which no array has", a->thread, verb(a), at + b);
         if (s->shared_flight[at + b])
             return sim_fail(s, a->insn, "thread %u %s byte %zu of shared memory while a copy to it is under way", a->thread, verb(a), at + b);
-        if (a->reads && !out->defined[b])
+        if (a->reads && !out->defined[b] && !s->launch->fill_is_unset)
             return sim_fail(s, a->insn, "thread %u reads byte %zu of shared memory, which nobody wrote", a->thread, at + b);
     }
     return sim_check_race(s, a, &s->ground, at, at, NULL);
@@ -114,8 +116,24 @@ static bool find_param(Sim *s, const Access *a, Place *out)
     return true;
 }
 
+// What the access adds to the trace of the launch; `bits`: what it stores.
+static void trace(const Sim *s, PtxSpace space, const Access *a, uint64_t bits)
+{
+    if (!s->launch->trace || (space != SPACE_GLOBAL && space != SPACE_SHARED))
+        return;
+    const uint64_t part[] = {a->address, bits, space == SPACE_SHARED ? s->block_number : 0,
+                             (uint64_t)a->bytes << 8 | (uint64_t)space << 2 | (uint64_t)a->reads << 1 | a->writes};
+    uint64_t h = 0;
+    for (size_t k = 0; k < sizeof part / sizeof *part; k++) {
+        h = (h ^ part[k]) * UINT64_C(0x9e3779b97f4a7c15);
+        h ^= h >> 29;
+    }
+    *s->launch->trace += h;
+}
+
 bool sim_find(Sim *s, PtxSpace space, const Access *a, Place *out)
 {
+    trace(s, space, a, 0);
     if (a->address % a->bytes != 0)
         return sim_fail(s, a->insn, "thread %u %s %zu bytes at the address 0x%llx, which is no multiple of %zu", a->thread, verb(a),
                         a->bytes, (unsigned long long)a->address, a->bytes);
@@ -249,7 +267,7 @@ static void load(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
 }
 
 // What has no value leaves none behind.
-static void store(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
+static void store(Sim *s, Warp *w, const PtxInsn *i, int lane, PtxSpace space, const Access *a, Place at)
 {
     const PtxRow *row = &ptx_row[i->form];
     const PtxType type = (PtxType)row->type[0];
@@ -258,6 +276,7 @@ static void store(Sim *s, Warp *w, const PtxInsn *i, int lane, Place at)
         const int32_t reg = i->reg[v];
         const uint64_t bits = get(s, sim_source(s, w, reg), reg, type, lane);
         memcpy(at.data + v * bytes, &bits, bytes);
+        trace(s, space, a, bits ^ (v + 1) << 60);
         if (at.defined)
             memset(at.defined + v * bytes, reg < 0 || (w->defined[reg] >> lane & 1), bytes);
     }
@@ -296,6 +315,7 @@ bool sim_memory(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
                 .reads = row->kind != KIND_ST, .writes = row->kind != KIND_LD, .is_strong = row->is_strong};
     uint64_t address[WARP_LANES] = {0};
     PtxSpace space = row->space;
+    uint32_t unset = 0;
     for (int l = 0; l < WARP_LANES; l++) {
         if (!(mask >> l & 1))
             continue;
@@ -309,15 +329,16 @@ bool sim_memory(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
         for (int v = 0; space == SPACE_GLOBAL && a.writes && v < i->n_regs; v++)
             if (!sim_is_defined(s, w, i, i->reg[v], UINT32_C(1) << l & (v < i->n_results ? 0 : UINT32_MAX)))
                 return false;
+        unset |= (uint32_t)(a.reads && place.defined && memchr(place.defined, 0, a.bytes)) << l;
         if (is_atomic)
             update(s, w, i, l, place);
         else if (row->kind == KIND_LD)
             load(s, w, i, l, place);
         else
-            store(s, w, i, l, place);
+            store(s, w, i, l, space, &a, place);
     }
     for (int v = 0; v < i->n_results; v++)
-        w->defined[i->reg[v]] |= mask;
+        w->defined[i->reg[v]] = (w->defined[i->reg[v]] | mask) & ~unset;
     if (space == SPACE_GLOBAL)
         sim_count_global(s, address, a.bytes, mask, a.reads, a.writes);
     else if (space == SPACE_SHARED)

@@ -1,9 +1,13 @@
 // Happens-before. Every warp has a clock that moves on at barriers, and knows of every other warp of its block up to which time
 // that one's accesses are over. Two accesses to one place, by different threads, one of them a write, must be ordered by that. Blocks
 // of a launch are never ordered. Accesses that are made for threads that race (atomics, volatile) race only with plain ones.
+//
+// Of plain reads every warp's last ones are kept, so that no race of the accesses that were made is missed, whatever their order was: reads that
+// are older than a warp's last ones are over when those are. Of writes the last one is enough, because it was ordered with all before.
 #include "sim_state.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define PAGE_NONE UINT64_MAX
 
@@ -38,32 +42,87 @@ static bool fail(Sim *s, const Access *a, const Toucher *other, bool other_wrote
                     other->thread, did);
 }
 
+static Toucher toucher(const Traffic *t, uint32_t warp, const Reads *r, uint32_t lanes)
+{
+    return (Toucher){t->block, r->clock, (uint16_t)(warp * WARP_LANES + (uint32_t)__builtin_ctz(lanes)), false};
+}
+
+// A write, and the reads of one warp before.
+static bool check_reads(Sim *s, const Access *a, const Traffic *t, uint32_t warp, const Reads *r, size_t at, const char *what)
+{
+    const bool is_own = warp == a->warp->index;
+    const uint32_t others = r->lanes & ~(is_own ? UINT32_C(1) << a->thread % WARP_LANES : 0);
+    if (!others || (t->block == s->block_number && r->clock < (is_own ? a->warp->clock : a->warp->known[warp])))
+        return true;
+    const Toucher who = toucher(t, warp, r, others);
+    return fail(s, a, &who, false, at, what);
+}
+
 // Is the access ordered with all that happened at one place? `at`: its first byte.
 static bool check(Sim *s, const Access *a, const Traffic *t, size_t at, const char *what)
 {
     if (!is_ordered(&t->writer, s, a))
         return fail(s, a, &t->writer, true, at, what);
-    for (int r = 0; a->writes && r < 2; r++)
-        if (!is_ordered(&t->reader[r], s, a))
-            return fail(s, a, &t->reader[r], false, at, what);
-    return true;
+    if (!a->writes)
+        return true;
+    if (!is_ordered(&t->strong_reader, s, a))
+        return fail(s, a, &t->strong_reader, false, at, what);
+    if (t->other_block && t->other_block != s->block_number)
+        return fail(s, a, &(Toucher){.block = t->other_block, .thread = t->other_thread}, false, at, what);
+    for (uint32_t v = 0; t->block && t->all && v < s->n_warps; v++)
+        if (t->all[v].lanes && !check_reads(s, a, t, v, &t->all[v], at, what))
+            return false;
+    return !t->block || t->all || check_reads(s, a, t, t->warp, &t->one, at, what);
 }
 
-static void record(const Sim *s, const Access *a, Traffic *t)
+static void record_read(Sim *s, const Access *a, Traffic *t)
+{
+    const uint32_t warp = a->warp->index;
+    if (t->block != s->block_number) {
+        if (t->block) {
+            t->other_block = t->block;
+            t->other_thread = 0;
+        }
+        t->block = s->block_number;
+        t->warp = (uint16_t)warp;
+        t->one = (Reads){0};
+        if (t->all)
+            memset(t->all, 0, s->n_warps * sizeof *t->all);
+    }
+    if (!t->all && t->warp != warp) {
+        t->all = arena_array(&s->arena, Reads, s->n_warps);
+        t->all[t->warp] = t->one;
+    }
+    Reads *r = t->all ? &t->all[warp] : &t->one;
+    const uint32_t lane = UINT32_C(1) << a->thread % WARP_LANES;
+    r->lanes = r->clock == a->warp->clock ? r->lanes | lane : lane;
+    r->clock = a->warp->clock;
+}
+
+static void record(Sim *s, const Access *a, Traffic *t)
 {
     const Toucher me = {s->block_number, a->warp->clock, (uint16_t)a->thread, a->is_strong};
-    if (a->writes) {
+    if (a->writes)
         t->writer = me;
-        return;
-    }
-    if (t->reader[0].block != me.block || t->reader[0].thread != me.thread)
-        t->reader[1] = t->reader[0];
-    t->reader[0] = me;
+    else if (a->is_strong)
+        t->strong_reader = me;
+    else
+        record_read(s, a, t);
+}
+
+void sim_forget(Ground *g)
+{
+    for (size_t i = 0; g->word && i < g->n_bytes / WORD; i++)
+        g->word[i] = (Traffic){.all = g->word[i].all};
+    for (size_t i = 0; g->byte && i < g->n_bytes; i++)
+        g->byte[i] = (Traffic){.all = g->byte[i].all};
 }
 
 bool sim_check_race(Sim *s, const Access *a, Ground *g, size_t begin, size_t at, const char *what)
 {
     const bool is_small = a->bytes < WORD;
+    if (!g->word)
+        g->word = arena_array(&s->arena, Traffic, g->n_bytes / WORD);
     if (is_small && !g->byte)
         g->byte = arena_array(&s->arena, Traffic, g->n_bytes);
     for (size_t k = 0; k < a->bytes; k += is_small ? a->bytes : WORD)
@@ -110,7 +169,7 @@ Page *sim_page(Sim *s, uint64_t address)
         grow_pages(s);
     Page *p = &s->page[place_of(s, number)];
     if (p->number == PAGE_NONE) {
-        *p = (Page){.number = number, .ground = {.n_bytes = PAGE_BYTES, .word = arena_array(&s->arena, Traffic, PAGE_BYTES / WORD)}};
+        *p = (Page){.number = number, .ground = {.n_bytes = PAGE_BYTES}};
         s->n_pages++;
     }
     s->last_page = p;

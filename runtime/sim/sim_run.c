@@ -375,9 +375,7 @@ static bool run_block(Sim *s)
 {
     memset(s->shared_defined, 0, s->shared_bytes);
     memset(s->shared_flight, 0, s->shared_bytes);
-    memset(s->ground.word, 0, s->ground.n_bytes / WORD * sizeof *s->ground.word);
-    if (s->ground.byte)
-        memset(s->ground.byte, 0, s->ground.n_bytes * sizeof *s->ground.byte);
+    sim_forget(&s->ground);
     memset(s->local_defined, 0, s->n_threads * s->kernel->local_bytes);
     s->n_flights = s->n_mbarriers = s->n_idle_waits = 0;
     for (uint32_t k = 0; k < s->n_warps; k++)
@@ -426,6 +424,29 @@ static Status check_launch(const SimLaunch *l, const PtxKernel *k, StatusText *w
     return STATUS_OK;
 }
 
+// Bytes between the arrays that the kernel declares.
+static void find_gaps(Sim *s)
+{
+    const PtxKernel *k = s->kernel;
+    s->shared_gap = arena_array(&s->arena, uint8_t, s->shared_bytes + 1);
+    memset(s->shared_gap, 1, k->shared_bytes);
+    for (size_t i = 0; i < k->n_symbols; i++)
+        if (k->symbol[i].space == SPACE_SHARED)
+            memset(s->shared_gap + k->symbol[i].offset, 0, k->symbol[i].bytes);
+    if (!memchr(s->shared_gap, 1, k->shared_bytes))
+        s->shared_gap = NULL;
+}
+
+static void find_what_changes(Sim *s)
+{
+    const SimLaunch *l = s->launch;
+    s->can_change = arena_array(&s->arena, bool, l->n_regions + 1);
+    for (size_t i = 0; i < l->n_regions; i++)
+        for (size_t k = 0; k < l->n_regions; k++)
+            s->can_change[i] |= l->region[k].is_writable && l->region[k].base < l->region[i].base + l->region[i].bytes
+                                && l->region[i].base < l->region[k].base + l->region[k].bytes;
+}
+
 static void set_up(Sim *s)
 {
     const SimLaunch *l = s->launch;
@@ -443,7 +464,8 @@ static void set_up(Sim *s)
     s->shared_defined = arena_array(arena, uint8_t, s->shared_bytes + 1);
     s->shared_flight = arena_array(arena, uint8_t, s->shared_bytes + 1);
     s->ground.n_bytes = (s->shared_bytes + WORD) / WORD * WORD;
-    s->ground.word = arena_array(arena, Traffic, s->ground.n_bytes / WORD);
+    find_gaps(s);
+    find_what_changes(s);
     s->order = arena_array(arena, uint32_t, s->n_warps + 1);
     s->joined = arena_array(arena, uint32_t, s->n_warps + 1);
     s->random = l->seed;

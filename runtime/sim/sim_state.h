@@ -37,8 +37,17 @@ typedef struct Toucher {
     bool     is_strong;                     // an atomic, or an access made for threads that race
 } Toucher;
 
+typedef struct Reads {                      // of one warp, at one place
+    uint32_t clock, lanes;                  // the last time, and who read then; earlier reads are over when those are
+} Reads;
+
 typedef struct Traffic {                    // at one place
-    Toucher writer, reader[2];              // the last one, the last two that differ
+    Toucher  writer, strong_reader;         // the last ones
+    uint32_t block;                         // whose plain reads these are; 0: nobody's
+    uint16_t warp;                          // that `one` is of
+    uint16_t other_thread;
+    uint32_t other_block;                   // another one that has read; 0: none
+    Reads    one, *all;                     // all: [n_warps], once more than one warp has read; NULL
 } Traffic;
 
 enum { WORD = 4 };
@@ -46,7 +55,7 @@ enum { WORD = 4 };
 // A piece of memory where traffic is watched: accesses of whole words by words, smaller ones by bytes, each checked against both.
 typedef struct Ground {
     size_t   n_bytes;
-    Traffic *word;                          // [n_bytes/WORD]
+    Traffic *word;                          // [n_bytes/WORD]; NULL: nothing so far
     Traffic *byte;                          // [n_bytes]; NULL: nothing smaller than a word so far
 } Ground;
 
@@ -91,6 +100,8 @@ typedef struct Sim {
     unsigned char   *shared;
     uint8_t         *shared_defined;
     uint8_t         *shared_flight;         // copies that are under way to the byte
+    uint8_t         *shared_gap;            // the byte is of no array; NULL: all are of some
+    bool            *can_change;            // [n_regions] somebody may write to it, so reads of it are watched
     Ground           ground;                // of shared memory
     unsigned char   *local;                 // [n_threads, local_bytes]
     uint8_t         *local_defined;
@@ -175,6 +186,8 @@ const Mbarrier *sim_mbarrier_at(const Sim *s, uint64_t at, size_t bytes);
 // Checks and records an access to the ground's bytes from `begin` on; false when another thread's access is not ordered with it. `at`:
 // its first byte in `what`, for the message.
 bool sim_check_race(Sim *s, const Access *a, Ground *g, size_t begin, size_t at, const char *what);
+// Forgets what happened: another block uses the memory.
+void sim_forget(Ground *g);
 // What happened at an address of global memory in this launch.
 Page *sim_page(Sim *s, uint64_t address);
 

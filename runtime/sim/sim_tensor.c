@@ -92,11 +92,36 @@ static void gather(const Sim *s, const Warp *w, const PtxInsn *i, Shape shape, d
     }
 }
 
+// The lanes whose result r follows from registers that have a value: rows of A, columns of B and the number that it is added to.
+static void find_defined(const Warp *w, const PtxInsn *i, Shape shape, uint32_t defined[4])
+{
+    const int n_a = shape.k / (shape.kind != KIND_TF32 ? 4 : 2), n_b = n_a / 2, first_a = i->n_results, first_b = first_a + n_a;
+    uint32_t rows = UINT32_MAX, cols = UINT32_MAX;
+    for (int k = 0; k < n_a + n_b; k++) {
+        const int32_t reg = i->reg[first_a + k];
+        const uint32_t unset = reg < 0 ? 0 : ~w->defined[reg];
+        for (int l = 0; unset && l < WARP_LANES; l++)
+            if (unset >> l & 1 && k < n_a)
+                rows &= ~(UINT32_C(1) << (l / 4 + (k & 1) * 8));
+            else if (unset >> l & 1)
+                cols &= ~(UINT32_C(1) << l / 4);
+    }
+    for (int r = 0; r < 4; r++) {
+        const int32_t c = i->reg[first_b + n_b + r];
+        defined[r] = c < 0 ? UINT32_MAX : w->defined[c];
+        for (int l = 0; l < WARP_LANES; l++)
+            if (!(rows >> (l / 4 + r / 2 * 8) & 1) || !(cols >> (l % 4 * 2 + (r & 1)) & 1))
+                defined[r] &= ~(UINT32_C(1) << l);
+    }
+}
+
 static void multiply(Sim *s, Warp *w, const PtxInsn *i)
 {
     const Shape shape = shape_of(i->form);
     double a[M][K_MOST] = {0}, b[K_MOST][N] = {0}, term[K_MOST + 1];
     Slot d[4];
+    uint32_t defined[4];
+    find_defined(w, i, shape, defined);
     gather(s, w, i, shape, a, b);
     const int first_c = i->n_regs - 4;
     for (int r = 0; r < 4; r++) {
@@ -109,8 +134,10 @@ static void multiply(Sim *s, Warp *w, const PtxInsn *i)
             d[r].f32[l] = add_up(term, shape.k + 1);
         }
     }
-    for (int r = 0; r < 4; r++)
+    for (int r = 0; r < 4; r++) {
         w->reg[i->reg[r]] = d[r];
+        w->defined[i->reg[r]] = defined[r];
+    }
     s->counters->tensor_flops += (uint64_t)(2 * M * N * shape.k);
 }
 
@@ -119,6 +146,7 @@ static bool load_matrices(Sim *s, Warp *w, const PtxInsn *i, bool is_turned)
 {
     uint64_t address[WARP_LANES] = {0};
     uint16_t matrix[4][8][8];
+    bool unset[4][8] = {{false}};           // rows
     for (int l = 0; l < 8 * i->n_results; l++) {
         Place row = {0};
         address[l] = sim_address(s, w, &i->address[0], l);
@@ -126,6 +154,7 @@ static bool load_matrices(Sim *s, Warp *w, const PtxInsn *i, bool is_turned)
         if (!sim_find(s, SPACE_SHARED, &a, &row))
             return false;
         memcpy(matrix[l / 8][l % 8], row.data, 16);
+        unset[l / 8][l % 8] = memchr(row.defined, 0, 16) != NULL;
         const uint32_t mask = UINT32_C(0xff) << l / 8 * 8;
         if (l % 8 == 7)
             sim_count_shared(s, address, 16, mask);
@@ -134,23 +163,19 @@ static bool load_matrices(Sim *s, Warp *w, const PtxInsn *i, bool is_turned)
         for (int l = 0; l < WARP_LANES; l++) {
             const int x = l / 4, y = l % 4 * 2;
             const uint16_t low = is_turned ? matrix[m][y][x] : matrix[m][x][y], high = is_turned ? matrix[m][y + 1][x] : matrix[m][x][y + 1];
+            const bool has_none = is_turned ? unset[m][y] || unset[m][y + 1] : unset[m][x];
             w->reg[i->reg[m]].u32[l] = low | (uint32_t)high << 16;
+            w->defined[i->reg[m]] = (w->defined[i->reg[m]] & ~(UINT32_C(1) << l)) | (uint32_t)!has_none << l;
         }
     return true;
 }
 
 bool sim_tensor(Sim *s, Warp *w, const PtxInsn *i, uint32_t mask)
 {
-    for (int k = i->n_results; k < i->n_regs; k++)
-        if (!sim_is_defined(s, w, i, i->reg[k], mask))
-            return false;
     const char *name = ptx_row[i->form].name;
-    if (strncmp(name, "ldmatrix", 8) != 0)
-        multiply(s, w, i);
-    else if ((i->address[0].reg != NO_REG && !sim_is_defined(s, w, i, i->address[0].reg, mask))
-             || !load_matrices(s, w, i, strstr(name, "trans") != NULL))
-        return false;
-    for (int k = 0; k < i->n_results; k++)
-        w->defined[i->reg[k]] = UINT32_MAX;
+    if (strncmp(name, "ldmatrix", 8) == 0)
+        return (i->address[0].reg == NO_REG || sim_is_defined(s, w, i, i->address[0].reg, mask))
+               && load_matrices(s, w, i, strstr(name, "trans") != NULL);
+    multiply(s, w, i);
     return true;
 }

@@ -41,7 +41,8 @@ static int do_launch(SimDriver *s, const WorkNode *n)
         const SimLaunch launch = {.module = n->function->module->ptx, .kernel = n->function->kernel->name, .line = n->line,
                                   .grid = {n->grid[0], n->grid[1], n->grid[2]}, .block = {n->block[0], n->block[1], n->block[2]},
                                   .arg = n->arg, .n_args = n->n_args, .shared_bytes = n->shared_bytes, .region = region,
-                                  .n_regions = n_regions, .max_instructions = s->limit, .seed = s->seed ? s->seed + 0x9e3779b97f4a7c15u * ++s->n_launches : 0};
+                                  .n_regions = n_regions, .max_instructions = s->limit, .trace = s->trace, .fill_is_unset = s->fill_is_unset,
+                                  .seed = s->seed ? s->seed + 0x9e3779b97f4a7c15u * ++s->n_launches : 0};
         s->why = (StatusText){0};
         error = sim_launch(&launch, &s->counters, &s->why) == STATUS_OK ? 0 : sim_complain(s, FAILED);
     }

@@ -76,7 +76,7 @@ static const EditRule edit_rule[] = {
 };
 #undef REG
 #undef NAME
-enum { EDIT_RULES = sizeof edit_rule / sizeof *edit_rule, EDIT_GROUPS = 8 };
+enum { EDIT_RULES = sizeof edit_rule / sizeof *edit_rule, EDIT_GROUPS = 8, FAR = 1 << 24 };
 
 typedef struct EditRegex { regex_t pattern, unless; } EditRegex;
 
@@ -84,6 +84,7 @@ typedef struct EditSite {
     int         rule;                       // row of edit_rule
     size_t      at, length;                 // of the text that goes
     const char *becomes;
+    const char *far;                        // the same with numbers that are far larger; NULL: there are none
     int         line;
 } EditSite;
 
@@ -108,7 +109,8 @@ static inline void edit_rules_close(EditRegex *re)
     }
 }
 
-static inline const char *edit_expand(Arena *arena, const char *becomes, const char *line, const regmatch_t *group)
+// `factor`: of what is added to numbers.
+static inline const char *edit_expand(Arena *arena, const char *becomes, const char *line, const regmatch_t *group, long factor)
 {
     Text t = text_make(arena);
     for (const char *c = becomes; *c; c++) {
@@ -121,7 +123,7 @@ static inline const char *edit_expand(Arena *arena, const char *becomes, const c
         const char *text = g->rm_so < 0 ? "" : line + g->rm_so;
         const int length = g->rm_so < 0 ? 0 : (int)(g->rm_eo - g->rm_so);
         if (is_sum) {
-            text_printf(&t, "%ld", (length ? strtol(text, NULL, 10) : 0) + strtol(c + 4, NULL, 10));
+            text_printf(&t, "%ld", (length ? strtol(text, NULL, 10) : 0) + strtol(c + 4, NULL, 10) * factor);
             c = strchr(c, ')');
         } else {
             text_printf(&t, "%.*s", length, text);
@@ -147,7 +149,9 @@ static inline EditSites edit_find(Arena *arena, const EditRegex *re, EditLevel l
             for (size_t from = 0; from < length && regexec(&re[r].pattern, line + from, EDIT_GROUPS, group, from ? REG_NOTBOL : 0) == 0;
                  from += (size_t)group[0].rm_eo) {
                 const EditSite site = {r, at + from + (size_t)group[0].rm_so, (size_t)(group[0].rm_eo - group[0].rm_so),
-                                       edit_expand(arena, edit_rule[r].becomes, line + from, group), number};
+                                       edit_expand(arena, edit_rule[r].becomes, line + from, group, 1),
+                                       strstr(edit_rule[r].becomes, "$(") ? edit_expand(arena, edit_rule[r].becomes, line + from, group, FAR) : NULL,
+                                       number};
                 if (strlen(site.becomes) == site.length && !strncmp(site.becomes, text + site.at, site.length))
                     continue;               // x - x
                 s.site = arena_grow(arena, s.site, s.n, &s.capacity, sizeof *s.site);
@@ -159,9 +163,9 @@ static inline EditSites edit_find(Arena *arena, const EditRegex *re, EditLevel l
     return s;
 }
 
-static inline const char *edit_apply(Arena *arena, const char *text, const EditSite *site)
+static inline const char *edit_apply(Arena *arena, const char *text, size_t at, size_t length, const char *becomes)
 {
-    return arena_printf(arena, "%.*s%s%s", (int)site->at, text, site->becomes, text + site->at + site->length);
+    return arena_printf(arena, "%.*s%s%s", (int)at, text, becomes, text + at + length);
 }
 
 #endif

@@ -25,6 +25,7 @@ typedef struct Line {
     bool        in_sample, is_whole;        // is_whole: leaves are small whole numbers, and nothing may differ
     bool        bf16;                       // products read that type
     bool        is_main;                    // no training step
+    bool        is_stirred;                 // parameters are not those that a training begins with
     double      bound;                      // of its own; 0: that of all
 } Line;
 
@@ -182,6 +183,27 @@ static inline void *zoo_moment(Arena *arena, const Slot *slot)
     return f;
 }
 
+// A parameter as after some training: biases that are not 0, gains that are not 1, so that it shows which one was read.
+static inline Status zoo_stir(Arena *arena, Loaded *l, const Slot *slot, StatusText *why)
+{
+    float *f = arena_alloc(arena, (size_t)slot->count + 1, 4);
+    Status status = slot->dtype == DTYPE_F32 ? net_read(l->net, slot, f, why) : STATUS_OK;
+    if (status != STATUS_OK || slot->dtype != DTYPE_F32)
+        return status;
+    uint32_t seed = 5;
+    for (const char *c = slot->name; *c; c++)
+        seed = seed * 31 + (unsigned char)*c;
+    for (int64_t i = 0; i < slot->count; i++)
+        f[i] += 0.1f * ((float)(zoo_mixed(seed + (uint32_t)i) >> 8) / 16777216.0f - 0.5f);
+    for (int64_t i = 0; i < slot->count; i += 5) {              // half-way between two of bf16
+        uint32_t bits;
+        memcpy(&bits, &f[i], sizeof bits);
+        bits = (bits & 0xffff0000u) | 0x8000u;
+        memcpy(&f[i], &bits, sizeof bits);
+    }
+    return net_write(l->net, slot, f, why);
+}
+
 // Everything that the host writes before a run. `is_late`: a step with moments, and a learning rate that shows, instead of the first.
 static inline Status zoo_write(Arena *arena, const Line *line, bool is_late, Loaded *l, StatusText *why)
 {
@@ -192,6 +214,8 @@ static inline Status zoo_write(Arena *arena, const Line *line, bool is_late, Loa
     for (size_t i = 0; i < n && status == STATUS_OK; i++) {
         if (slot[i].kind == BUFFER_INPUT || (slot[i].kind == BUFFER_PARAM && line->is_whole))
             status = net_write(l->net, &slot[i], zoo_input(arena, l->module, &slot[i], line->is_whole), why);
+        if (status == STATUS_OK && slot[i].kind == BUFFER_PARAM && line->is_stirred)
+            status = zoo_stir(arena, l, &slot[i], why);
         if (status == STATUS_OK && is_late && slot[i].kind == BUFFER_STATE && strchr(slot[i].name, '/'))
             status = net_write(l->net, &slot[i], zoo_moment(arena, &slot[i]), why);
         if (status == STATUS_OK && is_late && slot[i].kind == BUFFER_INPUT && !strcmp(slot[i].name, "lr"))
