@@ -25,7 +25,7 @@ once() {
     timeout "${LIMIT:-3600}" "$@" >"$out/$name.part" 2>"$out/$name.log"
     code=$?
     case $code in
-        0)  { echo "<!-- $(date -u +%F), $("$MIXC" --version | head -1), $(nproc) processors: $* -->" | sed "s|$PWD/||g"; cat "$out/$name.part"; } >"$out/$name.new"
+        0)  { echo "<!-- $(date -u +%F), $("$MIXC" --version | head -1), $(nproc) processors${quick:+, a quick form whose numbers mean nothing}: $* -->" | sed "s|$PWD/||g"; cat "$out/$name.part"; } >"$out/$name.new"
             mv "$out/$name.new" "$out/$name.md"; echo "$name: $((SECONDS - begin)) s" ;;
         77) echo "$name: skipped: $(head -1 "$out/$name.log")" ;;
         124) echo "$name: not done in ${LIMIT:-3600} s"; failed=1 ;;

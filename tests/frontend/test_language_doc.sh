@@ -44,5 +44,10 @@ for f in "$work"/*.mix; do
     fi
     n=$((n + 1))
 done
+# Every word of the grammar in force stands in the page's grammar.
+sed -n '/^## Grammar/,$p' "$tests/../docs/language.md" >"$work/grammar"
+for word in $(sed -n '/^%token/,/^$/p' "$tests/../frontend/syntax/grammar.y" | grep -o '`[a-z]*`' | tr -d '`'); do
+    grep -qw "$word" "$work/grammar" || { echo "docs/language.md: the grammar lacks \`$word\`"; bad=1; }
+done
 [ $n -ge 20 ] || { echo "only $n examples were found"; bad=1; }
 exit $bad
