@@ -193,6 +193,21 @@ void declare_params(Build *b, const Stmt *stmt)
         declare_one(b, stmt, d);
 }
 
+// A state over a ranged axis is kept at the upper bound, and a step has values for fewer.
+static void explain_bound(Build *b, const ParamInfo *p, const AxisList *have, const char *state)
+{
+    for (size_t i = 0; i < have->n; i++) {
+        const AxisId kept = axis_stored(b, have->id[i]);
+        if (kept == have->id[i] || !type_has(&p->type, kept))
+            continue;
+        const char *axis = b->g->axis[have->id[i]].name;
+        diag_note(b->diag, "`%s` is kept for all of the range of `%s`, %lld, and the value has %lld", state, axis,
+                  (long long)axis_size(b, kept), (long long)axis_size(b, have->id[i]));
+        diag_help(b->diag, "give `%s` one size, for example `%s = %lld`", axis, axis, (long long)axis_size(b, kept));
+        return;
+    }
+}
+
 // next NAME = e: after a training step the state is e. The last use of a shared layer gives the value.
 void assign_next(Build *b, const Stmt *s)
 {
@@ -219,8 +234,10 @@ void assign_next(Build *b, const Stmt *s)
     for (size_t i = 0; i < have.n; i++)
         fits = fits && type_has(&p->type, have.id[i]);
     if (!fits || (have.n < p->type.n_axes && !v.free)) {
-        if (report(b, s->value->at, "E0209", "the next value of `%s` must have its axes", name->text))
+        if (report(b, s->value->at, "E0209", "the next value of `%s` must have its axes", name->text)) {
             label_axes(b, s->value->at, v);
+            explain_bound(b, p, &have, name->text);
+        }
         return;
     }
     v = to_dtype(b, v, p->type.dtype);
