@@ -198,12 +198,14 @@ static const char *sweep_function(Lower *L, const Emitter *E, const char *commen
     return text_str(&out);
 }
 
-static const char *sweep_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name)
+static const char *sweep_cuda_function(Lower *L, const Emitter *E, const char *comment, const char *name, int64_t shared)
 {
     Text out = text_make(L->program->arena);
     add_comment(comment, &out);
     text_printf(&out, "extern \"C\" __global__ void %s(void *const *p, const long *count, const int *at)\n{\n"
                       "    const int piece = at[2*blockIdx.x];\n", name);
+    if (shared)
+        text_printf(&out, "    __shared__ float shared[%lld];\n", (long long)shared);
     add_pointers(E, "    ", &out);
     text_add(&out, text_str(&E->top->text));
     text_add(&out, "}\n");
@@ -213,8 +215,9 @@ static const char *sweep_cuda_function(Lower *L, const Emitter *E, const char *c
 uint32_t lower_sweep(Lower *L, const char *hint, const char *comment, const Emitter *c, const Emitter *cuda, const Sweep *sweep, int64_t threads)
 {
     const char *name = kernel_name(L, hint);
-    Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .n_params = sweep->n_own * sweep->n_pieces, .sweep = sweep,
-                     .text = sweep_function(L, c, comment, name, sweep), .cuda = sweep_cuda_function(L, cuda, comment, name), .cuda_threads = threads};
+    const int64_t shared = holds_name(text_str(&cuda->top->text), "shared") ? threads : 0;
+    Kernel kernel = {.name = name, .family = L->g->kernel[L->kernel], .cuda_shared_bytes = 4 * shared, .n_params = sweep->n_own * sweep->n_pieces, .sweep = sweep,
+                     .text = sweep_function(L, c, comment, name, sweep), .cuda = sweep_cuda_function(L, cuda, comment, name, shared), .cuda_threads = threads};
     for (size_t i = 0; i < cuda->n_params; i++)
         if (cuda->param[i].is_written) {
             assert(i < 64 && "a kernel that writes more than 64 buffers");

@@ -160,15 +160,29 @@ static void all_parameters_are_one_sweep(void **state)
     arena_free(&arena);
 }
 
-// Runs a graph whose kernels are given; returns its launches.
+static void run_on(Ran *r, const DeviceOps *ops, Device *d)
+{
+    StatusText why = {0};
+    LoadedProgram *l = NULL;
+    uint64_t bits = 1;
+    r->ops = ops;
+    if (ops->load(d, r->program, &l, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    write_leaves(r, l);
+    if (ops->run(l, &why) != STATUS_OK)
+        fail_msg("%s", why.text);
+    const double error = compare_outputs(r, l, &bits);
+    if (!(error <= 1e-6))
+        fail_msg("%s: error %g", ops->name, error);
+    ops->unload(l);
+}
+
+// Runs a graph whose kernels are given, both texts of them; returns its launches.
 static size_t run_marked(const char *text, size_t *out_sweeps)
 {
     Ran r = {0};
-    StatusText why = {0};
-    LoadedProgram *l = NULL;
     Target target;
-    uint64_t bits = 1;
-    Device *d = open_sim();
+    Device *d = open_sim(), *cpu = open_device(2);
     device_sim.target(d, &target);
     r.sources = sources_make(&r.arena);
     r.diag = diag_make(&r.arena, &r.sources);
@@ -177,23 +191,33 @@ static size_t run_marked(const char *text, size_t *out_sweeps)
     r.program = codegen_program(&r.arena, &r.diag, r.given, &target);
     must(&r, r.program && plan_memory(r.program, &r.diag));
     evaluate(&r);
-    r.ops = &device_sim;
-    if (device_sim.load(d, r.program, &l, &why) != STATUS_OK)
-        fail_msg("%s", why.text);
-    write_leaves(&r, l);
-    if (device_sim.run(l, &why) != STATUS_OK)
-        fail_msg("%s", why.text);
-    const double error = compare_outputs(&r, l, &bits);
-    if (!(error <= 1e-6))
-        fail_msg("error %g", error);
+    run_on(&r, &device_sim, d);
+    run_on(&r, &device_cpu, cpu);
     *out_sweeps = 0;
     for (size_t i = 0; i < r.program->n_launches; i++)
         *out_sweeps += r.program->kernel[r.program->launch[i].kernel].sweep != NULL;
     const size_t n = r.program->n_launches;
-    device_sim.unload(l);
     device_sim.close(d);
+    device_cpu.close(cpu);
     arena_free(&r.arena);
     return n;
+}
+
+// The sums of all gradients' squares are two launches, whatever their sizes, and the updates that wait for them one.
+static void sums_for_updates_are_two_launches(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "graph @main\naxis A = 20001, B = 3, C = 8192\nkernel k1 : loop, k2 : loop, k3 : loop, k4 : loop, k5 : loop, k6 : loop, k7 : loop\n{\n"
+        "  %1 = param \"a\" : f32[A]\n  %2 = param \"b\" : f32[B]\n  %3 = param \"c\" : f32[C]\n"
+        "  %4 = arg \"x\" : f32[A]\n  %5 = arg \"y\" : f32[B]\n  %6 = arg \"z\" : f32[C]\n"
+        "  %7 = mul %4, %4\n  %8 = reduce %7 {f = sum, over = [A]} : f32[] @k1\n  %9 = mul %5, %5\n  %10 = reduce %9 {f = sum, over = [B]} : f32[] @k2\n"
+        "  %11 = mul %6, %6\n  %12 = reduce %11 {f = sum, over = [C]} : f32[] @k3\n  %13 = add %8, %10\n  %14 = add %13, %12\n"
+        "  %15 = map %14 {f = rsqrt} @k4\n  %16 = mul %4, %15\n  %17 = sub %1, %16 @k5\n  %18 = mul %5, %15\n  %19 = sub %2, %18 @k6\n"
+        "  %20 = mul %6, %15\n  %21 = sub %3, %20 @k7\n  next \"a\" = %17\n  next \"b\" = %19\n  next \"c\" = %21\n  watch \"norm\" = %15\n}\n";
+    size_t sweeps;
+    assert_int_equal(run_marked(text, &sweeps), 4);
+    assert_int_equal(sweeps, 3);
 }
 
 // A piece that reads what another one writes comes after it, and one that overwrites what another reads too; the others still share
@@ -278,6 +302,7 @@ static int run(const NvrtcApi *nvrtc)
         cmocka_unit_test(layer_norm_reads_its_rows_thrice_from_the_cache),
         cmocka_unit_test(all_parameters_are_one_sweep),
         cmocka_unit_test(sweeps_keep_the_order),
+        cmocka_unit_test(sums_for_updates_are_two_launches),
         cmocka_unit_test(its_text_in_c_is_right),
         cmocka_unit_test(tensor_cores_save_instructions_of_a_convolution),
     };

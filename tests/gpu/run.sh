@@ -138,7 +138,7 @@ esac
 phase conformance "$build/tests/$([ $on = cuda ] && echo test_conform_gpu || echo test_sim)"
 phase products "$build/tests/test_products_gpu"
 if [ $on = cuda ]; then
-    gpt="D=384 H=6 L=6 T=256 V=65 B=64"
+    gpt="D=384 H=6 L=6 N=256 T=256 V=65 B=64"
     # shellcheck disable=SC2086
     phase gpt "$MIXC" profile "$root/models/gpt.mix" --device cuda --deterministic --steps 10 $gpt
     # shellcheck disable=SC2086
