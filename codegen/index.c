@@ -149,24 +149,40 @@ static bool bare_atom(const IxTable *t, Ix a, uint32_t *out_atom)
     return true;
 }
 
-// c*k*floor(e/c) + k*(e mod c) = k*e: finds such a pair among the terms, takes it out and returns k*e; else 0.
+// Takes terms i and j out.
+static void take_out(Term *term, size_t *n, size_t i, size_t j)
+{
+    size_t kept = 0;
+    for (size_t q = 0; q < *n; q++)
+        if (q != i && q != j)
+            term[kept++] = term[q];
+    *n = kept;
+}
+
+// c*k*floor(e/c) + k*(e mod c) = k*e, and c*k*(floor(e/c) mod d) + k*(e mod c) = k*(e mod c*d), two digits that are one: finds such a pair
+// among the terms, takes it out and returns what it is; else 0.
 static Ix take_pair(IxTable *t, Term *term, size_t *n)
 {
     for (size_t i = 0; i < *n; i++) {
-        Atom mod = t->atom[term[i].atom];
-        uint32_t div;
-        if (mod.kind != ATOM_MOD || !bare_atom(t, ix_div(t, mod.e, mod.by), &div))
+        const Atom mod = t->atom[term[i].atom];
+        if (mod.kind != ATOM_MOD)
             continue;
+        const int64_t k = term[i].coef;
+        const Ix quotient = ix_div(t, mod.e, mod.by);
+        uint32_t div = UINT32_MAX;
+        const bool is_bare = bare_atom(t, quotient, &div);
         for (size_t j = 0; j < *n; j++) {
-            if (term[j].atom != div || term[j].coef != term[i].coef * mod.by)
+            const Atom other = t->atom[term[j].atom];
+            if (term[j].coef != k * mod.by)
                 continue;
-            int64_t k = term[i].coef;
-            size_t kept = 0;
-            for (size_t q = 0; q < *n; q++)
-                if (q != i && q != j)
-                    term[kept++] = term[q];
-            *n = kept;
-            return ix_scale(t, mod.e, k);
+            if (is_bare && term[j].atom == div) {
+                take_out(term, n, i, j);
+                return ix_scale(t, mod.e, k);
+            }
+            if (other.kind == ATOM_MOD && other.e == quotient) {
+                take_out(term, n, i, j);
+                return ix_scale(t, ix_mod(t, mod.e, mod.by * other.by), k);
+            }
         }
     }
     return 0;

@@ -4,7 +4,7 @@
 // An expression is a sum of terms `coefficient * atom` and a constant. An atom is a loop variable, a C variable that
 // holds a computed index (take), or floor(e/c) or e mod c of an expression. Expressions are hash-consed: equal
 // expressions have equal ids. Ranges and divisors are known for each, which is what simplification rests on:
-//     (w/6)*6 + w%6 = w        (6*i + j)/6 = i and (6*i + j)%6 = j when 0 <= j < 6
+//     (w/6)*6 + w%6 = w        (6*i + j)/6 = i and (6*i + j)%6 = j when 0 <= j < 6        (w/6)%4*6 + w%6 = w%24
 #ifndef MIXC_INDEX_H
 #define MIXC_INDEX_H
 

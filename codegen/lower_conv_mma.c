@@ -146,7 +146,7 @@ static const char *eight(Emitter *E, Scope *s, const char *hint)
     return z;
 }
 
-// The C text of where the lane's eight words of a spectrum are: spectra[row][channel][part][lane][8]. `c`: the task's channel.
+// The C text of where the lane's eight words of a spectrum are: spectra[row][channel][part][lane][8].
 static const char *spectrum_at(Mma *m, Scope *s, Ix row, int64_t lanes, const Task *task)
 {
     Emitter *E = m->b.E;
