@@ -4,6 +4,7 @@
 // and append its launches with this instance's buffers. New values of parameters and states are written straight into
 // the old ones' buffers where no later kernel reads the old value; elsewhere they are copied at the end.
 #include "codegen_state.h"
+#include "merge_kernels.h"
 
 #include "grouped.h"
 #include "lower_loop.h"
@@ -434,10 +435,11 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
         copy_next(&c, saved);
     }
     good = good && diag->n_errors == errors;
-    if (good)
+    if (good) {
+        merge_kernels(c.program, &c.scratch);
         find_once_stage(c.program, &c.scratch, target->keep_bytes);
-    if (good)
         make_prelude(&c);
+    }
     arena_free(&c.scratch);
     return good ? c.program : NULL;
 }

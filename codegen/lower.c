@@ -128,17 +128,6 @@ const char *lower_cuda_function(Lower *L, const Emitter *E, const char *comment,
     return text_str(&out);
 }
 
-// A kernel of the program with the same texts; 0: there is none.
-static uint32_t find_same(Lower *L, const LowerText *t)
-{
-    const Program *p = L->program;
-    for (uint32_t k = 1; k < p->n_kernels; k++)
-        if (p->kernel[k].n_params == t->c->n_params && strcmp(p->kernel[k].text, c_function(L, t, p->kernel[k].name)) == 0
-            && (!t->cuda || (p->kernel[k].cuda && !strcmp(p->kernel[k].cuda, lower_cuda_function(L, t->cuda, t->comment, p->kernel[k].name, shared_floats(t))))))
-            return k;
-    return 0;
-}
-
 void lower_launch(Lower *L, const LowerText *t)
 {
     Program *p = L->program;
@@ -166,9 +155,7 @@ void lower_launch(Lower *L, const LowerText *t)
         }
     }
     launch.is_shared = t->is_shared;
-    launch.kernel = t->is_shared ? find_same(L, t) : 0;
-    if (!launch.kernel)
-        launch.kernel = program_add_kernel(p, kernel);
+    launch.kernel = program_add_kernel(p, kernel);
     L->launch = arena_grow(L->arena, L->launch, L->n_launches, &L->launch_capacity, sizeof *L->launch);
     L->launch[L->n_launches++] = launch;
 }

@@ -80,7 +80,7 @@ typedef struct LowerText {
     double      flops, bytes;
     bool        uses_scratch;
     const LibraryProduct *library;          // Kernel.library
-    bool        is_shared;                  // LowerLaunch.is_shared; kernels with the same text become one
+    bool        is_shared;                  // LowerLaunch.is_shared
 } LowerText;
 
 // Adds the kernel and its launch. The C function is

@@ -192,26 +192,43 @@ static ValueId accumulate(Step *s, const Trained *p, ValueId dw)
     return total;
 }
 
-// The norm of all gradients together. Squares are added in groups of eight, so that no loop reads thousands of numbers.
+static ValueId plus(Step *s, ValueId total, ValueId x)
+{
+    return total ? add(s, total, x) : x;
+}
+
+// Adds terms of one type to `total` in groups of eight; 0 takes a term's place then.
+static ValueId add_alike(Step *s, ValueId total, const Trained *p, ValueId *term, size_t n)
+{
+    const Type type = s->g->node[p[0].dw].type;
+    ValueId group = 0;
+    size_t in_group = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!term[i] || !type_equal(&s->g->node[p[i].dw].type, &type))
+            continue;
+        group = in_group ? add(s, group, term[i]) : term[i];
+        term[i] = 0;
+        in_group = (in_group + 1) % 8;
+        if (in_group == 0)
+            total = plus(s, total, group);
+    }
+    return in_group ? plus(s, total, group) : total;
+}
+
+// The norm of all gradients together. Squares are added in groups of eight, so that no number is added to thousands of others,
+// and type by type: so the kernels that do it repeat, and a deeper model has no other ones.
 static ValueId global_norm(Step *s, const Trained *p, size_t n, Arena *scratch)
 {
-    ValueId *term = arena_array(scratch, ValueId, n);
+    ValueId *term = arena_array(scratch, ValueId, n), total = 0;
     for (size_t i = 0; i < n; i++) {
         s->g->at = s->g->node[p[i].w].at;
         term[i] = sum_of_squares(s, p[i].dw, 0);
     }
     s->g->at = (Span){0};
-    while (n > 1) {
-        size_t n_sums = 0;
-        for (size_t i = 0; i < n; i += 8) {
-            ValueId sum = term[i];
-            for (size_t j = i + 1; j < n && j < i + 8; j++)
-                sum = add(s, sum, term[j]);
-            term[n_sums++] = sum;
-        }
-        n = n_sums;
-    }
-    ValueId norm = root(s, term[0]);
+    for (size_t i = 0; i < n; i++)
+        if (term[i])
+            total = add_alike(s, total, p + i, term + i, n - i);
+    ValueId norm = root(s, total);
     if (norm)
         s->g->node[norm].hint = "grad_norm";
     return norm;

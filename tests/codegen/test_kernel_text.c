@@ -4,6 +4,7 @@
 #include "run_graph.h"
 
 #include "loop_cases.h"
+#include "merge_kernels.h"
 
 #include <unistd.h>
 
@@ -108,6 +109,50 @@ static void test_random_streams_share(void **state)
     arena_free(&r.arena);
 }
 
+static Program *kernels(Arena *arena, const char *const *text, size_t n)
+{
+    Program *p = program_make(arena, "main");
+    for (size_t i = 0; i < n; i++) {
+        const char *name = arena_printf(arena, "k%zu_f", i + 1);
+        const uint32_t k = program_add_kernel(p, (Kernel){.name = name, .text = arena_printf(arena, text[i], name), .n_params = 1, .writes = 1});
+        program_add_launch(p, (Launch){.kernel = k, .buffer = arena_array(arena, uint32_t, 1)});
+    }
+    merge_kernels(p, arena);
+    return p;
+}
+
+// Graphs that differ, texts that do not: kernels are compared by what they do, not by what their variables are called.
+static void test_names_do_not_matter(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "// dgain: adds up\nvoid %s(void *const *p, long n)\n{\n    float *x = p[0];\n    const vf y = exp_v(x[n]);   // why\n}\n",
+        "// dbias: adds up\nvoid %s(void *const *p, long m)\n{\n    float *y = p[0];\n    const vf x = exp_v(y[m]);\n}\n",
+    };
+    static const char *const other[] = {
+        "void %s(long n)\n{\n    float x = 0, *y = 0;\n    long a = n, b = n;\n    f(x, a);\n}\n",
+        "void %s(long n)\n{\n    float x = 0, *y = 0;\n    long a = n, b = n;\n    g(x, a);\n}\n",      // another helper
+        "void %s(long n)\n{\n    float x = 0, *y = 0;\n    long b = n, a = n;\n    f(x, a);\n}\n",      // another of the two
+        "void %s(long n)\n{\n    float x = 0, *y = 0;\n    long a = n, b = n;\n    f(x, 1);\n}\n",      // another number
+        "void %s(long n)\n{\n    float x = 0, *y = 0;\n    int a = n, b = n;\n    f(x, a);\n}\n",       // another type
+    };
+    Arena arena = {0};
+    Program *p = kernels(&arena, same, 2);
+    assert_int_equal(p->n_kernels - 1, 1);
+    assert_int_equal(p->launch[0].kernel, 1);
+    assert_int_equal(p->launch[1].kernel, 1);
+    assert_string_equal(p->kernel[1].name, "k1_f");
+    assert_int_equal(kernels(&arena, other, 5)->n_kernels - 1, 5);
+    arena_free(&arena);
+    Ran r;                                  // two gradients' sums over chunks, and two sums of squares
+    compile_graph(&r, "graph @main\naxis B = 2048, D = 48, E = 48\n{\n  %1.x = arg \"x\" : f32[B,D]\n  %2.z = arg \"z\" : f32[B,E]\n"
+                  "  %3.h = map %1 {f = exp}\n  %4.dgain = reduce %3 {f = sum, over = [B]}\n  %5.dbias = reduce %2 {f = sum, over = [B]}\n"
+                  "  result \"y\" = %4\n  result \"w\" = %5\n}\n", 16);
+    assert_int_equal(r.program->n_launches, 4);
+    assert_int_equal(r.program->n_kernels - 1, 3);
+    arena_free(&r.arena);
+}
+
 // Names that are C keywords, helpers, or carry primes and numbers.
 static void test_names(void **state)
 {
@@ -124,6 +169,7 @@ int main(void)
         cmocka_unit_test(test_same_bytes),
         cmocka_unit_test(test_equal_structures_share),
         cmocka_unit_test(test_random_streams_share),
+        cmocka_unit_test(test_names_do_not_matter),
         cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
