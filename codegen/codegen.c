@@ -55,7 +55,7 @@ static void add_leaf_buffers(Codegen *c)
 }
 
 static const char *const output_prefix[OUTPUT_ROLE_COUNT] = {
-    [OUTPUT_RESULT] = "output", [OUTPUT_LOSS] = "loss", [OUTPUT_TERM] = "term", [OUTPUT_WATCH] = "watch",
+    [OUTPUT_RESULT] = "output", [OUTPUT_LOSS] = "loss", [OUTPUT_TERM] = "term", [OUTPUT_WATCH] = "watch", [OUTPUT_FAULT] = "fault",
     [OUTPUT_NEXT] = "next", [OUTPUT_GRAD] = "grad",
 };
 

@@ -137,6 +137,12 @@ static const char *likeness(Arena *arena, const Kernel *k)
     return text_str(&t);
 }
 
+// A sweep's kernel depends on more than its text, and a library's product is not in its text.
+static bool is_its_own(const Kernel *k)
+{
+    return k->library || k->sweep;
+}
+
 void merge_kernels(Program *p, Arena *scratch)
 {
     const char **like = arena_array(scratch, const char *, p->n_kernels);
@@ -144,7 +150,7 @@ void merge_kernels(Program *p, Arena *scratch)
     for (uint32_t k = 1; k < p->n_kernels; k++) {
         uint32_t same = 1;
         const char *now = likeness(scratch, &p->kernel[k]);
-        while (same < n && (p->kernel[k].library || p->kernel[same].library || strcmp(like[same], now) != 0))
+        while (same < n && (is_its_own(&p->kernel[k]) || is_its_own(&p->kernel[same]) || strcmp(like[same], now) != 0))
             same++;
         becomes[k] = same;
         if (same == n) {

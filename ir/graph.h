@@ -115,6 +115,7 @@ typedef enum OutputRole {
     OUTPUT_LOSS,                            // "train": the training loss; "aux": balance terms and penalties together
     OUTPUT_TERM,                            // one balance term or penalty, under its own name
     OUTPUT_WATCH,                           // logged
+    OUTPUT_FAULT,                           // "AXIS.SIZE.N": the largest position that is looked up beyond the axis; -1: none is
     OUTPUT_NEXT,                            // the new value of the param or state of that name
     OUTPUT_GRAD,                            // gradient of the total with respect to "input.NAME" or "param.NAME"
     OUTPUT_ROLE_COUNT

@@ -55,7 +55,7 @@ const char *const axis_kind_text[AXIS_KIND_COUNT] = {
 };
 
 const char *const output_role_text[OUTPUT_ROLE_COUNT] = {
-    [OUTPUT_RESULT] = "result", [OUTPUT_LOSS] = "loss", [OUTPUT_TERM] = "term", [OUTPUT_WATCH] = "watch",
+    [OUTPUT_RESULT] = "result", [OUTPUT_LOSS] = "loss", [OUTPUT_TERM] = "term", [OUTPUT_WATCH] = "watch", [OUTPUT_FAULT] = "fault",
     [OUTPUT_NEXT] = "next", [OUTPUT_GRAD] = "grad",
 };
 

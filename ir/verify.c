@@ -119,7 +119,7 @@ static void check_outputs(Verify *v)
         if (o->role >= OUTPUT_ROLE_COUNT || !o->name || o->value == 0 || o->value >= g->n_nodes)
             breach(v, (Span){0}, "output %u: bad role, name or value", i);
         // A loss is a scalar.
-        else if (o->role == OUTPUT_LOSS && g->node[o->value].type.n_axes)
+        else if ((o->role == OUTPUT_LOSS || o->role == OUTPUT_FAULT) && g->node[o->value].type.n_axes)
             breach(v, g->node[o->value].at, "the loss \"%s\" is not a scalar", o->name);
         else
             out[n++] = (Named){(int)o->role, o->name, i};

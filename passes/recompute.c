@@ -59,7 +59,7 @@ static void mark_forward(const Graph *g, bool *forward)
     for (size_t i = 0; i < g->n_outputs; i++) {
         OutputRole role = g->output[i].role;
         bool watched = role == OUTPUT_WATCH && strcmp(g->output[i].name, "grad_norm") != 0;
-        if (role == OUTPUT_LOSS || role == OUTPUT_TERM || role == OUTPUT_RESULT || watched)
+        if (role == OUTPUT_LOSS || role == OUTPUT_TERM || role == OUTPUT_RESULT || role == OUTPUT_FAULT || watched)
             forward[g->output[i].value] = true;
     }
     for (size_t id = g->n_nodes; id-- > 1;)

@@ -5,6 +5,7 @@
 #include "codegen.h"
 #include "engine.h"
 #include "generate.h"
+#include "index_check.h"
 #include "schedule.h"
 #include "train.h"
 
@@ -356,6 +357,8 @@ MixcStatus mixc_step(MixcModel *m, float *out_loss, MixcError *error)
         status = net_write_int(m->net, "step", m->steps, &why);
     if (status == STATUS_OK)
         status = net_run(m->net, &why);
+    if (status == STATUS_OK)
+        status = index_check_step(m->net, &why);
     if (status == STATUS_OK)
         status = net_read(m->net, loss_of(m), &loss, &why);
     if (status != STATUS_OK)

@@ -1,8 +1,10 @@
 // See index_check.h.
 #include "index_check.h"
 
+#include "engine_net.h"
 #include "index_range.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_dear(const Node *n)
@@ -82,4 +84,43 @@ Status index_check(const Graph *g, EvalLeaf *leaf, void *user, const Sources *so
     }
     arena_free(&scratch);
     return status;
+}
+
+// The model's line that an output is computed for, "models/gpt.mix:14: "; empty where it is not known.
+static const char *line_of(const Net *net, const Slot *slot, char *out, size_t room)
+{
+    const Program *p = net->program;
+    out[0] = 0;
+    for (size_t t = p ? p->n_launches : 0; t-- > 0 && !out[0];) {
+        const Launch *l = &p->launch[t];
+        const char *file = NULL;
+        for (size_t k = 0; k < p->kernel[l->kernel].n_params && !out[0]; k++) {
+            const uint32_t line = l->buffer[k] == slot->id ? program_place(p, l, &file) : 0;
+            if (line)
+                snprintf(out, room, "%s:%u: ", file, line);
+        }
+    }
+    return out;
+}
+
+Status index_check_step(Net *net, StatusText *why)
+{
+    const Slot *slot;
+    const size_t n = net_slots(net, &slot);
+    for (size_t i = 0; i < n; i++) {
+        static const char prefix[] = "fault.";
+        if (slot[i].kind != BUFFER_OUTPUT || strncmp(slot[i].name, prefix, sizeof prefix - 1) != 0)
+            continue;
+        float largest = -1;
+        const Status status = net_read(net, &slot[i], &largest, why);
+        if (status != STATUS_OK)
+            return status;
+        if (!(largest >= 0))
+            continue;
+        const char *axis = slot[i].name + sizeof prefix - 1, *size = strchr(axis, '.');
+        char line[300];
+        return status_fail(why, STATUS_BAD_MODEL, "%sposition %.0f of axis `%.*s` was looked up, but it has the positions 0 to %lld",
+                           line_of(net, &slot[i], line, sizeof line), (double)largest, (int)(size - axis), axis, atoll(size + 1) - 1);
+    }
+    return STATUS_OK;
 }

@@ -3,6 +3,7 @@
 #include "train.h"
 
 #include "generations.h"
+#include "index_check.h"
 #include "memory.h"
 #include "replace_file.h"
 #include "route_stats.h"
@@ -287,6 +288,15 @@ static double read_scalar(Trainer *t, const Slot *slot)
     return slot && net_read(t->net, slot, &value, &ignored) == STATUS_OK ? (double)value : NAN;
 }
 
+static Status check_indices(Trainer *t, StatusText *why)
+{
+    StatusText index = {0};
+    const Status status = index_check_step(t->net, &index);
+    if (status != STATUS_OK)
+        status_fail(why, status, "step %lld: %s.\nThe checkpoint in %s is untouched.", (long long)t->at.step + 1, index.text, t->job->folder);
+    return status;
+}
+
 // One optimiser step: grad_accum runs. Leaves at.step one higher.
 static Status one_step(Trainer *t, StatusText *why)
 {
@@ -302,6 +312,8 @@ static Status one_step(Trainer *t, StatusText *why)
             status = net_write_float(t->net, "apply", k + 1 == parts, why);
         if (status == STATUS_OK)
             status = net_run(t->net, why);
+        if (status == STATUS_OK)
+            status = check_indices(t, why);
         loss += read_scalar(t, t->loss) / (double)parts;
         aux += t->aux ? read_scalar(t, t->aux) / (double)parts : 0;
     }

@@ -189,8 +189,8 @@ static inline void write_leaves(Ran *r, LoadedProgram *l)
 
 static const char *buffer_name(Ran *r, const Output *o)
 {
-    static const char *const prefix[OUTPUT_ROLE_COUNT] = {"output.", "loss.", "term.", "watch.", "", "grad."};
-    return arena_printf(&r->arena, "%s%s", prefix[o->role], o->name);
+    const char *prefix = o->role == OUTPUT_RESULT ? "output" : output_role_text[o->role];
+    return o->role == OUTPUT_NEXT ? o->name : arena_printf(&r->arena, "%s.%s", prefix, o->name);
 }
 
 // Largest error over the outputs, each relative to 1 + its largest number. `bits` collects a hash of all of them.
