@@ -32,12 +32,31 @@ bool cli_has(const Cli *cli, OptionId option)
     return cli->value[option] != NULL;
 }
 
+// A message may quote a file: control characters of it must not reach a terminal.
+static void print_clean(const char *format, va_list args)
+{
+    char small[2000], *text = small;
+    va_list again;
+    va_copy(again, args);
+    const int n = vsnprintf(small, sizeof small, format, args);
+    if (n >= (int)sizeof small && (text = malloc((size_t)n + 1)))
+        vsnprintf(text, (size_t)n + 1, format, again);
+    va_end(again);
+    text = text ? text : small;             // no memory for a long one: its beginning
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if ((*c < 32 && *c != '\n' && *c != '\t') || *c == 127)
+            *c = '?';
+    fputs(text, stderr);
+    if (text != small)
+        free(text);
+}
+
 static void say(const Cli *cli, const char *kind, const char *colour, const char *format, va_list args)
 {
     fflush(stdout);
     fprintf(stderr, "%smixc%s%s: %s%s", cli->colour_err ? colour : "", cli->verb ? " " : "",
             cli->verb ? cli->verb->name : "", kind, cli->colour_err ? "\033[0m" : "");
-    vfprintf(stderr, format, args);
+    print_clean(format, args);
     fputc('\n', stderr);
 }
 

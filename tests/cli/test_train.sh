@@ -149,6 +149,7 @@ CC=/nonexistent/cc MIXC_CACHE_DIR=$tmp/empty expect 3 train --out z --steps 1
 expect 4 train --out z --steps 1 --max-mem 10K
 expect 1 train --out z --steps 1 V=27; says err "V=28"
 expect 1 train --out z --steps 1 train.batch=7 train.grad_accum=2; says err "equal parts"
+expect 6 "$MIXC" eval "$(printf 'no\033[31mwhere')"; says err 'no?[31mwhere'
 (ulimit -f 0; "$MIXC" train "$model" --data text.txt --out limited --steps 1 -q) 2>&1 | cat >err
 says err "cannot be written: File too large"
 (ulimit -f 0; "$MIXC" emit "$model" --target c -o limited.c 2>/dev/null); code=$?
