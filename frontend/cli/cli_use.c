@@ -7,11 +7,14 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int open_trained(Cli *cli, const char *path, Trained *out)
 {
     if (cli_is_folder(path))
         return cli_open_run(cli, path, out);
+    if (access(path, F_OK) != 0)
+        return cli_failf(cli, STATUS_IO, "%s: cannot be opened: %s", path, strerror(errno));
     if (!cli_has(cli, OPT_WEIGHTS))
         return cli_usage(cli, "%s is a file: --weights W is needed (or give the folder of a run)", path);
     *out = (Trained){path, cli_weights_path(cli, cli->value[OPT_WEIGHTS]), cli_folder_of(&cli->arena, path), 0};
