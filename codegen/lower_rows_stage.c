@@ -110,6 +110,21 @@ static void reduce_into(Stage *S, Scope *at, size_t i, Val x, bool vector)
                    val_text(E, x, PREC_COMPARE));
 }
 
+// What the pass makes of a column, or of a vector of them: the values to be written, and their part of the reductions.
+static void compute_column(Stage *S, Scope *loop, Ix row, Ix col, bool vector, Val *out_written)
+{
+    Emitter *E = S->R->E;
+    for (size_t i = 0; i < S->n_writes; i++) {
+        const Env env = wide_env(S->R, S->write[i], row, col);
+        out_written[i] = val_named(E, loop, val_float(E, emit_value(E, loop, S->write[i], &env)), "p");
+    }
+    for (size_t i = 0; i < S->n_reduces; i++) {
+        const ValueId x = S->R->g->node[S->reduce[i]].in[0];
+        const Env env = wide_env(S->R, x, row, col);
+        reduce_into(S, loop, i, emit_value(E, loop, x, &env), vector);
+    }
+}
+
 // Columns of one row: whole vectors, or the rest one by one.
 static void emit_columns(Stage *S, Scope *row_scope, Ix row, const char *t, const char *c, bool vector)
 {
@@ -133,15 +148,7 @@ static void emit_columns(Stage *S, Scope *row_scope, Ix row, const char *t, cons
         emit_bind(E, loop, v, &env, val_name(name, VAL_FLOAT, vector));
     }
     Val written[ROWS_MOST_PARTS];
-    for (size_t i = 0; i < S->n_writes; i++) {
-        const Env env = wide_env(R, S->write[i], row, col);
-        written[i] = val_named(E, loop, val_float(E, emit_value(E, loop, S->write[i], &env)), "p");
-    }
-    for (size_t i = 0; i < S->n_reduces; i++) {
-        const ValueId x = R->g->node[S->reduce[i]].in[0];
-        const Env env = wide_env(R, x, row, col);
-        reduce_into(S, loop, i, emit_value(E, loop, x, &env), vector);
-    }
+    compute_column(S, loop, row, col, vector, written);
     for (size_t i = 0; i < S->n_writes; i++) {
         const Val v = vector ? val_vector(E, written[i]) : written[i];
         scope_line(loop, "*(%s *)(%s) = %s;", vector ? "vf" : "float", place(R, S->write[i], t, c),
@@ -256,15 +263,7 @@ static void emit_columns_cuda(Stage *S, Scope *row_scope, Ix row)
         emit_bind(E, loop, v, &env, val_name(name, VAL_FLOAT, false));
     }
     Val written[ROWS_MOST_PARTS];
-    for (size_t i = 0; i < S->n_writes; i++) {
-        const Env env = wide_env(R, S->write[i], row, col);
-        written[i] = val_named(E, loop, val_float(E, emit_value(E, loop, S->write[i], &env)), "p");
-    }
-    for (size_t i = 0; i < S->n_reduces; i++) {
-        const ValueId x = R->g->node[S->reduce[i]].in[0];
-        const Env env = wide_env(R, x, row, col);
-        reduce_into(S, loop, i, emit_value(E, loop, x, &env), false);
-    }
+    compute_column(S, loop, row, col, false, written);
     for (size_t i = 0; i < S->n_writes; i++)
         scope_line(loop, "(%s)[%s] = %s;", R->slot[rows_buffer(R, S->write[i])->slot], c,
                    val_text(E, written[i], PREC_COMPARE));

@@ -22,8 +22,7 @@ static int64_t axis_size(const ShapeCall *c, AxisId axis)
     return c->g->axis[axis].size;
 }
 
-static bool fail(const ShapeCall *c, const char *code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
+__attribute__((format(printf, 3, 4)))
 static bool fail(const ShapeCall *c, const char *code, const char *format, ...)
 {
     if (!c->diag)
@@ -432,20 +431,25 @@ static bool shape_unwindow(const ShapeCall *c, Type *out)
 
 // Indexing. The index must not hold the axis it selects along: two things would then have one name.
 
-static bool shape_take(const ShapeCall *c, Type *out)
+// What an index finds of operand 0 along the axis: in the axis's place stand the axes that only the index has.
+static bool found_type(const ShapeCall *c, AxisId axis, const char *does, Type *out)
 {
     const Type *x = operand(c, 0), *index = operand(c, 1);
-    AxisId axis = c->attr[0].axis;
     if (!need_int(c, 1) || !need_axis(c, x, axis, "the left operand"))
         return false;
     if (type_has(index, axis))
-        return fail(c, "E0911", "the index holds `%s`, the axis it selects along; rename it first", axis_name(c, axis));
+        return fail(c, "E0911", "the index holds `%s`, the axis it %s along; rename it first", axis_name(c, axis), does);
     AxisId added[MAX_AXES];
     size_t n = 0;
     for (size_t i = 0; i < index->n_axes; i++)
         if (!type_has(x, index->axis[i]))
             added[n++] = index->axis[i];
     return replace(c, x, axis, added, n, out);
+}
+
+static bool shape_take(const ShapeCall *c, Type *out)
+{
+    return found_type(c, c->attr[0].axis, "selects", out);
 }
 
 // `to` stands where the first of dy's summed axes stood; last, when none is summed.
@@ -471,39 +475,20 @@ static bool shape_put_add(const ShapeCall *c, Type *out)
 
 static bool shape_put(const ShapeCall *c, Type *out)
 {
-    const Type *x = operand(c, 0), *index = operand(c, 1), *y = operand(c, 2);
-    AxisId axis = c->attr[0].axis;
+    const AxisId axis = c->attr[0].axis;
     Type wanted;
-    if (!need_int(c, 1) || !need_axis(c, x, axis, "the left operand"))
+    if (!found_type(c, axis, "puts", &wanted))
         return false;
-    if (x->dtype != y->dtype)
+    if (operand(c, 0)->dtype != operand(c, 2)->dtype)
         return fail(c, "E0910", "the operands must have one element type");
-    if (type_has(index, axis))
-        return fail(c, "E0911", "the index holds `%s`, the axis it puts along; rename it first", axis_name(c, axis));
-    AxisId added[MAX_AXES];
-    size_t n = 0;
-    for (size_t i = 0; i < index->n_axes; i++)
-        if (!type_has(x, index->axis[i]))
-            added[n++] = index->axis[i];
-    if (!replace(c, x, axis, added, n, &wanted))
-        return false;
-    if (!type_same_axes(&wanted, y))
+    if (!type_same_axes(&wanted, operand(c, 2)))
         return fail(c, "E0911", "what is put must have the axes of the value without `%s`, and those that only the index has",
                     axis_name(c, axis));
-    *out = *x;
+    *out = *operand(c, 0);
     return true;
 }
 
 // Routing
-
-static bool pooled(const ShapeCall *c, const Type *x, const Attr *over)
-{
-    for (size_t i = 0; i < over->axes.n; i++)
-        for (size_t k = 0; k < i; k++)
-            if (over->axes.id[i] == over->axes.id[k])
-                return fail(c, "E0911", "`over` lists the axis `%s` twice", axis_name(c, over->axes.id[i]));
-    return need_axes(c, x, over, "the operand");
-}
 
 static bool shape_topk(const ShapeCall *c, Type *out)
 {
@@ -523,7 +508,7 @@ static bool shape_rank(const ShapeCall *c, Type *out)
 {
     *out = *operand(c, 0);
     out->dtype = DTYPE_I32;
-    return pooled(c, operand(c, 0), &c->attr[0]);
+    return need_axes(c, operand(c, 0), &c->attr[0], "the operand");
 }
 
 static bool shape_slot(const ShapeCall *c, Type *out)
@@ -531,7 +516,7 @@ static bool shape_slot(const ShapeCall *c, Type *out)
     *out = *operand(c, 0);
     if (c->n_in > 2)
         return fail(c, "E0914", "one or two operands are wanted");
-    if (!need_int(c, 0) || (c->n_in == 2 && !need_int(c, 1)) || !pooled(c, operand(c, 0), &c->attr[1]))
+    if (!need_int(c, 0) || (c->n_in == 2 && !need_int(c, 1)) || !need_axes(c, operand(c, 0), &c->attr[1], "the operand"))
         return false;
     if (type_has(out, c->attr[0].axis))
         return fail(c, "E0911", "the operand holds `%s`, which its numbers count along", axis_name(c, c->attr[0].axis));
@@ -555,7 +540,7 @@ static bool shape_assign(const ShapeCall *c, Type *out)
     if (!need_axis(c, operand(c, 0), axis, "the operand") || !replace(c, operand(c, 0), axis, NULL, 0, out))
         return false;
     out->dtype = DTYPE_I32;
-    return pooled(c, out, &c->attr[1]);
+    return need_axes(c, out, &c->attr[1], "the operand");
 }
 
 typedef bool ShapeRule(const ShapeCall *c, Type *out);
