@@ -1,17 +1,13 @@
 // Products left to cuBLASLt, to a library that is not there (blas_fake.h) on the simulator: every layout and type, with and without something
 // before and after the product, compared with the evaluator on whole numbers, bit for bit; what is said when the library fails; and a
 // search whose clock lets it win for one shape and lose for the other. Skipped where there is no NVRTC.
-#include "run_graph.h"
+#include "sim_graph.h"
 
 #include "../runtime/blas_fake.h"
 #include "build.h"
 #include "engine.h"
 #include "tune.h"
 #include "tuned.h"
-
-#include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 static Schedule the_schedule;
 
@@ -379,32 +375,17 @@ static void time_decides(void **state)
     assert_int_equal(system(command), 0);
 }
 
-static int run_here(void)
+static int run(const NvrtcApi *nvrtc)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_form_is_exact), cmocka_unit_test(our_own_kernel_runs_without_it), cmocka_unit_test(what_it_refuses_we_compute),
         cmocka_unit_test(a_failing_call_is_an_error), cmocka_unit_test(time_decides),
     };
-    Device *d = NULL;
-    StatusText why = {0};
-    if (device_sim.open(&(DeviceOptions){.cache_dir = ""}, &d, &why) != STATUS_OK) {
-        fprintf(stderr, "skipped: %s\n", why.text);
-        return 77;
-    }
-    device_sim.close(d);
+    (void)nvrtc;
     return cmocka_run_group_tests(tests, NULL, NULL) != 0;
 }
 
-// In a process of its own, because NVRTC keeps memory to itself that a leak checker would report.
 int main(void)
 {
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        int code = run_here();
-        fflush(NULL);
-        _exit(code);
-    }
-    int status = 0;
-    return child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ? 1 : WEXITSTATUS(status);
+    return sim_main(run);
 }
