@@ -55,7 +55,7 @@ static void tick_text(Text *out, double v)
         text_printf(out, "%.4gM", v / 1e6);
     else if (a >= 1e4)
         text_printf(out, "%.4gk", v / 1e3);
-    else if (a > 0 && a < 1e-3)
+    else if (a > 0 && a < 1e-4)
         text_printf(out, "%.1e", v);
     else
         text_printf(out, "%.4g", a < 1e-12 ? 0.0 : v);

@@ -107,7 +107,7 @@ static const char page_style[] =
     ".tiles{display:flex;flex-wrap:wrap;gap:12px;margin:0 0 20px}.tile{background:var(--panel);border-radius:8px;padding:10px 16px;min-width:110px}\n"
     ".tile b{display:block;font-size:20px;font-variant-numeric:tabular-nums}.tile span{color:var(--faint);font-size:13px}\n"
     "figure{margin:0;background:var(--panel);border-radius:8px;padding:8px}svg.chart{display:block;width:100%;height:auto}\n"
-    "figcaption{color:var(--faint);font-size:13px;padding:2px 8px 4px}.routes figure{margin-top:14px}\n"
+    "figcaption{color:var(--faint);font-size:13px;padding:2px 8px 4px}.routes figure{margin-top:14px;overflow-x:auto}.routes svg.chart{min-width:34rem}\n"
     ".row{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:14px;margin-top:14px}\n"
     "table{border-collapse:collapse;width:100%}td{padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top}\n"
     "td:first-child{color:var(--faint);white-space:nowrap;width:1%}td+td{font-family:ui-monospace,monospace;font-size:13px;overflow-wrap:anywhere}\n"
