@@ -116,7 +116,8 @@ size_t codegen_candidates(Arena *arena, const Graph *g, uint32_t kernel, const T
     case FAMILY_LOOP:     return candidates_loop(&L, most, out);
     case FAMILY_ROWS:     return candidates_rows(&L, most, out);
     case FAMILY_GROUPED:  return candidates_grouped(&L, most, out);
-    case FAMILY_SCATTER: case FAMILY_ROUTE: case FAMILY_CONV: case FAMILY_MONARCH: case FAMILY_COUNT: break;
+    case FAMILY_MONARCH:  return candidates_monarch(&L, most, out);
+    case FAMILY_SCATTER: case FAMILY_ROUTE: case FAMILY_CONV: case FAMILY_COUNT: break;
     }
     return 1;                               // no choice
 }
@@ -198,7 +199,9 @@ Graph *codegen_kernel_graph(Arena *arena, Diag *diag, const Graph *g, uint32_t k
         if (!cone.is_read[i] && g->node[v].kernel == kernel)
             out->node[map[v]].kernel = own;
     }
-    for (uint32_t m = members.first[kernel]; m < members.first[kernel + 1]; m++)
+    // A chain stores its last value only.
+    const bool is_chain = g->kernel[kernel] == FAMILY_MONARCH;
+    for (uint32_t m = is_chain ? members.first[kernel + 1] - 1 : members.first[kernel]; m < members.first[kernel + 1]; m++)
         graph_output(out, OUTPUT_RESULT, arena_printf(arena, "y%u", m - members.first[kernel] + 1), map[members.member[m]]);
     return out;
 }

@@ -61,6 +61,7 @@ size_t candidates_contract(Lower *L, size_t most, Candidate **out);
 size_t candidates_loop(Lower *L, size_t most, Candidate **out);
 size_t candidates_rows(Lower *L, size_t most, Candidate **out);
 size_t candidates_grouped(Lower *L, size_t most, Candidate **out);
+size_t candidates_monarch(Lower *L, size_t most, Candidate **out);
 
 // An emitter for a kernel of L. For CUDA give the C emitter, whose parameters (and their order) it takes over.
 Emitter *lower_emitter(Lower *L, Dialect dialect, const Emitter *like);

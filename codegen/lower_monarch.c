@@ -16,6 +16,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { MOST_WANTED_ROWS = 64 };             // what a work item hands on then still fits a second-level cache
+
 typedef struct Stage {
     ProductText P;
     Space       space;
@@ -65,13 +67,15 @@ static void find_stages(Monarch *M)
     M->rows = M->stage[0].P.p.group[CLASS_ROW].size;
     // As few rows as fill tiles: then the packed rows of a vector of batches lie in the first-level cache. Of a pair of 1024 = 32 x 32
     // features, 14 rows at a time take 0.7 of the time that 64 take.
-    const int64_t tile = tile_for(M->L->target).rows;
-    M->block_rows = tile < MONARCH_MOST_ROWS ? MONARCH_MOST_ROWS / tile * tile : MONARCH_MOST_ROWS;
+    const int64_t tile = tile_for(M->L->target).rows, wanted = M->L->schedule.knob[KNOB_ROWS];
+    M->block_rows = wanted > 0 ? (wanted < MOST_WANTED_ROWS ? wanted : MOST_WANTED_ROWS) : tile < MONARCH_MOST_ROWS ? MONARCH_MOST_ROWS / tile * tile : MONARCH_MOST_ROWS;
 }
 
 // The usual tile for so many rows, and then one block of rows with all of the columns packed ahead if more than one item wants them.
-static void plan_stage(Monarch *M, Stage *s)
+// Returns the cycles of a work item's part.
+static double plan_stage(Monarch *M, Stage *s)
 {
+    const int32_t *knob = M->L->schedule.knob;
     Target alone = *M->L->target;
     alone.threads = 1;                      // rows are shared out, nothing else
     Product p = s->P.p;
@@ -83,13 +87,17 @@ static void plan_stage(Monarch *M, Stage *s)
     want.knob[KNOB_TILE_ROWS] = tile.rows;
     want.knob[KNOB_TILE_VECTORS] = tile.vectors;
     want.knob[KNOB_PACK] = 2;
+    want.knob[KNOB_BATCHES] = knob[KNOB_BATCHES];
+    want.knob[KNOB_TERMS] = knob[KNOB_TERMS];
     s->P.plan = plan_product(&p, &alone, false, &want);
     s->P.E = lower_emitter(M->L, DIALECT_C, NULL);
     s->P.E->kernel = s->kernel;
     const bool across = product_find_across(&s->P, &s->space, &alone, &want);
     s->P.plan.ahead = M->rows > M->block_rows && !(across && pack_lies_across(&s->P, 1));
     assert(s->P.plan.n_row_blocks == 1);
+    const double cycles = across ? plan_together_cycles(&s->P.plan, 1, pack_lies_across(&s->P, 1)) : plan_cycles(&s->P.plan, &alone);
     s->P.plan.rows = M->rows;
+    return cycles;
 }
 
 static void pack_stage(Monarch *M, Stage *s)
@@ -205,4 +213,35 @@ bool lower_monarch(Lower *L)
     L->member += L->n_members - 1;          // for the plain loops in CUDA: the one value that is stored
     L->n_members = 1;
     return true;
+}
+
+// --- schedules
+
+size_t candidates_monarch(Lower *L, size_t most, Candidate **out)
+{
+    static const int32_t rows[] = {0, 6, 8, 12, 16, 28, 32, 64}, batches[] = {0, 8, 16, 32, 64}, terms[] = {0, 32, 128};
+    enum { N_ROWS = sizeof rows / sizeof *rows, N_BATCHES = sizeof batches / sizeof *batches, N_TERMS = sizeof terms / sizeof *terms };
+    CandidateList list = {.arena = L->arena};
+    Lower apart = *L;
+    apart.g = stages_apart(L);
+    const int threads = L->target->threads > 0 ? L->target->threads : 1;
+    for (size_t i = 0; i < N_ROWS * N_BATCHES * N_TERMS; i++) {
+        Schedule s = {0};
+        s.knob[KNOB_ROWS] = rows[i % N_ROWS];
+        s.knob[KNOB_BATCHES] = batches[i / N_ROWS % N_BATCHES];
+        s.knob[KNOB_TERMS] = terms[i / N_ROWS / N_BATCHES];
+        apart.schedule = s;
+        Monarch M = {.L = &apart, .n = (int)L->n_members};
+        find_stages(&M);
+        double cycles = 0;
+        uint64_t sign = schedule_sign(0, M.block_rows);
+        for (int k = 0; k < M.n; k++) {
+            const Plan *plan = &M.stage[k].P.plan;
+            cycles += plan_stage(&M, &M.stage[k]);
+            sign = schedule_sign(schedule_sign(schedule_sign(sign, plan->together), plan->block_sum), plan->block_cols);
+        }
+        const int64_t items = (M.rows + M.block_rows - 1) / M.block_rows;
+        candidates_add(&list, s, (double)((items + threads - 1) / threads) * cycles, sign);
+    }
+    return candidates_ranked(&list, most, out);
 }

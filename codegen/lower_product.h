@@ -58,6 +58,7 @@ typedef struct Plan {
 
 // `pairs`: both operands are bf16 and the target multiplies pairs of them: a panel then has half as many terms.
 Plan    plan_product(const Product *p, const Target *target, bool pairs, const Schedule *schedule);
+double  plan_cycles(const Plan *plan, const Target *target);        // of the busiest thread
 void    plan_cut_sum(Plan *plan, size_t l1_bytes);          // terms per block
 // Whether a product of so few rows whose columns follow each other in memory is worth reading them there, and the plan for it.
 bool    plan_few_rows(Plan *plan, const Target *target, const Schedule *schedule);

@@ -93,7 +93,7 @@ static double visit_cycles(Tile tile)
 
 // Cycles that the busiest of `threads` spends: multiplications, packing, and the pass over c at the end. The weights
 // are cycles per element, measured once; only their rough size matters.
-static double cost(const Plan *plan, const Target *target)
+double plan_cycles(const Plan *plan, const Target *target)
 {
     const int threads = target->threads > 0 ? target->threads : 1;
     const double rows = (double)plan->block_rows, cols = (double)plan->block_cols, sum = (double)plan->sum;
@@ -196,12 +196,12 @@ static void try_cuts(Trials *t, const Plan *plan, const Target *target)
                 const bool fits = cut(&trial, r, c, cache);
                 const bool smallest = r == most_rows && c == most_cols;
                 if (fits || (smallest && t->best_cycles < 0))
-                    try_plan(t, &trial, cost(&trial, target));
+                    try_plan(t, &trial, plan_cycles(&trial, target));
             }
     Plan last = *plan;
     if (t->best_cycles < 0) {
         cut(&last, most_rows, most_cols, cache);
-        try_plan(t, &last, cost(&last, target));
+        try_plan(t, &last, plan_cycles(&last, target));
     }
 }
 
@@ -400,7 +400,7 @@ static size_t add_few_rows(const Plan *first, const Target *target, Plan *accept
             if (!tile_fits(target, plan.tile.rows, vectors) || !plan_few_rows(&plan, target, &s) || is_told(&plan, accepted, n))
                 continue;
             accepted[n] = plan;
-            list[n++] = (Candidate){schedule_of(&plan), cost(&plan, target)};
+            list[n++] = (Candidate){schedule_of(&plan), plan_cycles(&plan, target)};
         }
     return n;
 }
@@ -421,7 +421,7 @@ size_t plan_candidates(Arena *arena, const Product *p, const Target *target, boo
     Candidate *list = *out = arena_array(arena, Candidate, most + 1);
     Plan *accepted = arena_array(arena, Plan, most + 1);
     const Schedule usual = schedule_of(&first);
-    list[0] = (Candidate){.cycles = cost(&first, target)};
+    list[0] = (Candidate){.cycles = plan_cycles(&first, target)};
     accepted[0] = first;
     size_t n = lies ? add_few_rows(&first, target, accepted, list, 1, most) : 1;
     for (size_t quota = 2; n < most && quota < 4 * most; quota *= 2)

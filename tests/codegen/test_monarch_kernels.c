@@ -1,6 +1,8 @@
 // Chains of small block-diagonal products in one kernel, against the evaluator; and chains that must not become one.
 #include "run_program.h"
 
+#include "kernel_schedule.h"
+
 #ifdef __SANITIZE_ADDRESS__                 // a kernel can only be sanitized in a program that is
 #define SANITIZED " -fsanitize=address"
 #else
@@ -156,6 +158,55 @@ static void chains_that_stay_apart(void **state)
     arena_free(&arena);
 }
 
+static const Schedule *fixed(void *user, uint64_t kernel)
+{
+    (void)kernel;
+    return user;
+}
+
+static void with_any_schedule(void **state)
+{
+    (void)state;
+    static const char *const text[] = {"rows=1", "rows=64 batches=8", "rows=7 terms=3 batches=99", "rows=9999 batches=16", "batches=4 terms=1 pack=3"};
+    Arena arena = {0};
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        Schedule s;
+        assert_true(schedule_parse(text[i], &s));
+        const Schedules schedules = {.find = fixed, .user = &s};
+        Target target = target_wide;
+        target.schedules = &schedules;
+        check_on(order_2(&arena, 67, 32, 32, 32, 32, 32), &target, 1, true);
+        check_on(order_2(&arena, 300, 3, 5, 9, 3, 11), &target, 1, true);
+    }
+    arena_free(&arena);
+}
+
+// What is worth measuring: all of it different, and the kernel as a graph of its own is the same kernel.
+static void has_schedules(void **state)
+{
+    (void)state;
+    static const char *const all[] = {"fuse_product", "fuse_loops", "fuse_monarch"};
+    Arena arena = {0};
+    Case c;
+    case_begin(&c, order_2(&arena, 2048, 32, 32, 32, 32, 32), &target_wide);
+    assert_true(run_passes(&c, all, 3));
+    KernelClass *class, *alone;
+    const size_t n = codegen_kernel_classes(&c.arena, c.fused, &class);
+    assert_int_equal(n, 1);
+    Candidate *candidate;
+    assert_int_equal(codegen_candidates(&c.arena, c.fused, class[0].kernel, &target_wide, 8, &candidate), 8);
+    assert_true(schedule_is_default(&candidate[0].schedule));
+    for (size_t i = 0; i < 8; i++)
+        assert_true(candidate[i].cycles > 0 && (i < 2 || candidate[i].cycles >= candidate[i - 1].cycles));
+    const Graph *g = codegen_kernel_graph(&c.arena, &c.diag, c.fused, class[0].kernel);
+    assert_non_null(g);
+    assert_int_equal(g->n_outputs, 1);
+    assert_int_equal(codegen_kernel_classes(&c.arena, g, &alone), 1);
+    assert_true(alone[0].key == class[0].key);
+    arena_free(&c.arena);
+    arena_free(&arena);
+}
+
 static void not_for_a_gpu(void **state)
 {
     (void)state;
@@ -176,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pairs_of_all_sizes), cmocka_unit_test(order_3), cmocka_unit_test(with_what_comes_before_and_behind),
-        cmocka_unit_test(layers), cmocka_unit_test(chains_that_stay_apart), cmocka_unit_test(not_for_a_gpu)};
+        cmocka_unit_test(layers), cmocka_unit_test(chains_that_stay_apart), cmocka_unit_test(not_for_a_gpu), cmocka_unit_test(with_any_schedule),
+        cmocka_unit_test(has_schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
