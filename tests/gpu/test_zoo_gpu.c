@@ -1,6 +1,6 @@
 // The CUDA kernels of every model of the zoo: they compile for sm_80 and sm_90a without a complaint of the assembler that is not
 // listed in allowed.txt, and a training step of them - forward, backward, clipping, optimiser -, an evaluation and, where the model has a
-// section for it, a generation on the device give what the evaluator gives. Sizes are those of zoo.txt. A kernel whose text an earlier program had
+// section for it, a generation on the device give what the evaluator gives, each in one launch of a graph. Sizes are those of zoo.txt. A kernel whose text an earlier program had
 // is assembled once; every program runs. Of a training step the simulator's own compilation asks the assembler for sm_80 as well.
 //
 //     test_zoo_gpu [--full] [-j N] [--device cuda] [MODEL..]      without a name the sample; --full: all; -j: in N processes
@@ -197,8 +197,15 @@ static void check_program(Test *t, const Line *line, ModeName mode)
         status = zoo_load(&t->arena, line, &run, &want, &why);
     if (status == STATUS_OK)
         status = compare_runs(t, line, run.train, &got, &want, &error, &worst, &why);
+    LoadStats stats = {0};
+    if (status == STATUS_OK)
+        net_stats(got.net, &stats);
+    const int64_t n_runs = run.train && !line->is_whole ? 2 : 1;
     if (status != STATUS_OK)
         fail(t, name, why.text);
+    else if (stats.graph_launches != n_runs)
+        fail(t, name, arena_printf(&t->arena, "%lld runs were %lld launches of a graph", (long long)n_runs,
+                                   (long long)stats.graph_launches));
     else if (!(error <= most))
         fail(t, name, arena_printf(&t->arena, "'%s' differs by %.3g of its largest number; the bound is %.3g", worst, error, most));
     else
