@@ -28,6 +28,9 @@ static const char *const choice_case[] = {
     " %10 = put_add %9, %8 {over = [S], to = R}\n"
     " %11 = arg \"i\" : int[B,T,S]\n %12 = const {value = 1} : int[]\n %13 = sub %11, %12\n"
     " %14 = put_add %9, %13 {over = [S], to = R}\n result \"a\" = %10\n result \"b\" = %14\n}\n",
+    // more choices than vectors of lists are kept of, and more than are inserted one by one
+    "graph @main\naxis T : time = 33, E : expert = 140, K = 24, Q = 130\n{\n %1 = arg \"x\" : f32[T,E]\n"
+    " %2 = topk %1 {axis = E, to = K}\n %3 = topk %1 {axis = E, to = Q}\n result \"a\" = %2\n result \"b\" = %3\n}\n",
     // many choices: compilers have copied these wrongly
     "graph @main\naxis T : time = 33, E : expert = 16, K = 12, Q = 16\n{\n %1 = arg \"x\" : f32[T,E]\n"
     " %2 = topk %1 {axis = E, to = K}\n %3 = topk %1 {axis = E, to = Q}\n result \"a\" = %2\n result \"b\" = %3\n}\n",
