@@ -181,6 +181,7 @@ static void prepare(TrialState *s, size_t i)
         say(s, "refused", i, "it cannot be generated");
         return;
     }
+    p->sources = NULL;                      // spans are of the model's texts, which are not here; `sources` ends with this function
     r->program = p;
     if (i == 0)
         evaluate(s, p);
