@@ -406,6 +406,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     c.buffer_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.key_of = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.n_uses = arena_array(&c.scratch, uint32_t, g->n_nodes);
+    c.reader = arena_array(&c.scratch, uint32_t, g->n_nodes);
     c.cones = cone_scratch(&c.scratch, g);
     const KernelMembers members = kernel_members(&c.scratch, g);
     c.member = members.member;
@@ -417,6 +418,7 @@ Program *codegen_program(Arena *arena, Diag *diag, const Graph *g, const Target 
     ValueId *old = codegen_replacements(&c);
     good = good && codegen_order(&c, old);
     if (good) {
+        codegen_reuse(&c, old);
         for (size_t i = 0; i < g->n_outputs; i++)
             if (g->output[i].role == OUTPUT_NEXT && g->node[g->output[i].value].kernel)
                 c.copied[i] = !old[g->output[i].value] || strcmp(g->node[old[g->output[i].value]].attr[0].name, g->output[i].name) != 0;

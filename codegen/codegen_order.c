@@ -254,8 +254,10 @@ static bool order_kernels(Codegen *c, ValueId *old, bool *out_again)
             ValueId v = c->cone.value[i];
             if (!c->cone.is_read[i] && random_has_key(g, &g->node[v]))
                 c->key_of[v] = 1;           // wanted
-            if (c->cone.is_read[i] && g->node[v].kernel)
+            if (c->cone.is_read[i] && g->node[v].kernel) {
                 add_edge(c, &o, g->node[v].kernel, k, 0);
+                c->reader[v] = !c->reader[v] || c->reader[v] == k ? k : SEVERAL_READERS;
+            }
             if (c->cone.is_read[i] && overwriter[v])
                 add_edge(c, &o, k, overwriter[v], v);
         }

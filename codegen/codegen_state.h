@@ -24,6 +24,8 @@ typedef struct NamedLeaf {
     ValueId     value;
 } NamedLeaf;
 
+#define SEVERAL_READERS UINT32_MAX
+
 typedef struct Codegen {
     Arena        *arena;                    // of the program
     Arena         scratch;
@@ -41,6 +43,7 @@ typedef struct Codegen {
     uint32_t     *order; size_t n_order;    // kernels in order of execution
     NamedLeaf    *leaf; size_t n_leaves;    // parameters and states, by name
     bool         *copied;                   // [n_outputs] a NEXT output that cannot be written in place
+    uint32_t     *reader;                   // [n_nodes] the kernel that reads what another stores; 0: none
     bool          keeps_weights;            // see Lower
     ValueId      *order_for;                // [n_nodes] see Lower
     Made         *made; size_t n_made, made_capacity;
@@ -56,6 +59,8 @@ void codegen_find_leaves(Codegen *c);
 ValueId codegen_replaced_leaf(const Codegen *c, const Output *output);
 // old[v]: the leaf whose buffer the value v is to overwrite; 0: none.
 ValueId *codegen_replacements(Codegen *c);
+// With the order known: old[v] is also the value that v's kernel goes through for the last time, where v can be written over it.
+void     codegen_reuse(Codegen *c, ValueId *old);
 // Fills c->order. Where kernels would need each other in a circle, the smallest value that was to be overwritten in it is not: `old`
 // loses it. False after an error in diag.
 bool codegen_order(Codegen *c, ValueId *old);

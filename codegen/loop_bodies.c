@@ -427,6 +427,16 @@ static void row_scalar(Emitter *E, Scope *row, RowsStep *step, size_t m)
     loop_single_end(E, row, single);
 }
 
+// CUDA: a number taken out of a row is known to all threads before the row's elements are written, maybe over it (codegen_reuse.c).
+static void wait_for_taken(Emitter *E, Scope *row, const LoopGroup *group, size_t m)
+{
+    bool any = false;
+    for (size_t i = 0; i < m; i++)
+        any |= E->g->node[group->member[i]].op == OP_TAKE;
+    if (any && E->dialect == DIALECT_CUDA && !E->by_warp)
+        scope_line(row, "__syncthreads();");
+}
+
 // Calls for each set of members that share inner loops; those without any are scalars of the row.
 static void rows_stages(Emitter *E, Scope *row, RowsStep *step, bool zero)
 {
@@ -452,6 +462,8 @@ static void rows_stages(Emitter *E, Scope *row, RowsStep *step, bool zero)
             if (n == step->n_inner && found == n && (!zero || group->is_column[o]))
                 done[o] = step->in_nest[o] = true;
         }
+        if (!zero)
+            wait_for_taken(E, row, group, m);
         rows_nest(E, row, step);
     }
 }

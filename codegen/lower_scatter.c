@@ -2,7 +2,8 @@
 // writes y[.., i, ..] = x and nothing else: what else y holds is there already, or copied by codegen.c.
 //
 // A work item owns a range of v. It clears its part of y and then goes through all indices in order, adding those rows
-// that fall into its range: no two items write the same place, and the order of additions is that of the indices.
+// that fall into its range: no two items write the same place, and the order of additions is that of the indices. In CUDA it looks
+// at 32 places of the index at once; where there is one number for a place, a block sums it over all its threads.
 #include "lower_loop.h"
 
 #include "emit_parts.h"
@@ -144,11 +145,14 @@ static void rows_of_scatter(const Scatter *what, int64_t n_rows, Emitter *E)
     Scope *row = loop_items(E, "row", n_rows, &item), *chain[MAX_AXES];
     s.env = all_axes(E, &s);
     loop_set(E, &s.env, axis, n_axes, item);
-    Scope *one = loop_single(E, row);
-    Scope *clear = scope_loop(E, one, loop_hint(E, s.to), 0, size, 1, &s.place);
+    Scope *clear = E->dialect == DIALECT_CUDA ? scope_lanes(E, row, loop_hint(E, s.to), 0, size, &s.place)
+                                              : scope_loop(E, row, loop_hint(E, s.to), 0, size, 1, &s.place);
     s.zero = true;
     scatter_step(E, clear, 0, &s);
     scope_close(E, clear);
+    if (E->dialect == DIALECT_CUDA)
+        scope_line(row, "__syncthreads();");
+    Scope *one = loop_single(E, row);
     Scope *inner = walk(E, one, &s, summed, n_summed, chain);
     const char *name = scope_name(E, inner, "place");
     scope_line(inner, "const long %s = %s;", name, emit_value(E, inner, n->in[1], &s.env).text);
@@ -161,6 +165,33 @@ static void rows_of_scatter(const Scatter *what, int64_t n_rows, Emitter *E)
         scope_close(E, chain[--n_summed]);
     loop_single_end(E, row, one);
     loop_items_end(E, row);
+}
+
+// CUDA: the index is looked at 32 places at a time, by each warp for itself; then rows that fall into the range are added in order.
+// A thread always has the same features, so that nobody waits for anybody.
+static void add_by_warps(Emitter *E, Scope *range, Scatter *s, const LoopSpan *span)
+{
+    const Node *n = &E->g->node[s->v];
+    const long long count = (long long)loop_count(E->g, s->walked, s->n_walked), size = (long long)graph_size(E->g, s->to);
+    const char *i0 = emit_name(E, "i0"), *i = emit_name(E, "i"), *place = emit_name(E, "place"), *hits = emit_name(E, "hits");
+    const char *lane = emit_name(E, "lane"), *row = emit_name(E, "row"), *to = emit_name(E, "to");
+    Scope *all = scope_block(E, range, arena_printf(E->arena, "for (long %s = 0; %s < %lld; %s += 32) {", i0, i0, count, i0));
+    scope_line(all, "const long %s = %s + threadIdx.x %% 32;", i, i0);
+    scope_line(all, "int %s = -1;", place);
+    Scope *some = scope_set_threads(scope_block(E, all, arena_printf(E->arena, "if (%s < %lld) {", i, count)));
+    loop_set(E, &s->env, s->walked, s->n_walked, scope_var(E, some, i, 0, count ? count - 1 : 0, 1));
+    scope_line(some, "%s = %s;", place, emit_value(E, some, n->in[1], &s->env).text);
+    scope_close(E, some);
+    scope_line(all, "unsigned %s = __ballot_sync(0xffffffffu, %s >= %s && %s < %s);", hits, place, span->first, place, span->last);
+    Scope *hit = scope_block(E, all, arena_printf(E->arena, "for (; %s; %s &= %s - 1) {", hits, hits, hits));
+    scope_line(hit, "const int %s = __popc(~%s & (%s - 1));", lane, hits, hits);
+    scope_line(hit, "const long %s = %s + %s, %s = __shfl_sync(0xffffffffu, %s, %s);", row, i0, lane, to, place, lane);
+    loop_set(E, &s->env, s->walked, s->n_walked, scope_var(E, hit, row, 0, count ? count - 1 : 0, 1));
+    s->place = scope_var(E, hit, to, 0, size - 1, 1);
+    s->zero = false;
+    feature_loops(E, hit, s, scatter_step);
+    scope_close(E, hit);
+    scope_close(E, all);
 }
 
 static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Emitter *E)
@@ -187,6 +218,11 @@ static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Em
     while (n_paired)
         scope_close(E, chain[--n_paired]);
 
+    if (E->dialect == DIALECT_CUDA) {
+        add_by_warps(E, range, &s, &span);
+        loop_items_end(E, range);
+        return;
+    }
     Scope *inner = walk(E, range, &s, s.walked, s.n_walked, chain);
     Val index = emit_value(E, inner, n->in[1], &s.env);
     const char *name = scope_name(E, inner, "place");
@@ -199,6 +235,42 @@ static void scatter_body(const Scatter *what, int64_t length, int64_t n_work, Em
     for (size_t i = s.n_walked; i-- > 0;)
         scope_close(E, chain[i]);
     loop_items_end(E, range);
+}
+
+// CUDA: a number for each place (a load, say). A block has one and goes through the index with all threads.
+static void count_body(const Scatter *what, int64_t n_work, Emitter *E)
+{
+    Scatter s = *what;
+    const Node *n = &E->g->node[s.v];
+    const int64_t size = graph_size(E->g, s.to);
+    AxisId paired[MAX_AXES], summed[MAX_AXES];
+    size_t n_paired = 0, n_summed = 0;
+    for (size_t i = 0; i < s.n_walked; i++) {
+        if (type_has(&n->type, s.walked[i]))
+            paired[n_paired++] = s.walked[i];
+        else
+            summed[n_summed++] = s.walked[i];
+    }
+    Ix item, at;
+    Scope *work = loop_items(E, "item", n_work, &item);
+    s.env = all_axes(E, &s);
+    s.place = ix_mod(E->ix, item, size);
+    loop_set(E, &s.env, paired, n_paired, ix_div(E->ix, item, size));
+    const char *sum = scope_name(E, work, "sum");
+    scope_line(work, "float %s = 0.0f;", sum);
+    Scope *each = scope_lanes(E, work, "i", 0, loop_count(E->g, summed, n_summed), &at);
+    loop_set(E, &s.env, summed, n_summed, at);
+    const Val place = val_named(E, each, emit_value(E, each, n->in[1], &s.env), "place");
+    Text t = text_make(E->arena);
+    ix_print(E->ix, s.place, false, 0, NULL, &t);
+    const Val x = val_float(E, emit_value(E, each, n->in[0], &s.env));
+    scope_line(each, "%s += %s == (int)(%s) ? %s : 0.0f;", sum, place.text, text_str(&t), val_text(E, x, PREC_SUM));
+    scope_close(E, each);
+    scope_line(work, "%s = block_sum_s(%s, shared);", sum, sum);
+    Scope *one = loop_single(E, work);
+    scope_line(one, "%s[%s] = %s;", emit_param(E, s.v, true), offset_text(E, one, &s, NULL), sum);
+    loop_single_end(E, work, one);
+    loop_items_end(E, work);
 }
 
 // One element (or vector) of what is put.
@@ -264,6 +336,29 @@ static void emit_scatter(const Scatter *s, bool by_row, int64_t length, int64_t 
         scatter_body(s, length, n_work, E);
 }
 
+// On a GPU ranges are smaller and more, and the threads of a block have about four features each.
+static void scatter_cuda(Lower *L, const Scatter *s, bool by_row, LowerText *t)
+{
+    enum { CUDA_RANGES = 264, MOST_THREADS = 256 };
+    const int64_t size = graph_size(L->g, s->to), features = loop_count(L->g, s->feature, s->n_feature);
+    const int64_t paired = size ? loop_count(L->g, L->g->node[s->v].type.axis, L->g->node[s->v].type.n_axes) / size : 0;
+    const int64_t length = size ? (size + CUDA_RANGES - 1) / CUDA_RANGES : 1;
+    t->cuda = lower_emitter(L, DIALECT_CUDA, t->c);
+    t->cuda_threads = 128;
+    if (by_row) {
+        rows_of_scatter(s, t->n_work, t->cuda);
+    } else if (s->n_feature == 0 && size * paired <= CUDA_RANGES * 4) {
+        t->cuda_blocks = size * paired;
+        t->cuda_threads = 256;
+        count_body(s, t->cuda_blocks, t->cuda);
+    } else {
+        t->cuda_blocks = size ? (size + length - 1) / length : 0;
+        for (t->cuda_threads = 32; t->cuda_threads < MOST_THREADS && t->cuda_threads * 4 < features;)
+            t->cuda_threads *= 2;
+        scatter_body(s, length, t->cuda_blocks, t->cuda);
+    }
+}
+
 bool lower_scatter(Lower *L)
 {
     for (size_t m = 0; m < L->n_members; m++) {
@@ -292,8 +387,7 @@ bool lower_scatter(Lower *L)
                        .grain = by_row ? 16 : 1, .cuda_blocks = n_work, .cuda_threads = 128};
         t.c = lower_emitter(L, DIALECT_C, NULL);
         emit_scatter(&s, by_row, length, n_work, t.c);
-        t.cuda = lower_emitter(L, DIALECT_CUDA, t.c);
-        emit_scatter(&s, by_row, length, n_work, t.cuda);
+        scatter_cuda(L, &s, by_row, &t);
         size_t bytes = 0;
         if (type_bytes(L->g, &L->g->node[v].type, &bytes))
             t.bytes = (double)bytes;

@@ -45,7 +45,7 @@ static int64_t count_of(const Graph *g, const AxisId *axis, size_t n)
     return count;
 }
 
-// A walk through what is computed in place: finds the largest reduction.
+// A walk through what is computed in place: finds the largest reduction. (A put_add there is a few comparisons for each element.)
 typedef struct Look {
     const Graph *g;
     uint32_t     kernel;
@@ -70,7 +70,7 @@ static void look_inside(Look *look, ValueId v, bool top)
         return;
     look->seen[look->n_seen++] = v;
     int64_t count = 0;
-    if (!top && loop_is_reduction(n) && type_count(look->g, &look->g->node[n->in[0]].type, &count) && count > look->inner_count) {
+    if (!top && loop_is_reduction(n) && n->op != OP_PUT_ADD && type_count(look->g, &look->g->node[n->in[0]].type, &count) && count > look->inner_count) {
         look->inner = v;
         look->inner_count = count;
     }

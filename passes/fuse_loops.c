@@ -4,9 +4,10 @@
 //
 // What a kernel of CONTRACT, GROUPED or CONV reaches through values without a kernel, down to its anchor or to other values
 // that it stores, is inside that kernel and stays so; for ROWS also what it reaches down to products. Everything else is decided from the outputs backwards. A value is stored when
-//   - it is an output, the result of a product that nobody claimed, or of a put_add;
+//   - it is an output, the result of a product that nobody claimed, or of a put_add, but for a few choices that one loop reads;
 //   - it is a reduction, unless a single loop kernel reads it and can make it once per row;
 //   - several kernels read it and it costs more to compute again than to read (more than a few operations or loads);
+//   - it is the number that a loss takes out of each row of a product's results;
 //   - a product reads it and it costs more than a few operations;
 //   - it would need more operands than a kernel may have, or the chain up to it is very long.
 // Those stored values that can share loops then share a kernel (fuse_group.c).
@@ -35,6 +36,7 @@ enum {
 typedef struct Fuse {
     Graph      *g;                          // the copy that gets kernels
     Arena      *scratch;
+    bool        is_cuda;                    // what the loops are for
     bool       *live, *is_output, *is_root;
     bool       *has_contract;               // an unstored product is inside
     uint16_t   *ops, *loads, *reads;        // to compute the value from what is stored or reduced; loads: with axes
@@ -216,6 +218,25 @@ static bool fits_inside(Fuse *f, ValueId v)
     return f->n_row[root] == n->type.n_axes && axes_in(f->row[root], f->n_row[root], &n->type);
 }
 
+// Whether the gradient of what was chosen, a number at each of a few choices, is put where the only loop that reads it goes anyway: it
+// compares each of its elements with the choices. On a cpu that is no gain where they are many.
+static bool puts_few(const Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[v], *r = &g->node[f->reader[v]];
+    const ValueId dy = n->in[0];
+    const Type *index = &g->node[n->in[1]].type;
+    int64_t terms = 1;
+    if (n->op != OP_PUT_ADD || n->type.dtype != DTYPE_F32 || n->type.n_axes != index->n_axes - (int)n->attr[0].axes.n + 1
+        || n->type.axis[n->type.n_axes - 1] != n->attr[1].axis || (f->flags[v] & (MANY | VIEWED | REPEATED | BY_PRODUCT)))
+        return false;
+    for (size_t i = 0; i < n->attr[0].axes.n; i++)
+        terms *= graph_size(g, n->attr[0].axes.id[i]);
+    return terms <= (f->is_cuda ? FEW_TERMS : 1) && f->ops[dy] <= CHEAP && f->loads[dy] <= CHEAP_LOADS && !f->has_contract[dy]
+        && f->loads[n->in[1]] <= 1 && (!r->kernel || g->kernel[r->kernel] == FAMILY_LOOP) && (op_row[r->op].flags & OP_FLAG_POINTWISE)
+        && type_has(&r->type, n->attr[1].axis);
+}
+
 // Whether the only reader of a sum of a few terms is a loop that reads all of them anyway.
 static bool adds_few(const Fuse *f, ValueId v)
 {
@@ -223,6 +244,16 @@ static bool adds_few(const Fuse *f, ValueId v)
     const Node *n = &g->node[v], *r = &g->node[f->reader[v]];
     return few_terms(g, n) && !(f->flags[v] & (MANY | REPEATED | BY_PRODUCT)) && g->node[n->in[0]].kernel && !loop_is_reduction(r)
         && (!r->kernel || g->kernel[r->kernel] == FAMILY_LOOP) && (op_row[r->op].flags & OP_FLAG_POINTWISE);
+}
+
+// A number out of each long row that a product has made, for a sum over the rows. It is taken by the kernel that goes through the rows
+// anyway: then that is the last to read them, and may write over them (codegen_reuse.c).
+static bool is_picked(const Fuse *f, ValueId v)
+{
+    const Graph *g = f->g;
+    const Node *n = &g->node[v], *x = &g->node[n->in[0]];
+    return n->op == OP_TAKE && x->kernel && g->kernel[x->kernel] == FAMILY_CONTRACT && n->type.n_axes + 1 == x->type.n_axes
+        && x->type.axis[x->type.n_axes - 1] == n->attr[0].axis && f->reader[v] && g->node[f->reader[v]].type.n_axes == 0;
 }
 
 static bool is_stored(Fuse *f, ValueId v)
@@ -237,7 +268,11 @@ static bool is_stored(Fuse *f, ValueId v)
         return true;
     if (is_view(n) || n->op == OP_CONST || n->op == OP_INDEX)
         return false;
-    if (n->op == OP_CONTRACT || (n->op == OP_PUT_ADD && n->attr[0].axes.n) || (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)))
+    if (n->op == OP_PUT_ADD && n->attr[0].axes.n)
+        return !puts_few(f, v);
+    if (is_picked(f, v))
+        return true;
+    if (n->op == OP_CONTRACT || (op_row[n->op].flags & (OP_FLAG_ROUTING | OP_FLAG_ALONE)))
         return true;
     if (n->op == OP_REDUCE)
         return !fits_inside(f, v) && !adds_few(f, v);
@@ -419,10 +454,10 @@ static void choose_stored(Fuse *f)
     }
 }
 
-static void fuse_graph(Graph *g, Arena *scratch)
+static void fuse_graph(Graph *g, Arena *scratch, const Target *target)
 {
     size_t n = g->n_nodes;
-    Fuse f = {.g = g, .live = arena_array(scratch, bool, n), .is_output = arena_array(scratch, bool, n),
+    Fuse f = {.g = g, .is_cuda = target && target->is_cuda, .live = arena_array(scratch, bool, n), .is_output = arena_array(scratch, bool, n),
               .is_root = arena_array(scratch, bool, n), .has_contract = arena_array(scratch, bool, n),
               .ops = arena_array(scratch, uint16_t, n), .loads = arena_array(scratch, uint16_t, n),
               .reads = arena_array(scratch, uint16_t, n), .depth = arena_array(scratch, uint16_t, n), .is_wide = arena_array(scratch, bool, n),
@@ -450,7 +485,7 @@ bool pass_fuse_loops(PassContext *ctx, const Module *in, Module *out)
         }
         Arena scratch = scratch_arena(ctx->arena);
         Graph *g = graph_copy(ctx->arena, old, old->name, true);
-        fuse_graph(g, &scratch);
+        fuse_graph(g, &scratch, ctx->target);
         arena_free(&scratch);
         module_add_graph(out, g);
     }

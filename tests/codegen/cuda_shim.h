@@ -23,7 +23,7 @@ static inline __attribute__((unused)) float __uint_as_float(unsigned i) { float 
 static inline __attribute__((unused)) long long __double_as_longlong(double x) { long long i; memcpy(&i, &x, 8); return i; }
 static inline __attribute__((unused)) double __longlong_as_double(long long i) { double x; memcpy(&x, &i, 8); return x; }
 
-static float shim_lane[64];
+static float shim_lane[256];
 
 static inline __attribute__((unused)) float __shfl_xor_sync(unsigned mask, float x, unsigned n)
 {
@@ -34,6 +34,32 @@ static inline __attribute__((unused)) float __shfl_xor_sync(unsigned mask, float
     __syncthreads();
     return x;
 }
+
+static int shim_int[256];
+
+static inline __attribute__((unused)) int __shfl_sync(unsigned mask, int x, int lane)
+{
+    (void)mask;
+    shim_int[threadIdx.x] = x;
+    __syncthreads();
+    x = shim_int[threadIdx.x / 32 * 32 + (unsigned)lane];
+    __syncthreads();
+    return x;
+}
+
+static inline __attribute__((unused)) unsigned __ballot_sync(unsigned mask, int x)
+{
+    unsigned all = 0;
+    (void)mask;
+    shim_int[threadIdx.x] = x;
+    __syncthreads();
+    for (unsigned l = 0; l < 32; l++)
+        all |= (unsigned)(shim_int[threadIdx.x / 32 * 32 + l] != 0) << l;
+    __syncthreads();
+    return all;
+}
+
+static inline __attribute__((unused)) int __popc(unsigned x) { return __builtin_popcount(x); }
 
 typedef struct { float x, y, z, w; } __attribute__((aligned(16))) float4;
 typedef struct { int x, y, z, w; } __attribute__((aligned(16))) int4;
@@ -68,8 +94,8 @@ static void *shim_thread(void *user)
 void shim_launch(ShimKernel *kernel, void *const *p, long n_blocks, unsigned n_threads);
 void shim_launch(ShimKernel *kernel, void *const *p, long n_blocks, unsigned n_threads)
 {
-    pthread_t handle[64];
-    ShimThread t[64];
+    pthread_t handle[256];
+    ShimThread t[256];
     blockDim.x = n_threads;
     gridDim.x = (unsigned)n_blocks;
     pthread_barrier_init(&shim_barrier, NULL, n_threads);

@@ -157,8 +157,8 @@ static void check_on_threads(const char *text, double tolerance, const char *fol
             p[a] = memory + offset_of(r.program, l->buffer[a]);
         ShimKernel *kernel = (ShimKernel *)dlsym(handle, arena_printf(&r.arena, "run_%s", k->name));
         assert_non_null(kernel);
-        // Tiles of a product belong to a certain number of threads; loops do with any.
-        const bool fixed = k->family == FAMILY_CONTRACT || k->family == FAMILY_ROWS;
+        // Tiles of a product belong to a certain number of threads, and what warps do to whole ones; loops do with any.
+        const bool fixed = k->family == FAMILY_CONTRACT || k->family == FAMILY_ROWS || k->family == FAMILY_SCATTER;
         launch(kernel, p, (long)l->cuda_blocks, fixed ? (unsigned)k->cuda_threads : THREADS);
     }
     double error = worst_error(&r, memory);

@@ -64,7 +64,7 @@ static void fused_choices_take_two_launches(void **state)
     device_sim.close(d);
 }
 
-// More than 1024 scores, more than 32 choices, more elements to sort than shared memory holds, one token, one expert.
+// More than 1024 scores, more than 32 choices, more elements to sort than shared memory holds, one token, one expert; sums at places.
 static const char *const edge_case[] = {
     "graph @main\naxis T : time = 3, E : expert = 1100, K = 3, D = 8\n{\n %1 = arg \"x\" : f32[T,D]\n %2 = param \"w\" : f32[D,E]\n"
     " %3 = contract %1, %2 {over = [D]}\n %4 = map %3 {f = floor}\n %5 = topk %4 {axis = E, to = K}\n %6 = take %3, %5 {axis = E}\n"
@@ -73,6 +73,11 @@ static const char *const edge_case[] = {
     " %3 = topk %2 {axis = E, to = K}\n %4 = topk %2 {axis = E, to = J}\n result \"a\" = %3\n result \"b\" = %4\n}\n",
     "graph @main\naxis B = 2, T : time = 12300, J = 5\n{\n %1 = arg \"x\" : f32[B,T]\n %2 = map %1 {f = floor}\n"
     " %3 = rank %2 {over = [T]}\n %4 = topk %2 {axis = T, to = J}\n result \"a\" = %3\n result \"b\" = %4\n}\n",
+    // gradients of what is chosen: more features than a warp has lanes, more places than blocks; a number for each place, in pools too
+    "graph @main\naxis B = 3, T : time = 47, K = 2, E : expert = 530, D = 300, V = 5\n{\n %1 = arg \"i\" : int[B,T,K]\n"
+    " %2 = arg \"dy\" : f32[B,T,K,D]\n %3 = put_add %2, %1 {over = [B,T,K], to = E}\n %4 = arg \"w\" : f32[B,T,K]\n"
+    " %5 = put_add %4, %1 {over = [B,T,K], to = E}\n %6 = put_add %4, %1 {over = [T,K], to = V}\n"
+    " result \"a\" = %3\n result \"b\" = %5\n result \"c\" = %6\n}\n",
     "graph @main\naxis T : time = 1, E : expert = 1, K = 1\n{\n %1 = arg \"x\" : f32[T,E]\n %2 = topk %1 {axis = E, to = K}\n"
     " %3 = rank %1 {over = [T]}\n %4 = slot %2 {axis = E, over = [K,T]}\n result \"a\" = %2\n result \"b\" = %3\n result \"c\" = %4\n}\n",
 };
