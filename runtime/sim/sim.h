@@ -31,8 +31,9 @@ typedef struct SimLaunch {
     uint64_t         max_instructions;      // of a warp, then it is said to hang; 0: 2^36
     uint64_t         seed;                  // of the order of blocks and warps; 0: ascending
     bool             fill_is_unset;         // what a copy fills up with zeros has no value: does anything depend on it?
-    uint64_t        *trace;                 // NULL; else gets a hash added of every access to global and shared memory: where, and the bits
-                                            // that it stores. Neither the order nor who does it matters
+    uint64_t        *trace;                 // NULL; else [2]: [0] gets a hash added of every access to global and shared memory, where and the
+                                            // bits that it stores, [1] of what is stored in global memory alone. Neither the order nor
+                                            // who does it matters
 } SimLaunch;
 
 // Fails with INTERNAL when the kernel does what it must not: the message begins with NAME:LINE of the PTX.

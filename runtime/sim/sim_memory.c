@@ -128,7 +128,8 @@ static void trace(const Sim *s, PtxSpace space, const Access *a, uint64_t bits)
         h = (h ^ part[k]) * UINT64_C(0x9e3779b97f4a7c15);
         h ^= h >> 29;
     }
-    *s->launch->trace += h;
+    s->launch->trace[0] += h;
+    s->launch->trace[1] += space == SPACE_GLOBAL && a->writes ? h : 0;
 }
 
 bool sim_find(Sim *s, PtxSpace space, const Access *a, Place *out)

@@ -78,6 +78,12 @@ static const EditRule edit_rule[] = {
 #undef NAME
 enum { EDIT_RULES = sizeof edit_rule / sizeof *edit_rule, EDIT_GROUPS = 8, FAR = 1 << 24 };
 
+// Edits of what orders accesses, not of what is computed.
+static inline bool edit_is_order(const char *name)
+{
+    return !strcmp(name, "barrier dropped") || !strcmp(name, "wait dropped") || !strcmp(name, "wait too late") || !strcmp(name, "commit dropped");
+}
+
 typedef struct EditRegex { regex_t pattern, unless; } EditRegex;
 
 typedef struct EditSite {

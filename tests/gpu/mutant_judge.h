@@ -153,19 +153,106 @@ static inline Fate run_with(Subject *s, size_t f, size_t first, const char *ptx,
     return fate;
 }
 
-// The sum of what all threads access and store (SimLaunch.trace), in the first step and in the late one. False: something was found, or it is
-// no code.
-static inline bool trace_with(Subject *s, size_t f, size_t first, const char *ptx, uint64_t out_trace[2])
+// --- other numbers
+
+enum { NUMBERS_FIRST, NUMBERS_LATE, NUMBERS_ONES, NUMBERS_LARGE, NUMBERS };     // of the first step, of the late one, about 1, about 128
+static const int about[NUMBERS] = {[NUMBERS_ONES] = 1, [NUMBERS_LARGE] = 128};
+
+// Every number in memory becomes one of some thirty about 1 or 128, with the sign that it had: many are equal, all are half-way between two of bf16,
+// no share of a sum is lost, and an exponential of the large ones overflows. Whole numbers are left alone: as floats they are far too small.
+static inline void put_other_numbers(SimDriver *sim, int numbers)
+{
+    for (size_t t = 0; t < sim->n_taken; t++)
+        for (size_t at = 0; at + 4 <= sim->taken[t].block.bytes; at += 4) {
+            unsigned char *place = (unsigned char *)sim->taken[t].block.data + at;
+            uint32_t bits;
+            memcpy(&bits, place, sizeof bits);
+            const uint32_t power = bits >> 23 & 255, by_chance = zoo_mixed((uint32_t)(at + t));
+            if (power < 127 - 60 || power > 127 + 20)
+                continue;
+            bits = (bits & 0x80000000u) | ((about[numbers] == 1 ? 126u : 133u) + (by_chance & 1)) << 23 | (by_chance & 0x00610000u) | 0x8000u;
+            memcpy(place, &bits, sizeof bits);
+        }
+}
+
+static inline void go_to_numbers(Subject *s, int numbers, size_t first)
+{
+    go_to(s, numbers == NUMBERS_LATE, first);
+    if (numbers >= NUMBERS_ONES)
+        put_other_numbers(s->sim, numbers);
+}
+
+// What the run left, [slot]; NULL: not compared.
+static inline void **results(Subject *s, Arena *arena)
+{
+    const Slot *slot = NULL;
+    const size_t n = net_slots(s->got.net, &slot);
+    void **value = arena_array(arena, void *, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        StatusText why = {0};
+        value[i] = zoo_is_compared(s->line, false, &slot[i]) ? arena_alloc(arena, (size_t)slot[i].count + 1, 4) : NULL;
+        if (value[i] && net_read(s->got.net, &slot[i], value[i], &why) != STATUS_OK)
+            value[i] = NULL;
+    }
+    return value;
+}
+
+// On other numbers, held against the original; what differs between two runs of that is not compared, and if it is accused there, nothing is.
+static inline Fate run_on(Subject *s, int numbers, size_t f, size_t first, const char *ptx, const char **out_why)
+{
+    Arena arena = {0};
+    CudaModule other = {0};
+    void **want[2] = {0};
+    const Slot *slot = NULL;
+    const size_t n = net_slots(s->got.net, &slot);
+    const double bound = fmax(zoo_line_bound(s->line), zoo_bound);
+    bool good = true;
+    for (int order = 0; order < 2 && good; order++) {
+        go_to_numbers(s, numbers, first);
+        s->sim->seed = (uint64_t)order;
+        const char *finding = between_run(&s->between, first, SIZE_MAX);
+        good = !finding;
+        *out_why = good ? "" : arena_printf(&s->arena, "(on numbers about %d the original is accused: %s)", about[numbers], finding);
+        want[order] = results(s, &arena);
+    }
+    Fate fate = FATE_SURVIVED;
+    go_to_numbers(s, numbers, first);
+    if (good && put_kernel(s, f, first, ptx, 0, &arena, &other, out_why)) {
+        s->sim->seed = 0;
+        const char *finding = between_run(&s->between, first, SIZE_MAX);
+        void **got = results(s, &arena);
+        if (finding) {
+            *out_why = arena_strdup(&s->arena, finding);
+            fate = fate_of(finding);
+        }
+        for (size_t i = 0; i < n && fate == FATE_SURVIVED; i++)
+            if (got[i] && want[0][i] && want[1][i] && zoo_difference(&slot[i], want[1][i], want[0][i]) <= bound
+                && !(zoo_difference(&slot[i], got[i], want[0][i]) <= bound)) {
+                *out_why = arena_printf(&s->arena, "'%s' differs on numbers about %d", slot[i].name, about[numbers]);
+                fate = FATE_RESULT;
+            }
+    }
+    give_kernel_back(s, f);
+    arena_free(&arena);
+    return fate;
+}
+
+typedef struct Trace { uint64_t sum[NUMBERS][2]; } Trace;           // SimLaunch.trace
+
+// The sums of what all threads access and store. False: something was found, or it is no code.
+static inline bool trace_with(Subject *s, size_t f, size_t first, const char *ptx, Trace *out)
 {
     bool good = true;
-    for (int step = 0; step < s->n_steps && good; step++) {
+    *out = (Trace){0};
+    for (int numbers = 0; numbers < NUMBERS && good; numbers++) {
+        if (numbers == NUMBERS_LATE && s->n_steps < 2)
+            continue;
         Arena arena = {0};
         CudaModule other = {0};
         const char *why = "";
-        go_to(s, step, first);
+        go_to_numbers(s, numbers, first);
         good = put_kernel(s, f, first, ptx, 0, &arena, &other, &why);
-        out_trace[step] = 0;
-        s->sim->trace = &out_trace[step];
+        s->sim->trace = out->sum[numbers];
         s->sim->seed = 0;
         good = good && !between_run(&s->between, first, SIZE_MAX);
         s->sim->trace = NULL;

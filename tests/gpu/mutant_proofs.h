@@ -3,11 +3,12 @@
 // accused, or would come to something else, if the edit could be seen:
 //
 //   not told     the comparison never meets the one value that the edit tells apart
-//   same value   the register gets the value that it has; or the product is added to zero
+//   same value   the register gets the value that it has, or one of two that are the same; or the product is added to zero
 //   unused       the result of the edited instruction, or what a copy fills up, may have no value at all: it decides no jump and no address,
 //                and reaches no memory
-//   no effect    with the edit the same places are accessed and the same bits are stored, on random numbers; where the edit is of a number, so it is
-//                with one that is millions of times as large
+//   no effect    with the edit the same places are accessed and the same bits are stored, on the numbers of two steps and on others of which
+//                many are equal; where the edit is of a number, so it is with one that is millions of times as large. Of what copies fill up,
+//                of stores to shared memory and of the sign of a difference (which may be squared) only what reaches global memory counts
 //   ordered      without the barrier or wait no access races and no copy is touched under way: the accesses are ordered by what is left. A
 //                race is found whatever the order of the run was (sim_race.c), but for atomics and volatile accesses; kernels with those
 //                are not proved
@@ -81,6 +82,21 @@ static inline bool is_new_value(Subject *s, const Candidate *c, const char *text
     return run_with(s, c->function, c->first, probe, 1, &why) != FATE_SURVIVED;
 }
 
+// A choice between two whole numbers that are ever different.
+static inline bool is_ever_chosen(Subject *s, const Candidate *c, const char *text)
+{
+    const size_t at = line_begin(text, c->site.at);
+    const char *line = line_at(&s->arena, text, c->site.at), *why = "";
+    char a[32], b[32];
+    if (sscanf(line, "selp.b32 %*[^,], %31[^,], %31[^,],", a, b) != 2)
+        return true;
+    const char *body = strchr(strstr(text, ".entry"), '{') + 1;
+    const char *probe = arena_printf(&s->arena, "%.*s\n\t.reg .pred %%equal<2>;\n\t.reg .b32 %%side<3>;\n%.*s\tmov.b32 %%side1, %s;\n"
+                                     "\tmov.b32 %%side2, %s;\n\tsetp.ne.s32 %%equal1, %%side1, %%side2;\n\t@%%equal1 trap;\n%s",
+                                     (int)(body - text), text, (int)(text + at - body), body, a, b, text + at);
+    return run_with(s, c->function, c->first, probe, SEEDS, &why) != FATE_SURVIVED;
+}
+
 // A product that is added to something.
 static inline bool adds_something(Subject *s, const Candidate *c, const char *text)
 {
@@ -127,11 +143,14 @@ static inline bool is_fill_used(Subject *s, const Candidate *c, const char *text
     return fate != FATE_SURVIVED;
 }
 
-static inline bool has_effect(Subject *s, const Candidate *c, const char *text, const char *other)
+// Whether the edit changes what is accessed, or only `in_memory`: what is stored in global memory.
+static inline bool has_effect(Subject *s, const Candidate *c, const char *text, const char *other, bool in_memory)
 {
-    uint64_t was[2] = {0}, is[2] = {0};
-    return !other || !trace_with(s, c->function, c->first, text, was) || !trace_with(s, c->function, c->first, other, is)
-           || memcmp(was, is, sizeof was);
+    Trace was, is;
+    bool same = other && trace_with(s, c->function, c->first, text, &was) && trace_with(s, c->function, c->first, other, &is);
+    for (int numbers = 0; numbers < NUMBERS && same; numbers++)
+        same = was.sum[numbers][1] == is.sum[numbers][1] && (in_memory || was.sum[numbers][0] == is.sum[numbers][0]);
+    return !same;
 }
 
 // A loop of the CUDA text in whose first line, or in whose body, the edit is, with a step that leaves it after one round. NULL: there is none.
@@ -174,16 +193,22 @@ static inline bool is_same_layout(Subject *s, const Candidate *c, const char *pt
 }
 
 // `before`, `after`: the PTX without and with the edit, which is in `text`; nothing accused it.
-static inline Proof prove_ptx(Subject *s, const Candidate *c, const char *before)
+static inline Proof prove_ptx(Subject *s, const Candidate *c, const char *before, const char *after)
 {
     if ((is_rule(c, "bound") || is_rule(c, "end of a loop")) && !is_ever_told(s, c, before))
         return PROOF_NOT_TOLD;
-    if ((is_rule(c, "initialisation dropped") && !is_new_value(s, c, before)) || (is_rule(c, "accumulation lost") && !adds_something(s, c, before)))
+    if ((is_rule(c, "initialisation dropped") && !is_new_value(s, c, before)) || (is_rule(c, "accumulation lost") && !adds_something(s, c, before))
+        || (is_rule(c, "operands swapped") && !is_ever_chosen(s, c, before)))
         return PROOF_SAME_VALUE;
     if (!is_used(s, c, before) || (is_rule(c, "byte count") && !is_fill_used(s, c, before)))
         return PROOF_UNUSED;
-    if (c->site.far && !has_effect(s, c, before, edit_apply(&s->arena, before, c->site.at, c->site.length, c->site.becomes))
-        && !has_effect(s, c, before, edit_apply(&s->arena, before, c->site.at, c->site.length, c->site.far)))
+    const char *line = line_at(&s->arena, before, c->site.at);
+    if (is_rule(c, "bound") && !has_effect(s, c, before, after, false))
+        return PROOF_NO_EFFECT;
+    const bool is_inside = is_rule(c, "byte count") || (is_rule(c, "store dropped") && strstr(line, "st.shared"))
+                           || (is_rule(c, "operands swapped") && !strncmp(line, "sub.", 4));
+    if ((c->site.far || is_inside) && !has_effect(s, c, before, after, is_inside)
+        && (is_inside || !has_effect(s, c, before, edit_apply(&s->arena, before, c->site.at, c->site.length, c->site.far), false)))
         return PROOF_NO_EFFECT;
     return PROOF_NONE;
 }
@@ -194,21 +219,21 @@ static inline Proof prove_cuda(Test *t, Subject *s, const Candidate *c, const ch
     bool is_place = false;
     for (size_t k = 0; k < sizeof of_places / sizeof *of_places; k++)
         is_place = is_place || is_rule(c, of_places[k]);
-    if (is_place && !has_effect(s, c, before, after) && (!is_rule(c, "step") || !has_effect(s, c, before, with_one_round(t, s, c, text))))
+    if (is_place && !has_effect(s, c, before, after, false)
+        && (!is_rule(c, "step") || !has_effect(s, c, before, with_one_round(t, s, c, text), false)))
         return PROOF_NO_EFFECT;
-    if (is_rule(c, "accumulation lost") && !has_effect(s, c, before, with_one_round(t, s, c, text)))
+    if (is_rule(c, "accumulation lost") && !has_effect(s, c, before, with_one_round(t, s, c, text), false))
         return PROOF_SAME_VALUE;
     return PROOF_NONE;
 }
 
 static inline Proof prove(Test *t, Subject *s, const Candidate *c, const char *text, const char *before, const char *after)
 {
-    const bool is_order = is_rule(c, "barrier dropped") || is_rule(c, "wait dropped") || is_rule(c, "wait too late") || is_rule(c, "commit dropped");
-    if (is_order)
+    if (edit_is_order(edit_rule[c->site.rule].name))
         return has_strong(before) ? PROOF_NONE : PROOF_ORDERED;
     if (is_rule(c, "array too small"))
         return is_same_layout(s, c, after) ? PROOF_UNTOUCHED : PROOF_NONE;
-    return c->level == EDIT_PTX ? prove_ptx(s, c, before) : prove_cuda(t, s, c, text, before, after);
+    return c->level == EDIT_PTX ? prove_ptx(s, c, before, after) : prove_cuda(t, s, c, text, before, after);
 }
 
 #endif

@@ -235,8 +235,27 @@ static inline double zoo_value(const Slot *slot, const void *data, int64_t i)
     return slot->dtype == DTYPE_I32 ? (double)((const int32_t *)data)[i] : (double)((const float *)data)[i];
 }
 
-// The largest difference, of the largest number of the tensor. In a first step Adam divides by the root of a square that may be next to
+// Whether results are compared. In a first step Adam divides by the root of a square that may be next to
 // nothing, so a parameter is compared by what moves it, its moments; in a late one by itself.
+static inline bool zoo_is_compared(const Line *line, bool is_late, const Slot *slot)
+{
+    return slot->kind == BUFFER_OUTPUT || slot->kind == BUFFER_STATE || ((line->is_whole || is_late) && slot->kind == BUFFER_PARAM);
+}
+
+// The largest difference of x from y, of the largest number of y.
+static inline double zoo_difference(const Slot *slot, const void *x, const void *y)
+{
+    double largest = 1e-6, error = 0;
+    for (int64_t k = 0; k < slot->count; k++)
+        largest = fmax(largest, fabs(zoo_value(slot, y, k)));
+    for (int64_t k = 0; k < slot->count; k++) {
+        const double e = fabs(zoo_value(slot, x, k) - zoo_value(slot, y, k)) / largest;
+        error = e <= error ? error : isnan(e) ? INFINITY : e;
+    }
+    return error;
+}
+
+// The largest difference of all, and where.
 static inline double zoo_compare(const Line *line, bool is_late, const Loaded *got, const Loaded *want, const char **out_worst)
 {
     const Slot *slot = NULL;
@@ -245,21 +264,13 @@ static inline double zoo_compare(const Line *line, bool is_late, const Loaded *g
     *out_worst = "nothing";
     for (size_t i = 0; i < n; i++) {
         const Slot *other = net_slot(want->net, slot[i].kind, slot[i].name);
-        const bool is_compared = slot[i].kind == BUFFER_OUTPUT || slot[i].kind == BUFFER_STATE
-                                 || ((line->is_whole || is_late) && slot[i].kind == BUFFER_PARAM);
-        if (!is_compared || !other || other->count != slot[i].count)
+        if (!zoo_is_compared(line, is_late, &slot[i]) || !other || other->count != slot[i].count)
             continue;
         StatusText why = {0};
         Arena scratch = {0};
         void *x = arena_alloc(&scratch, (size_t)slot[i].count + 1, 4), *y = arena_alloc(&scratch, (size_t)slot[i].count + 1, 4);
         const bool is_read = net_read(got->net, &slot[i], x, &why) == STATUS_OK && net_read(want->net, other, y, &why) == STATUS_OK;
-        double largest = 1e-6, error = is_read ? 0 : INFINITY;
-        for (int64_t k = 0; is_read && k < slot[i].count; k++)
-            largest = fmax(largest, fabs(zoo_value(other, y, k)));
-        for (int64_t k = 0; is_read && k < slot[i].count; k++) {
-            const double e = fabs(zoo_value(&slot[i], x, k) - zoo_value(other, y, k)) / largest;
-            error = e <= error ? error : isnan(e) ? INFINITY : e;
-        }
+        double error = is_read ? zoo_difference(&slot[i], x, y) : INFINITY;
         for (int64_t k = 0; is_read && line->is_whole && k < slot[i].count; k++)
             if (fabs(zoo_value(other, y, k)) > 16777216)
                 error = INFINITY;           // not exact any more
