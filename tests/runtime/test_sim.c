@@ -107,6 +107,44 @@ static void test_launch_is_checked(void **state)
     arena_free(&arena);
 }
 
+// A launch of one thread that stores one number in shared memory and another in global memory.
+static void trace_of(int shared, int global, uint64_t out_trace[2])
+{
+    Arena arena = {0};
+    PtxModule *m = NULL;
+    SimCounters counters = {0};
+    StatusText why = {0};
+    unsigned char data[4] = {0};
+    uint8_t defined[4] = {0};
+    char text[512];
+    snprintf(text, sizeof text,
+             ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 k_p0)\n{\n.reg .b64 %%rd<3>;\n.reg .b32 %%r<2>;\n"
+             ".shared .align 4 .b8 tile[4];\nld.param.u64 %%rd1, [k_p0];\nmov.u32 %%r1, %d;\nst.shared.u32 [tile], %%r1;\nmov.u32 %%r1, %d;\n"
+             "st.global.u32 [%%rd1], %%r1;\nret;\n}\n", shared, global);
+    assert_int_equal(ptx_parse(&arena, "t.ptx", text, &m, &why), STATUS_OK);
+    const uint64_t arg[] = {0x1000};
+    const SimRegion region = {.name = "y", .base = 0x1000, .bytes = sizeof data, .data = data, .defined = defined, .is_writable = true};
+    out_trace[0] = out_trace[1] = 0;
+    const SimLaunch l = {.module = m, .kernel = "k", .grid = {1, 1, 1}, .block = {1, 1, 1}, .arg = arg, .n_args = 1,
+                         .region = &region, .n_regions = 1, .trace = out_trace};
+    assert_int_equal(sim_launch(&l, &counters, &why), STATUS_OK);
+    arena_free(&arena);
+}
+
+static void test_trace_tells_memory_from_the_rest(void **state)
+{
+    (void)state;
+    uint64_t plain[2], again[2], inside[2], outside[2];
+    trace_of(1, 7, plain);
+    trace_of(1, 7, again);
+    trace_of(2, 7, inside);
+    trace_of(1, 8, outside);
+    assert_memory_equal(plain, again, sizeof plain);
+    assert_true(plain[0] != inside[0]);
+    assert_true(plain[1] == inside[1] && plain[1] != 0);
+    assert_true(plain[0] != outside[0] && plain[1] != outside[1]);
+}
+
 // Every form has a name of its own, and cutting a text anywhere is an error or parses, never worse.
 static void test_damaged_texts(void **state)
 {
@@ -147,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_conformance_texts),
         cmocka_unit_test(test_table_is_full),
         cmocka_unit_test(test_launch_is_checked),
+        cmocka_unit_test(test_trace_tells_memory_from_the_rest),
         cmocka_unit_test(test_damaged_texts),
         cmocka_unit_test(test_device_without_nvrtc),
     };
