@@ -2,7 +2,8 @@
 // vocabulary by their gradient. Two of the largest arrays of a training step are one then. See codegen_state.h.
 //
 // A row (loop_shape.h, rows) is read first for its reductions and for single numbers taken out of it, all of which are known before
-// its elements are written one by one, each from the element at its own place. In CUDA a barrier stands between (loop_bodies.c).
+// its elements are written one by one, each from the element at its own place. In CUDA a barrier stands between (loop_bodies.c). Only
+// one member may read those elements: another one in the same loop could read what has been overwritten.
 #include "codegen_state.h"
 
 #include "lower_loop.h"
@@ -60,6 +61,7 @@ static bool can_overwrite(Codegen *c, uint32_t kernel, ValueId v, ValueId x, con
     const Graph *g = c->g;
     const Type *type = &g->node[x].type;
     uint8_t *reads = arena_array(&c->scratch, uint8_t, c->cone.n + 1);
+    bool comes_from_x = false;
     for (size_t i = 0; i < c->cone.n; i++) {                // operands come first
         const ValueId y = c->cone.value[i];
         const Node *n = &g->node[y];
@@ -75,10 +77,11 @@ static bool can_overwrite(Codegen *c, uint32_t kernel, ValueId v, ValueId x, con
             reads[i] = ELSEWHERE;           // a number that is not stored is taken wherever it is wanted
         if (n->kernel != kernel || !reads[i])
             continue;
-        if ((reads[i] & ELSEWHERE) || !(same_axes(&n->type, &g->node[v].type) || (is_row(rows, &n->type) && y < v)))
-            return false;
+        if ((reads[i] & ELSEWHERE) || (y != v && (reads[i] & AT_ITS_PLACE)) || !(y == v || (is_row(rows, &n->type) && y < v)))
+            return false;                   // another member that reads elements may come after v in the same loop
+        comes_from_x |= y == v;
     }
-    return true;
+    return comes_from_x;
 }
 
 void codegen_reuse(Codegen *c, ValueId *old)

@@ -49,11 +49,32 @@ static void scores_that_are_read_again_stay(void **state)
     check_loss(40, 70, " result \"gradient\" = %17\n", 2);
 }
 
+// A softmax %10 of one product and its gradient %13 from another are made in one loop. Each could be written over a product, but what is
+// written first must not be what the other still reads.
+static const char *const pair =
+    "graph @main\naxis B = 3, T : time = 40, V = 70, D = 48\n{\n %1 = arg \"x\" : f32[B,T,D]\n %2 = param \"W\" : f32[D,V]\n"
+    " %3 = contract %1, %2 {over = [D]}\n %4 = param \"U\" : f32[D,V]\n %5 = contract %1, %4 {over = [D]}\n"
+    " %6 = reduce %3 {f = max, over = [V]}\n %7 = sub %3, %6\n %8 = map %7 {f = exp}\n %9 = reduce %8 {f = sum, over = [V]}\n"
+    " %10 = div %8, %9\n %11 = reduce %1 {f = sum, over = [D]}\n %12 = sub %5, %11\n %13 = mul %12, %10\n"
+    " %14 = contract %10, %1 {over = [B,T]}\n %15 = contract %13, %1 {over = [B,T]}\n"
+    " %16 = contract %13, %4 {over = [V]}\n result \"dv\" = %14\n result \"dk\" = %15\n result \"dx\" = %16\n}\n";
+
+static void two_gradients_in_a_loop(void **state)
+{
+    (void)state;
+    Ran r;
+    compile_only(&r, pair, 16);
+    assert_int_equal(count_wide(r.program), 4);
+    arena_free(&r.arena);
+    check_graph(pair, 5e-6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_over_scores),
         cmocka_unit_test(scores_that_are_read_again_stay),
+        cmocka_unit_test(two_gradients_in_a_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
