@@ -64,7 +64,7 @@ static void two_gradients_in_a_loop(void **state)
     (void)state;
     Ran r;
     compile_only(&r, pair, 16);
-    assert_int_equal(count_wide(r.program), 4);
+    assert_int_equal(count_wide(r.program), 3);        // the gradient is over the second product, which only it reads
     arena_free(&r.arena);
     check_graph(pair, 5e-6);
 }
