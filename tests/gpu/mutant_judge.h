@@ -45,7 +45,7 @@ typedef struct Test {
     EditRegex       re[EDIT_RULES];
     uint32_t        random;
     int             each;
-    bool            is_verbose;
+    bool            is_verbose, is_full;
     int             proved[8];              // by Proof
     Tally           of_rule[EDIT_RULES], all;       // of_rule: at the first row of its level and name
     int             n_failed, n_kernels;

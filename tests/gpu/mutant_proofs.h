@@ -222,7 +222,7 @@ static inline Proof prove_cuda(Test *t, Subject *s, const Candidate *c, const ch
     if (is_place && !has_effect(s, c, before, after, false)
         && (!is_rule(c, "step") || !has_effect(s, c, before, with_one_round(t, s, c, text), false)))
         return PROOF_NO_EFFECT;
-    if (is_rule(c, "accumulation lost") && !has_effect(s, c, before, with_one_round(t, s, c, text), false))
+    if (is_rule(c, "accumulation lost") && !has_effect(s, c, before, after, true) && !has_effect(s, c, before, with_one_round(t, s, c, text), false))
         return PROOF_SAME_VALUE;
     return PROOF_NONE;
 }

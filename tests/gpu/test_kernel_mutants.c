@@ -45,6 +45,12 @@ static Fate judge(Test *t, Subject *s, const Candidate *c)
     const bool is_of_values = !edit_is_order(edit_rule[c->site.rule].name);
     for (int numbers = NUMBERS_ONES; numbers < NUMBERS && fate == FATE_SURVIVED && is_of_values; numbers++)
         fate = run_on(s, numbers, c->function, c->first, after, &why);
+    if (t->is_full && fate == FATE_RESULT) {                // proofs are tried on those that are known to be unequal
+        const Proof wrong = prove(t, s, c, text, before, after);
+        if (wrong)
+            fail(t, s->line->model, arena_printf(&s->arena, "the proof '%s' holds for a mutant of %s, line %d, %s, that differs: %s", proof_name[wrong],
+                                                 s->between.function[c->function].name, c->site.line, edit_rule[c->site.rule].name, why));
+    }
     const Proof proof = fate == FATE_SURVIVED ? prove(t, s, c, text, before, after) : PROOF_NONE;
     t->proved[proof]++;
     if (proof) {
@@ -232,9 +238,9 @@ static bool is_named(const char *model, int argc, char **argv)
 }
 
 // A sample of some twenty edits may have several that change nothing; the aim is that of the full set.
-static int conclude(Test *t, bool is_full)
+static int conclude(Test *t)
 {
-    const int least = is_full ? 95 : 85;
+    const int least = t->is_full ? 95 : 85;
 
     int killed = 0;
     for (int f = 0; f < FATES_KILLED; f++)
@@ -250,14 +256,14 @@ static int run(int argc, char **argv)
     Test t = {0};
     CudaLibraries *libraries = cuda_libraries_open();
     StatusText why = {0};
-    bool is_full = false, has_names = false;
+    bool has_names = false;
     int only = -1;
     uint32_t seed = 0;
     for (int a = 1; a < argc; a++) {
         if (!strcmp(argv[a], "--line") && a + 1 < argc)
             only = atoi(argv[++a]);
         else if (!strcmp(argv[a], "--full"))
-            is_full = true;
+            t.is_full = true;
         else if (!strcmp(argv[a], "--each") && a + 1 < argc)
             t.each = atoi(argv[++a]);
         else if (!strcmp(argv[a], "--seed") && a + 1 < argc)
@@ -267,7 +273,7 @@ static int run(int argc, char **argv)
         else
             has_names = true;
     }
-    t.each = t.each > 0 ? t.each : is_full ? 3 : 2;
+    t.each = t.each > 0 ? t.each : t.is_full ? 3 : 2;
     if (cuda_find_nvrtc(libraries, &t.nvrtc, &why) != STATUS_OK) {
         printf("skipped: %s\n", why.text);
         return 77;
@@ -281,12 +287,12 @@ static int run(int argc, char **argv)
     for (size_t i = 0; i < n; i++)
         line[i].is_stirred = !line[i].is_whole;
     for (size_t i = 0; i < n; i++)
-        if (only >= 0 ? (int)i == only : has_names ? is_named(line[i].model, argc, argv) : is_full || line[i].in_sample) {
+        if (only >= 0 ? (int)i == only : has_names ? is_named(line[i].model, argc, argv) : t.is_full || line[i].in_sample) {
             t.random = zoo_mixed(seed + (uint32_t)i);           // so that --full is all lines, each with --line
             check_model(&t, &line[i]);
         }
     print_table(&t);
-    const int code = conclude(&t, is_full);
+    const int code = conclude(&t);
     edit_rules_close(t.re);
     cuda_libraries_close(libraries);
     arena_free(&t.arena);
