@@ -4,8 +4,7 @@
 //
 //   not told     the comparison never meets the one value that the edit tells apart
 //   same value   the register gets the value that it has, or one of two that are the same; or the product is added to zero
-//   unused       the result of the edited instruction, or what a copy fills up, may have no value at all: it decides no jump and no address,
-//                and reaches no memory
+//   unused       what a copy fills up may have no value at all: it decides no jump and no address, and reaches no memory
 //   no effect    with the edit the same places are accessed and the same bits are stored, on the numbers of two steps and on others of which
 //                many are equal; where the edit is of a number, so it is with one that is millions of times as large. Of what copies fill up,
 //                of stores to shared memory and of the sign of a difference (which may be squared) only what reaches global memory counts
@@ -111,28 +110,6 @@ static inline bool adds_something(Subject *s, const Candidate *c, const char *te
     return run_with(s, c->function, c->first, probe, 1, &why) != FATE_SURVIVED;
 }
 
-// The result of the edited instruction may have no value.
-static inline bool is_used(Subject *s, const Candidate *c, const char *text)
-{
-    static const struct { const char *prefix, *type; } width[] = {
-        {"%rd", "b64"}, {"%rs", "b16"}, {"%r", "b32"}, {"%fd", "f64"}, {"%f", "f32"}, {"%p", "pred"}};
-    const size_t at = line_begin(text, c->site.at), end = at + strcspn(text + at, "\n");
-    const char *line = line_at(&s->arena, text, c->site.at), *why = "", *type = NULL;
-    const char *opcode = line + (*line == '@' ? strcspn(line, " \t") : 0);
-    opcode += strspn(opcode, " \t");
-    char reg[32];
-    if (!strncmp(opcode, "st.", 3) || !strncmp(opcode, "cp.", 3) || sscanf(opcode, "%*[^ \t] %31[%a-z0-9],", reg) != 1)
-        return true;
-    for (size_t k = 0; k < sizeof width / sizeof *width && !type; k++)
-        type = strncmp(reg, width[k].prefix, strlen(width[k].prefix)) ? NULL : width[k].type;
-    if (!type)
-        return true;
-    const char *body = strchr(strstr(text, ".entry"), '{') + 1;
-    const char *probe = arena_printf(&s->arena, "%.*s\n\t.reg .%s %%unset<2>;\n%.*s\n\tmov.%s %s, %%unset1;%s", (int)(body - text), text, type,
-                                     (int)(text + end - body), body, type, reg, text + end);
-    return run_with(s, c->function, c->first, probe, SEEDS, &why) != FATE_SURVIVED;
-}
-
 // What copies fill up with zeros may have no value.
 static inline bool is_fill_used(Subject *s, const Candidate *c, const char *text)
 {
@@ -200,7 +177,7 @@ static inline Proof prove_ptx(Subject *s, const Candidate *c, const char *before
     if ((is_rule(c, "initialisation dropped") && !is_new_value(s, c, before)) || (is_rule(c, "accumulation lost") && !adds_something(s, c, before))
         || (is_rule(c, "operands swapped") && !is_ever_chosen(s, c, before)))
         return PROOF_SAME_VALUE;
-    if (!is_used(s, c, before) || (is_rule(c, "byte count") && !is_fill_used(s, c, before)))
+    if (is_rule(c, "byte count") && !is_fill_used(s, c, before))
         return PROOF_UNUSED;
     const char *line = line_at(&s->arena, before, c->site.at);
     if (is_rule(c, "bound") && !has_effect(s, c, before, after, false))

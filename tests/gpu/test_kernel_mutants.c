@@ -246,8 +246,8 @@ static int conclude(Test *t)
     for (int f = 0; f < FATES_KILLED; f++)
         killed += t->all.n[f];
     const int n = killed + t->all.n[FATE_SURVIVED];
-    printf("%d kernels, %d mutants, %d killed (%.1f %%), %d survived, %d are proved equal, %d originals accused\n", t->n_kernels, n, killed,
-           n ? 100.0 * killed / n : 0.0, t->all.n[FATE_SURVIVED], t->all.n[FATE_EQUAL], t->n_failed);
+    printf("%d kernels, %d mutants, %d killed (%.1f %%), %d survived, %d are proved equal, %d originals accused or proofs refuted\n",
+           t->n_kernels, n, killed, n ? 100.0 * killed / n : 0.0, t->all.n[FATE_SURVIVED], t->all.n[FATE_EQUAL], t->n_failed);
     return t->n_failed || n == 0 || 100 * killed < least * n;
 }
 
