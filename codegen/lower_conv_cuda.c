@@ -320,12 +320,11 @@ static void times_spectrum(ConvBlock *b, Scope *s, const char *z)
     scope_close(E, each);
 }
 
-// Sums of products of spectra, over the axes that the convolution sums.
-static const char *sum_products(ConvBlock *b, Scope *s)
+void conv_sum_products(ConvBlock *b, Scope *s, const char *sum, ConvOperand *operand, void *user)
 {
     Emitter *E = b->E;
     const Attr *over = &E->g->node[b->f->v].attr[4];
-    const char *sum = numbers(b, s, "sum"), *e, *x, *k;
+    const char *e;
     Scope *each = conv_unrolled(E, s, &e), *chain[MAX_AXES], *inner = s;
     scope_line(each, "%s_re[%s] = %s_im[%s] = 0.0f;", sum, e, sum, e);
     scope_close(E, each);
@@ -335,10 +334,7 @@ static const char *sum_products(ConvBlock *b, Scope *s)
         b->env.axis[b->env.n] = over->axes.id[i];
         b->env.at[b->env.n++] = at;
     }
-    x = numbers(b, inner, "x");
-    read_operand(b, inner, 0, x);
-    k = numbers(b, inner, "k");
-    read_operand(b, inner, 1, k);
+    const char *x = operand(user, inner, 0), *k = operand(user, inner, 1);
     each = conv_unrolled(E, inner, &e);
     scope_line(each, "%s_re[%s] = fmaf(%s_re[%s], %s_re[%s], fmaf(-%s_im[%s], %s_im[%s], %s_re[%s]));", sum, e, x, e, k, e, x, e, k, e, sum, e);
     scope_line(each, "%s_im[%s] = fmaf(%s_re[%s], %s_im[%s], fmaf(%s_im[%s], %s_re[%s], %s_im[%s]));", sum, e, x, e, k, e, x, e, k, e, sum, e);
@@ -349,7 +345,15 @@ static const char *sum_products(ConvBlock *b, Scope *s)
     each = conv_unrolled(E, s, &e);
     scope_line(each, "%s_re[%s] *= %.9gf, %s_im[%s] *= -%.9gf;", sum, e, 1.0 / (double)b->n, sum, e, 1.0 / (double)b->n);
     scope_close(E, each);
-    return sum;
+}
+
+// ConvOperand: of a convolution that fits a block.
+static const char *transformed_operand(void *user, Scope *s, int operand)
+{
+    ConvBlock *b = user;
+    const char *z = numbers(b, s, operand ? "k" : "x");
+    read_operand(b, s, operand, z);
+    return z;
 }
 
 void conv_cuda(const ConvFft *f, const Space *space, Emitter *E, LowerText *text)
@@ -365,7 +369,8 @@ void conv_cuda(const ConvFft *f, const Space *space, Emitter *E, LowerText *text
     loop_set(E, &b.env, f->other, f->n_other, row);
     const char *z;
     if (f->both) {
-        z = sum_products(&b, s);
+        z = numbers(&b, s, "sum");
+        conv_sum_products(&b, s, z, transformed_operand, &b);
     } else {
         z = numbers(&b, s, "z");
         read_operand(&b, s, 0, z);

@@ -49,6 +49,11 @@ void    conv_block_put_number(ConvBlock *b, Scope *s, int half, const char *p, c
 // around it.
 void    conv_block_store(ConvBlock *b, Scope *s);
 
+// The thread's numbers of an operand's transform, as a name; the axes that the convolution sums are in b->env.
+typedef const char *ConvOperand(void *user, Scope *s, int operand);
+// `sum` (declared) = the conjugate of the sum of products of two transforms over the axes that the convolution sums, divided by n.
+void    conv_sum_products(ConvBlock *b, Scope *s, const char *sum, ConvOperand *operand, void *user);
+
 // Whether each number of the product, of which 2n come out, is one result or none, and there are no others.
 bool    conv_is_direct(const ConvFft *f);
 

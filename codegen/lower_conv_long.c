@@ -283,36 +283,16 @@ static const char *transformed_row(Long *l, Scope *s, int operand, const char *f
     return z;
 }
 
-// The conjugate of the sum of products of spectra over the axes that the convolution sums, divided by n.
-static const char *sum_products(Long *l, Scope *s, const uint32_t work[2], const char *k1)
+// ConvOperand: the rows of both operands, whose columns are transformed.
+typedef struct Operands {
+    Long       *l;
+    const char *columns[2], *k1;
+} Operands;
+
+static const char *operand_of_rows(void *user, Scope *s, int operand)
 {
-    ConvBlock *b = &l->b;
-    Emitter *E = b->E;
-    const Attr *over = &E->g->node[b->f->v].attr[4];
-    const char *sum = numbers(l, s, "sum"), *e, *from[2];
-    for (int i = 0; i < 2; i++)
-        from[i] = emit_workspace(E, work[i], "columns", DTYPE_F32, false);
-    Scope *each = conv_unrolled(E, s, &e), *chain[MAX_AXES], *inner = s;
-    scope_line(each, "%s_re[%s] = %s_im[%s] = 0.0f;", sum, e, sum, e);
-    scope_close(E, each);
-    for (size_t i = 0; i < over->axes.n; i++) {
-        Ix at;
-        inner = chain[i] = scope_loop(E, inner, loop_hint(E, over->axes.id[i]), 0, graph_size(E->g, over->axes.id[i]), 1, &at);
-        b->env.axis[b->env.n] = over->axes.id[i];
-        b->env.at[b->env.n++] = at;
-    }
-    const char *x = transformed_row(l, inner, 0, from[0], k1), *k = transformed_row(l, inner, 1, from[1], k1);
-    each = conv_unrolled(E, inner, &e);
-    scope_line(each, "%s_re[%s] = fmaf(%s_re[%s], %s_re[%s], fmaf(-%s_im[%s], %s_im[%s], %s_re[%s]));", sum, e, x, e, k, e, x, e, k, e, sum, e);
-    scope_line(each, "%s_im[%s] = fmaf(%s_re[%s], %s_im[%s], fmaf(%s_im[%s], %s_re[%s], %s_im[%s]));", sum, e, x, e, k, e, x, e, k, e, sum, e);
-    scope_close(E, each);
-    for (size_t i = over->axes.n; i-- > 0;)
-        scope_close(E, chain[i]);
-    b->env.n = (uint8_t)(b->env.n - over->axes.n);
-    each = conv_unrolled(E, s, &e);
-    scope_line(each, "%s_re[%s] *= %.9gf, %s_im[%s] *= -%.9gf;", sum, e, 1.0 / (double)b->n, sum, e, 1.0 / (double)b->n);
-    scope_close(E, each);
-    return sum;
+    const Operands *o = user;
+    return transformed_row(o->l, s, operand, o->columns[operand], o->k1);
 }
 
 static void launch_rows(Lower *L, const ConvFft *f, const uint32_t from[2], uint32_t to)
@@ -325,7 +305,11 @@ static void launch_rows(Lower *L, const ConvFft *f, const uint32_t from[2], uint
     l.b.env = env_of(E, f->v);
     loop_set(E, &l.b.env, f->other, f->n_other, row);
     if (f->both) {
-        z = sum_products(&l, s, from, k1);
+        z = numbers(&l, s, "sum");
+        Operands operands = {.l = &l, .k1 = k1};
+        for (int i = 0; i < 2; i++)
+            operands.columns[i] = emit_workspace(E, from[i], "columns", DTYPE_F32, false);
+        conv_sum_products(&l.b, s, z, operand_of_rows, &operands);
     } else {
         z = numbers(&l, s, "z");
         Scope *each = each_number(&l, s, "p2", &e, &p2);
