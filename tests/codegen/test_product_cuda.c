@@ -4,30 +4,13 @@
 #include "run_graph.h"
 
 #include "cuda_api.h"
-#include "kernel_schedule.h"
 #include "nvrtc.h"
+#include "scheduled.h"
 #include "sim/sim_counters.h"
 
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static Schedule the_schedule;               // of every kernel
-
-static const Schedule *find_schedule(void *user, uint64_t key)
-{
-    (void)key;
-    return user;
-}
-
-static void compile_scheduled(Ran *r, const char *text, const char *schedule)
-{
-    assert_true(schedule_parse(schedule, &the_schedule));
-    const Schedules schedules = {.find = find_schedule, .user = &the_schedule};
-    const Target target = {.name = "cuda", .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32768,
-                           .l2_bytes = 1 << 20, .threads = 1, .schedules = &schedules};
-    compile_for(r, text, &target);
-}
 
 // Runs it in the simulator; all products' counters are added up.
 static SimCounters run_in_sim(Device *d, const char *text, const char *schedule, const char *name, double tolerance)
@@ -37,7 +20,7 @@ static SimCounters run_in_sim(Device *d, const char *text, const char *schedule,
     LoadedProgram *l = NULL;
     uint64_t bits = 1;
     SimCounters sum = {0};
-    compile_scheduled(&r, text, schedule);
+    compile_scheduled(&r, text, schedule, 0);
     evaluate(&r);
     for (size_t k = 1; k < r.program->n_kernels; k++)
         assert_null(strstr(r.program->kernel[k].cuda, "in plain loops"));
@@ -207,7 +190,7 @@ static void there_are_schedules_to_choose_from(void **state)
     Candidate *list = NULL;
     Ran r;
     const char *text = product_text(&arena, &shape);
-    compile_scheduled(&r, text, "default");
+    compile_scheduled(&r, text, "default", 0);
     const Target target = {.name = "cuda", .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .threads = 1};
     const size_t n = codegen_candidates(&arena, r.fused, 1, &target, 40, &list);
     assert_true(n == 40 && schedule_is_default(&list[0].schedule));
@@ -215,7 +198,7 @@ static void there_are_schedules_to_choose_from(void **state)
         run_in_sim(d, text, schedule_text(&arena, &list[i].schedule), "candidate", 0);
     arena_free(&r.arena);
     const Layer layer = {40, 2, 5, 36, 150, "sub %1, %2", true};
-    compile_scheduled(&r, layer_text(&arena, &layer), "default");
+    compile_scheduled(&r, layer_text(&arena, &layer), "default", 0);
     uint32_t grouped = 1;
     while (r.fused->kernel[grouped] != FAMILY_GROUPED)
         grouped++;
@@ -234,7 +217,7 @@ static void an_operand_is_rounded_once(void **state)
     compile_scheduled(&r, "graph @main\naxis M = 40, N = 40, K = 40\n{\n  %1.x = arg \"x\" : f32[M,K]\n  %2.v = arg \"v\" : f32[K,N]\n"
                       "  %3.w = arg \"w\" : f32[K,N]\n  %4 = cast %1 {to = bf16}\n  %5 = cast %2 {to = bf16}\n  %6 = cast %3 {to = bf16}\n"
                       "  %7 = contract %4, %5 {over = [K]}\n  %8.y = cast %7 {to = f32}\n  %9 = contract %4, %6 {over = [K]}\n"
-                      "  %10.z = cast %9 {to = f32}\n  result \"y\" = %8\n  result \"z\" = %10\n}\n", "gpu_ahead=2");
+                      "  %10.z = cast %9 {to = f32}\n  result \"y\" = %8\n  result \"z\" = %10\n}\n", "gpu_ahead=2", 0);
     int n_rounded = 0;
     for (size_t i = 0; i < r.program->n_launches; i++)
         n_rounded += strstr(r.program->kernel[r.program->launch[i].kernel].cuda, "round4_s(") != NULL;
@@ -266,7 +249,7 @@ static void check_assembler(const Assembler *as, const char *graph, const char *
     Ran r;
     StatusText why = {0};
     NvrtcImage image = {0};
-    compile_scheduled(&r, graph, schedule);
+    compile_scheduled(&r, graph, schedule, 0);
     Text text = text_make(&r.arena);
     codegen_emit_cuda(r.program, &text);
     const NvrtcJob job = {.name = "kernels.cu", .text = text_str(&text), .arch = arch, .wants_report = true};

@@ -9,21 +9,11 @@
 #include "tune.h"
 #include "tuned.h"
 
-static Schedule the_schedule;
+#include "scheduled.h"
 
-static const Schedule *find_schedule(void *user, uint64_t key)
+static void compile_with_library(Ran *r, const char *text, const char *schedule)
 {
-    (void)key;
-    return user;
-}
-
-static void compile_scheduled(Ran *r, const char *text, const char *schedule)
-{
-    assert_true(schedule_parse(schedule, &the_schedule));
-    const Schedules schedules = {.find = find_schedule, .user = &the_schedule};
-    const Target target = {.name = "cuda", .is_cuda = true, .vector_floats = 8, .vector_registers = 16, .l1_bytes = 32768,
-                           .l2_bytes = 1 << 20, .threads = 1, .schedules = &schedules, .library_ways = 4};
-    compile_for(r, text, &target);
+    compile_scheduled(r, text, schedule, 4);
     evaluate(r);
     r->ops = &device_cuda;
 }
@@ -49,7 +39,7 @@ static void begin(Try *t, bool is_idle, bool with_library)
 
 static Status load(Try *t, const char *graph, const char *schedule)
 {
-    compile_scheduled(&t->ran, graph, schedule);
+    compile_with_library(&t->ran, graph, schedule);
     const Status status = device_cuda.load(t->device, t->ran.program, &t->loaded, &t->why);
     if (status == STATUS_OK)
         device_cuda.stats(t->loaded, &t->stats);
